@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_BASE_RECORD_H
+#define POSTERN_BASE_RECORD_H
+
+#include "base/row.h"
+
+/* What happened: one line of the access log (design.md section 8), and one entry in the ring of ended and denied streams. */
+enum record_event { RECORD_START, RECORD_INTERVAL, RECORD_END, RECORD_DENIED, RECORD_EVENT_COUNT };
+
+/* A policy that came close: what of it did not fit. */
+struct near_miss {
+    name_id policy;
+    uint16_t condition; /* enum condition (policy/rules.h) */
+    uint32_t line;
+};
+
+#define NEAR_MISSES 4
+
+struct record {
+    uint64_t sequence;    /* in the ring of ended streams: its number there + 1, written last; 0: empty */
+    uint64_t time_us;     /* wall time of the event */
+    uint64_t duration_us; /* since the exchange or tunnel began */
+    uint64_t first_byte_us; /* from its begin to the first byte of the answer; 0: none */
+    uint64_t bytes[DIRECTIONS]; /* of this exchange or tunnel alone */
+    uint32_t exchange;    /* K of "W-N-K"; 0: the flow itself */
+    uint16_t port;        /* of the target; 0: none */
+    uint8_t event;        /* enum record_event */
+    uint8_t stage;        /* enum stage (policy/rules.h) at which it was judged last */
+    uint8_t near_count;
+    struct near_miss near[NEAR_MISSES];
+    struct row row;       /* as it was */
+};
+
+const char *record_event_name(enum record_event v);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_BASE_TABLE_H
+#define POSTERN_BASE_TABLE_H
+
+#include "base/hash.h"
+#include "base/record.h"
+
+/*
+ * The session table: one shard a worker, in a sparse memfd that the monitor makes and all processes map. The worker is the only
+ * writer; everybody else maps it read-only. A shard holds rows, interned names, counts per client, the ring of ended and denied
+ * streams, and counters.
+ */
+#define TABLE_NAMES 2048     /* interned names a shard, 32 bytes each */
+#define TABLE_NAME_SIZE 32
+#define TABLE_ENDED 4096     /* ended and denied streams that are remembered */
+
+/* Counters beyond those by reason. Prometheus names are made of them in app/metrics.c. */
+#define TABLE_COUNTERS(X)                                                                                                          \
+    X(SESSIONS_OPENED, "sessions_opened_total", "Client connections accepted.")                                                    \
+    X(SESSIONS_OPEN, "sessions_open", "Client connections open now.")                                                              \
+    X(REQUESTS, "requests_total", "HTTP requests read.")                                                                           \
+    X(ALLOWED, "allowed_total", "Exchanges and tunnels that a policy allowed.")                                                    \
+    X(DENIED, "denied_total", "Denials, whatever the reason.")                                                                     \
+    X(WEBSOCKETS, "websockets_opened_total", "WebSockets opened.")                                                                 \
+    X(WEBSOCKETS_OPEN, "websockets_open", "WebSockets open now.")                                                                  \
+    X(TUNNELS, "tunnels_opened_total", "Tunnels opened.")                                                                          \
+    X(BYTES_UP, "bytes_up_total", "Payload bytes from clients to servers.")                                                        \
+    X(BYTES_DOWN, "bytes_down_total", "Payload bytes from servers to clients.")                                                    \
+    X(DIALS, "dials_total", "Connections opened to servers.")                                                                      \
+    X(REUSES, "reuses_total", "Requests sent on a kept connection.")                                                               \
+    X(RETRIES, "retries_total", "Requests sent again because a kept connection had died.")                                         \
+    X(LOOKUPS, "lookups_total", "Names asked of a resolver.")                                                                      \
+    X(ACCEPT_PAUSES, "accept_pauses_total", "Times that accepting was paused for want of descriptors or room.")                    \
+    X(LOG_DROPPED, "log_dropped_total", "Access-log lines lost because the log could not be written fast enough.")                 \
+    X(ENDED, "ended_total", "Records written to the ring of ended streams.")                                                       \
+    X(ROWS_HIGH, "rows_high", "Highest row ever used, plus one: where readers may stop.")
+
+enum counter {
+#define X(id, name, help) COUNT_##id,
+    TABLE_COUNTERS(X)
+#undef X
+        COUNTERS
+};
+
+const char *counter_name(enum counter c);
+const char *counter_help(enum counter c);
+
+struct shard; /* a mapping */
+
+/* Bytes that a shard for `rows` rows takes. */
+size_t shard_bytes(uint32_t rows);
+/* Maps `fd`; NULL with errno set. Writer: the worker alone. */
+MUST_CHECK struct shard *shard_map(int fd, uint32_t rows, bool writer);
+void shard_unmap(struct shard *s);
+/* Monitor: forgets all that a dead worker left (rows, counts, open gauges); totals, names and ended streams stay. Returns how many
+ * rows were open; each is reported to `lost` first. */
+uint32_t shard_clear(struct shard *s, void (*lost)(const struct row *row, void *arg), void *arg);
+uint32_t shard_rows(const struct shard *s);
+
+/* Writer: takes the lowest free row, zeroed, state NEW; NULL if all are taken. */
+MUST_CHECK struct row *row_take(struct shard *s);
+void row_release(struct shard *s, struct row *row);
+/* Writer: around changes of more than one number (strings, addresses). They do not nest. */
+void row_begin(struct shard *s, struct row *row);
+void row_end(struct shard *s, struct row *row);
+/* Reader: a consistent copy of row `index`; false if it is free or would not hold still. */
+bool row_read(const struct shard *s, uint32_t index, struct row *out);
+
+/* Writer: the number of `name`, making it if need be. 0 for "" and when the table is full. */
+name_id table_intern(struct shard *s, const char *name);
+/* Any: the name; "" for 0. Copied into `out` of TABLE_NAME_SIZE bytes, which is returned. */
+char *table_name(const struct shard *s, name_id id, char *out);
+
+/* Writer. */
+void count_add(struct shard *s, enum counter c, uint64_t n);
+void count_sub(struct shard *s, enum counter c, uint64_t n);
+void count_set(struct shard *s, enum counter c, uint64_t n);
+void count_reason(struct shard *s, enum reason r);
+/* Any. */
+uint64_t count_read(const struct shard *s, enum counter c);
+uint64_t count_reason_read(const struct shard *s, enum reason r);
+
+/* Writer: one more (+1) or one fewer (-1) connection of this client (IPv4 /32, IPv6 /64). false: no room to count it. */
+MUST_CHECK bool clients_add(struct shard *s, const struct addr *client, int delta);
+/* Any: connections of this client in this shard. */
+uint32_t clients_read(const struct shard *s, const struct addr *client);
+
+/* Writer: appends to the ring of ended streams. */
+void ended_put(struct shard *s, const struct record *record);
+/* Any: the record with this sequence number (1 ...), newest count_read(COUNT_ENDED); false if it is gone. */
+bool ended_read(const struct shard *s, uint64_t sequence, struct record *out);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_POLICY_GENERATION_H
+#define POSTERN_POLICY_GENERATION_H
+
+#include "conf/conf_hosts.h"
+#include "policy/rules.h"
+
+#define INSTANCE_TEXT 24
+#define RESOLVER_SERVERS 8
+
+/*
+ * What a configuration means: everything that a worker needs to decide, immutable and reference-counted. A session keeps the one it
+ * began with until it is judged again.
+ */
+struct generation {
+    unsigned refs;
+    uint16_t number;                 /* 1, 2, ...: of this posternd */
+    struct conf *conf;
+    struct rules *rules;
+    struct hostset *files;           /* one a policy; memory is mapped */
+    struct conf_hosts *hosts;
+    struct addr servers[RESOLVER_SERVERS];
+    size_t server_count;
+    char instance[INSTANCE_TEXT];    /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
+};
+
+struct generation *generation_ref(struct generation *g);
+/* Frees it, and what it maps, with the last reference. NULL is fine. */
+void generation_unref(struct generation *g);
+
+#endif

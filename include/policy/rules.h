@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_POLICY_RULES_H
+#define POSTERN_POLICY_RULES_H
+
+#include "policy/hostset.h"
+#include "policy/zones.h"
+#include "proto/h1.h"
+#include "proto/ws_handshake.h"
+
+/*
+ * Decisions. A stream is judged in stages, each knowing more than the one before; a condition is true, false or unknown. Policies are
+ * walked in order: all conditions true, the policy decides; one false, it is skipped; some unknown, it is remembered if it allows and
+ * skipped if it denies. A stage is granted if a decided or remembered allow exists. At the last stage nothing is unknown: what was
+ * never seen (a path inside TLS) is false. Pure: facts in, verdict out.
+ */
+enum stage { STAGE_FLOW, STAGE_TARGET, STAGE_ADDRESS, STAGE_BYTES, STAGE_EXCHANGE, STAGE_UPGRADE, STAGE_COUNT };
+enum condition {
+    COND_LISTENERS, COND_FROM, COND_CLIENTS, COND_HOSTS, COND_HOSTS_FILE, COND_PORTS, COND_TO, COND_NETWORKS, COND_PROTOCOLS,
+    COND_METHODS, COND_PATHS, COND_HEADERS, COND_COUNT
+};
+const char *stage_name(enum stage s);
+const char *condition_name(enum condition c); /* the key of the configuration */
+
+/* Which facts are known: a set of these bits. */
+enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL = 8, KNOWN_REQUEST = 16 };
+
+struct facts {
+    unsigned known;
+    /* KNOWN_FLOW */
+    int listener;            /* index in conf->listeners */
+    int zone_in;             /* index in conf->zones, or ZONE_NONE */
+    struct addr client;
+    /* KNOWN_TARGET */
+    const struct host *host; /* NULL: the target has no name (then host conditions are false) */
+    uint16_t port;           /* of the server; on reverse listeners the upstream's */
+    /* KNOWN_ADDRESS */
+    struct addr server;
+    int zone_out;
+    bool operators_word;     /* upstream of a reverse listener: `to` is true, special-purpose addresses pass, no zone is needed */
+    /* KNOWN_PROTOCOL */
+    unsigned protocol;       /* one bit of enum conf_protocol */
+    /* KNOWN_REQUEST */
+    struct span method, path;
+    const struct h1_head *head;
+};
+
+struct verdict {
+    bool granted;
+    bool remembered;         /* granted by a policy some of whose conditions are unknown yet */
+    bool drop;               /* denied with action = "drop": RST, no byte */
+    int policy;              /* index in conf->policies of the one that decided or is remembered first; -1: none */
+    enum reason reason;      /* R_OK if granted; R_POLICY_DENIED, R_NO_POLICY, R_ZONE_UNKNOWN or R_ADDRESS_PRIVATE */
+};
+
+struct rules;
+
+/*
+ * Compiles the policies. `files` has one entry a policy: the compiled hosts file of those that name one (memory owned by the caller and
+ * longer-lived than the rules). NULL: no memory.
+ */
+MUST_CHECK struct rules *rules_new(const struct conf *conf, const struct hostset *files);
+void rules_free(struct rules *rules);
+
+/*
+ * Judges. `last`: nothing more will be known. A client in no zone is R_ZONE_UNKNOWN as soon as KNOWN_FLOW, a server in no zone once
+ * KNOWN_ADDRESS (R_ADDRESS_PRIVATE if it is special-purpose), unless operators_word. A listener's own `from` is part of this.
+ */
+struct verdict rules_judge(const struct rules *rules, const struct facts *facts, bool last);
+
+/*
+ * The allowing policies that came closest, nearest first (fewest false conditions, then order): index and the first false condition.
+ * Returns how many were written, at most `max`. For `explain`; slower than judging.
+ */
+struct rules_near {
+    int policy;
+    enum condition condition;
+    unsigned false_count;
+    uint32_t false_set; /* bit a condition */
+};
+size_t rules_near(const struct rules *rules, const struct facts *facts, bool last, struct rules_near *out, size_t max);
+
+/*
+ * What the policy that allowed a WebSocket says of its handshake: R_OK, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols were
+ * offered and none is allowed). offer->protocols is reduced to the allowed ones, in the client's order.
+ */
+MUST_CHECK enum reason rules_websocket(const struct conf_policy *policy, const struct h1_head *head, struct ws_offer *offer);
+
+#endif

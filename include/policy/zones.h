@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_POLICY_ZONES_H
+#define POSTERN_POLICY_ZONES_H
+
+#include "conf/conf.h"
+
+#define ZONE_NONE (-1)
+
+/*
+ * The first zone that an address fits, or ZONE_NONE (design.md, zones): its interface is in `interfaces` where given, and it lies in
+ * `networks` where given. A special-purpose address fits only through a network that equals or lies inside its special-purpose block.
+ * So a zone of interfaces alone holds no special-purpose address.
+ * `interface` is "" if it is not known; then zones with interfaces do not fit.
+ */
+int zones_find(const struct conf *conf, const struct addr *address, const char *interface);
+/* Does any zone name interfaces? If not, nobody has to ask the kernel for them. */
+bool zones_need_interfaces(const struct conf *conf);
+
+#endif

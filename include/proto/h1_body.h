@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_PROTO_H1_BODY_H
+#define POSTERN_PROTO_H1_BODY_H
+
+#include "proto/h1.h"
+
+/*
+ * Message bodies, decoded as a stream (RFC 9112 6 and 7). A chunked body is read strictly: CRLF everywhere, at most 16 hex digits of
+ * size, extensions skipped within 256 bytes a line and 4096 a body, trailers within 16 fields and 4096 bytes.
+ */
+#define H1_TRAILER_BYTES 4096
+#define H1_TRAILER_FIELDS 16
+
+struct h1_body {
+    enum h1_framing framing;
+    uint64_t left;            /* of the body (H1_LENGTH) or of the chunk */
+    uint64_t total, limit;    /* payload so far; limit 0: none */
+    uint32_t state;           /* of the chunk reader */
+    uint32_t line;            /* bytes of the current chunk-size line or trailer section */
+    uint32_t extensions;      /* bytes of chunk extensions so far */
+    uint32_t digits;
+};
+
+enum h1_body_result {
+    H1_BODY_DATA, /* `data` holds payload (never empty); call again */
+    H1_BODY_MORE, /* all that could be used was used; call again with more */
+    H1_BODY_END,  /* the body is complete; what is left of `in` belongs to the next message */
+    H1_BODY_BAD   /* R_BODY_MALFORMED or R_BODY_TOO_LARGE in *why; never call again */
+};
+
+void h1_body_init(struct h1_body *body, enum h1_framing framing, uint64_t length, uint64_t limit);
+/*
+ * Takes from the front of `in`, which moves on; bytes of an incomplete trailer section stay in `in` (at most H1_TRAILER_BYTES), and
+ * the caller gives them again with more behind them. At H1_BODY_END `trailers` is the trailer section with its field lines, each ended
+ * by CRLF, without the empty line; it points into what `in` was. For H1_NO_BODY the first call says END; H1_UNTIL_CLOSE never ends.
+ */
+MUST_CHECK enum h1_body_result h1_body_next(struct h1_body *body, struct span *in, struct span *data, struct span *trailers, enum reason *why);
+/* May the connection end here? true for H1_UNTIL_CLOSE, and when the body is complete. */
+bool h1_body_may_end(const struct h1_body *body);
+
+/*
+ * Trailers that are passed on (allow-list), written to `out` as field lines; returns the bytes written. Everything else is dropped.
+ * `out` must hold trailers.len bytes.
+ */
+size_t h1_trailers_filter(struct span trailers, char *out);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_PROTO_TARGET_H
+#define POSTERN_PROTO_TARGET_H
+
+#include "base/reason.h"
+#include "proto/host.h"
+
+/* A request target (RFC 9112 3.2), taken apart and normalised. */
+enum target_form { TARGET_ORIGIN, TARGET_ABSOLUTE, TARGET_AUTHORITY, TARGET_ASTERISK };
+enum target_scheme { SCHEME_NONE, SCHEME_HTTP, SCHEME_WS };
+
+struct target {
+    enum target_form form;
+    enum target_scheme scheme;  /* absolute-form only */
+    struct host host;           /* absolute- and authority-form */
+    uint16_t port;              /* as written; 0: none */
+    struct span path;           /* into `buffer`: normalised path, "/" for an empty one; "*" for the asterisk-form */
+    struct span query;          /* into the text: from '?' on, unchanged; or empty */
+};
+
+/*
+ * Reads `text` for `method`. `buffer` takes the normalised path and must hold text.len + 1 bytes; the result points into both.
+ * Normalised means: escapes of unreserved characters decoded, other escapes in upper-case hex, dot segments removed (RFC 3986 6.2.2).
+ * Returns R_OK or R_TARGET_MALFORMED: '#', bytes outside RFC 3986, malformed escapes, userinfo, encoded NUL, CR, LF, '/' or '\',
+ * a raw '\', climbing above the root, '*' with a method other than OPTIONS, a scheme other than http and ws, authority-form with
+ * another method than CONNECT or without a port, anything but authority-form with CONNECT.
+ */
+MUST_CHECK enum reason target_parse(struct target *out, struct span method, struct span text, char *buffer);
+
+/* Does `path` fit `pattern`, in which '*' stands for any run of characters? Both to the letter. */
+bool target_path_fits(struct span path, struct span pattern);
+
+#endif

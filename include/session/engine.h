@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_SESSION_ENGINE_H
+#define POSTERN_SESSION_ENGINE_H
+
+#include "base/ring.h"
+#include "base/table.h"
+#include "policy/generation.h"
+
+/*
+ * All sessions of one worker. The worker process (app/worker.c) owns the engine, feeds it generations and listeners, and passes on what
+ * control asks. Everything happens on the one thread of the loop.
+ */
+struct engine;
+struct loop;
+
+struct engine_args {
+    struct loop *loop;
+    unsigned worker;              /* W of "W-N" */
+    unsigned workers;             /* how many shards there are */
+    struct shard **shards;        /* all of them, mapped; shards[worker] for writing */
+    struct ring *log;             /* records for the logger; NULL: none */
+    int log_wake;                 /* eventfd of the logger */
+    uint64_t first_number;        /* first N: a restarted worker goes on counting */
+};
+
+MUST_CHECK struct engine *engine_new(const struct engine_args *args);
+/* Ends all sessions at once and frees everything. */
+void engine_free(struct engine *e);
+
+/* From now on new sessions use `g`; open ones are judged again and those no longer allowed are closed (R_REVOKED). Takes a reference. */
+void engine_set_generation(struct engine *e, struct generation *g);
+
+/* A listening socket for listener `index` of the current generation; the engine owns the descriptor. */
+MUST_CHECK bool engine_listen(struct engine *e, int fd, const char *listener);
+/* No longer configured: accept what is queued on all listening sockets at this address, then close them. */
+void engine_unlisten(struct engine *e, const struct addr *address);
+
+/* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called once. */
+void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg);
+uint32_t engine_open_sessions(const struct engine *e);
+
+/* Ends one session (R_KILLED); false if it is not open. */
+bool engine_kill(struct engine *e, uint64_t number);
+
+/* The dry run: the same code that decides live. */
+struct explain_query {
+    const char *listener;         /* NULL: the first one that fits (explicit for absolute URLs and CONNECT) */
+    struct addr from;
+    struct addr address;          /* of the server, instead of resolving; family 0: not given */
+    bool resolve;                 /* ask the resolver, asynchronously */
+    struct span method, url;      /* "http://...", "ws://...", or "host:port" for CONNECT */
+    struct span headers;          /* field lines, each ended by CRLF */
+};
+
+struct explain_step {
+    enum stage stage;
+    struct verdict verdict;
+};
+
+struct explain_answer {
+    const char *error;            /* what is wrong with the question; NULL: none */
+    struct generation *generation; /* valid during the call */
+    size_t step_count;
+    struct explain_step steps[STAGE_COUNT + 2];
+    struct verdict verdict;       /* the last one */
+    enum reason reason;           /* R_OK: allowed */
+    unsigned protocol;            /* bit of enum conf_protocol */
+    int zone_in, zone_out, listener;
+    struct host host;
+    uint16_t port;
+    struct addr server;
+    char path[ROW_PATH];
+    size_t near_count;
+    struct rules_near near[NEAR_MISSES];
+    bool address_unknown;         /* the name was not resolved: the stages before that were judged */
+};
+
+/* Answers by `done`, maybe before it returns; the query is copied as needed. */
+void engine_explain(struct engine *e, const struct explain_query *query, void (*done)(const struct explain_answer *answer, void *arg), void *arg);
+
+#endif

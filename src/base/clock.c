@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Time, read once a loop turn. Two clocks: the monotonic one drives every timer, so that a step of the wall clock closes nothing;
+ * the wall clock is only ever shown. A test sets the monotonic clock by hand and then owns it.
+ */
+#include "base/clock.h"
+
+#include <stdbool.h>
+#include <time.h>
+
+static uint64_t now_us, wall_us;
+static bool by_hand;
+
+static uint64_t read_us(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+void clock_tick(void)
+{
+    wall_us = read_us(CLOCK_REALTIME);
+    if (!by_hand)
+        now_us = read_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_ms(void)
+{
+    return now_us / 1000u;
+}
+
+uint64_t clock_us(void)
+{
+    return now_us;
+}
+
+uint64_t clock_wall_us(void)
+{
+    return wall_us;
+}
+
+void clock_set(uint64_t ms)
+{
+    by_hand = true;
+    now_us = ms * 1000u;
+}
