@@ -19,7 +19,7 @@ struct hostset {
 size_t hostset_size(struct span text);
 /*
  * Compiles a hosts file into zeroed `memory` of hostset_size() bytes: a name a line, '#' comments, surrounding white space ignored;
- * a line means the name and all names under it. Names are normalised (host_to_ascii); lines that are no name are counted in
+ * a line means the name and all names under it. Names are normalised (idna_to_ascii); lines that are no name are counted in
  * *bad_lines and *first_bad (line number, from 1) and left out. Returns how many names are in the set.
  */
 size_t hostset_compile(struct span text, void *memory, size_t size, size_t *bad_lines, size_t *first_bad);

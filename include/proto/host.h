@@ -3,12 +3,12 @@
 #define POSTERN_PROTO_HOST_H
 
 #include "base/addr.h"
+#include "base/idna.h"
 
 /*
  * A host as a request names it, normalised once and compared only in this form: a name in lower case A-labels (RFC 5891) without
  * trailing dot, or an address.
  */
-#define HOST_TEXT 256
 
 struct host {
     struct addr ip;        /* family 0: it is a name */
@@ -32,11 +32,5 @@ void host_from_addr(struct host *out, const struct addr *ip);
 MUST_CHECK bool host_parse_authority(struct host *out, uint16_t *port, struct span text);
 bool host_eq(const struct host *a, const struct host *b);
 struct span host_span(const struct host *h);
-
-/*
- * A name from a configuration or a SOCKS request, which may be in Unicode: to lower case A-labels (libidn2, UTS 46), without trailing
- * dot. false if it is no valid name.
- */
-MUST_CHECK bool host_to_ascii(struct span text, char out[HOST_TEXT]);
 
 #endif
