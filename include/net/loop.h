@@ -2,29 +2,58 @@
 #ifndef POSTERN_NET_LOOP_H
 #define POSTERN_NET_LOOP_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "net/timer.h"
+
+#include <stddef.h>
 
 /*
- * The event loop: libevent's, with the clock read once a turn, a list of work for the end of a turn, and a millisecond tick for timers.
+ * The event loop: libevent's, with the clock read once a turn, a wheel of timers, streams that want another turn, and work at the end
+ * of a turn. One loop a process.
  */
 struct loop;
 struct event_base;
 
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
-/* For signals and sockets that are not streams (IPC): only app/ uses it. */
+/* For signals and sockets that are not streams (IPC): only net/ and app/ use it. */
 struct event_base *loop_base(struct loop *loop);
+struct wheel *loop_wheel(struct loop *loop);
 /* Runs until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* One turn without waiting; true if anything happened: tests. */
 bool loop_turn(struct loop *loop);
+/* Every callback from libevent calls this first: the clock is read in the first one of a turn. */
+void loop_enter(struct loop *loop);
 
-/* `fn` is called at the end of every turn (reaping, flushing). One only. */
+/* `fn` is called at the end of every turn (reaping). One only. */
 void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg);
-/* `fn` is called about every LOOP_TICK_MS while anything is armed. One only. */
-#define LOOP_TICK_MS 50
-void loop_on_tick(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* A place in the queue of those that want another turn; zeroed by its owner. */
+struct loop_again {
+    struct loop_again *next, **link; /* link NULL: not queued */
+    void (*fn)(void *arg);
+    void *arg;
+};
+void loop_again(struct loop *loop, struct loop_again *again);
+void loop_again_clear(struct loop *loop, struct loop_again *again);
+
+/*
+ * Where streams read into: one buffer for all, valid until the next read. Its first half takes what a stream had left, its second half
+ * is read into.
+ */
+#define LOOP_READ_BYTES 65536u
+#define LOOP_BUFFER_BYTES (2 * LOOP_READ_BYTES)
+char *loop_buffer(struct loop *loop);
+
+/* Pooled buffers of CHUNK_BYTES that hold what could not be sent yet. NULL: no memory. */
+struct chunk {
+    struct chunk *next;
+    uint32_t start, end;
+    char data[];
+};
+#define CHUNK_BYTES (16384u - 16u)
+struct chunk *chunk_take(struct loop *loop);
+void chunk_give(struct loop *loop, struct chunk *chunk);
 
 #endif
