@@ -51,7 +51,7 @@ bool addr_eq(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 
-/* "10.0.0.0/8", "fd00::/8", or an address (all bits). Host bits must be zero. */
+/* "10.0.0.0/8", "fd00::/8", or an address (all bits). Host bits must be zero. "::ffff:10.0.0.0/104" is 10.0.0.0/8. */
 MUST_CHECK bool network_parse(struct network *out, struct span text);
 bool network_has(const struct network *n, const struct addr *a);
 /* Is every address of `inner` also in `outer`? */

@@ -33,7 +33,7 @@
     X(ACCEPT_PAUSES, "accept_pauses_total", "Times that accepting was paused for want of descriptors or room.")                    \
     X(LOG_DROPPED, "log_dropped_total", "Access-log lines lost because the log could not be written fast enough.")                 \
     X(ENDED, "ended_total", "Records written to the ring of ended streams.")                                                       \
-    X(ROWS_HIGH, "rows_high", "Highest row ever used, plus one: where readers may stop.")
+    X(ROWS_HIGH, "rows_high", "Highest row that the worker ever used, plus one: where readers may stop.")
 
 enum counter {
 #define X(id, name, help) COUNT_##id,
@@ -49,7 +49,8 @@ struct shard; /* a mapping */
 
 /* Bytes that a shard for `rows` rows takes. */
 size_t shard_bytes(uint32_t rows);
-/* Maps `fd`; NULL with errno set. Writer: the worker alone. */
+/* Maps `fd`, which is zero-filled or used already and not shorter than shard_bytes(); NULL with errno set. Writer: the worker alone, and
+ * the monitor for shard_clear() while there is no worker. */
 MUST_CHECK struct shard *shard_map(int fd, uint32_t rows, bool writer);
 void shard_unmap(struct shard *s);
 /* Monitor: forgets all that a dead worker left (rows, counts, open gauges); totals, names and ended streams stay. Returns how many
@@ -66,7 +67,7 @@ void row_end(struct shard *s, struct row *row);
 /* Reader: a consistent copy of row `index`; false if it is free or would not hold still. */
 bool row_read(const struct shard *s, uint32_t index, struct row *out);
 
-/* Writer: the number of `name`, making it if need be. 0 for "" and when the table is full. */
+/* Writer: the number of `name` (its first TABLE_NAME_SIZE - 1 bytes), making it if need be. 0 for "" and when the table is full. */
 name_id table_intern(struct shard *s, const char *name);
 /* Any: the name; "" for 0. Copied into `out` of TABLE_NAME_SIZE bytes, which is returned. */
 char *table_name(const struct shard *s, name_id id, char *out);
@@ -80,7 +81,8 @@ void count_reason(struct shard *s, enum reason r);
 uint64_t count_read(const struct shard *s, enum counter c);
 uint64_t count_reason_read(const struct shard *s, enum reason r);
 
-/* Writer: one more (+1) or one fewer (-1) connection of this client (IPv4 /32, IPv6 /64). false: no room to count it. */
+/* Writer: one more (+1) or one fewer (-1) connection of this client (IPv4 /32, IPv6 /64). false: no room to count it,
+ * or one fewer of a client that is not there. */
 MUST_CHECK bool clients_add(struct shard *s, const struct addr *client, int delta);
 /* Any: connections of this client in this shard. */
 uint32_t clients_read(const struct shard *s, const struct addr *client);

@@ -88,9 +88,15 @@ bool addr_parse(struct addr *out, struct span text, uint16_t port)
     return out->family != 0;
 }
 
+static bool has_colon(struct span text)
+{
+    return text.len > 0 && memchr(text.at, ':', text.len) != NULL;
+}
+
 bool addr_parse_port(struct addr *out, struct span text)
 {
     struct span host = text, digits;
+    bool bracketed;
     uint64_t port;
     size_t colon = text.len;
 
@@ -101,14 +107,18 @@ bool addr_parse_port(struct addr *out, struct span text)
         return false;
     digits = span_skip(text, colon);
     host.len = colon - 1;
-    if (host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
+    bracketed = host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']';
+    if (bracketed)
         host = span_of(host.at + 1, host.len - 2);
-    else if (host.len > 0 && memchr(host.at, ':', host.len) != NULL)
-        return false;
+    if (bracketed != has_colon(host))
+        return false; /* brackets are for IPv6, and IPv6 is in brackets */
     return span_u64(digits, 65535, &port) && port > 0 && addr_parse(out, host, (uint16_t)port);
 }
 
-/* One part of a loosely written IPv4 address: 0x hex, 0 octal, or decimal. Returns false if it is no number at all. */
+/*
+ * One part of a loosely written IPv4 address: 0x hex, 0 octal, or decimal. Returns false if it is no number at all. "08" is one whose
+ * value nobody agrees about: it is out of every range.
+ */
 static bool loose_number(struct span part, uint64_t *value)
 {
     unsigned base = 10;
@@ -125,9 +135,11 @@ static bool loose_number(struct span part, uint64_t *value)
     for (size_t i = 0; i < part.len; i++) {
         int digit = byte_hex(part.at[i]);
 
-        if (digit < 0 || (base == 10 && digit > 9) || (base == 8 && digit > 9))
+        if (digit < 0 || (base != 16 && digit > 9))
             return false;
-        if (*value <= UINT32_MAX)
+        if (base == 8 && digit > 7)
+            *value = UINT64_MAX;
+        else if (*value <= UINT32_MAX)
             *value = *value * base + (unsigned)digit;
     }
     return true;
@@ -236,15 +248,17 @@ bool network_parse(struct network *out, struct span text)
 {
     const char *slash = text.len > 0 ? memchr(text.at, '/', text.len) : NULL;
     struct span ip = slash ? span_of(text.at, (size_t)(slash - text.at)) : text;
-    uint64_t bits;
+    uint64_t bits, most;
+    unsigned mapped;
 
     memset(out, 0, sizeof(*out));
     if (!addr_parse(&out->base, ip, 0))
         return false;
-    bits = ip_len(&out->base) * 8;
-    if (slash && !span_u64(span_skip(text, ip.len + 1), bits, &bits))
+    mapped = out->base.family == AF_INET && has_colon(ip) ? 96 : 0; /* bits of ::ffff:0:0/96, which are gone now */
+    bits = most = ip_len(&out->base) * 8 + mapped;
+    if (slash && (!span_u64(span_skip(text, ip.len + 1), most, &bits) || bits < mapped))
         return false;
-    out->bits = (uint8_t)bits;
+    out->bits = (uint8_t)(bits - mapped);
     return host_bits_zero(out);
 }
 
@@ -277,6 +291,7 @@ static const struct special {
     { AF_INET6, 128, { [15] = 1 } },
     { AF_INET6, 96, { 0 } }, /* IPv4-compatible, deprecated: always special */
     { AF_INET6, 64, { 0x01 } },
+    { AF_INET6, 64, { 0x01, [7] = 0x01 } },
     { AF_INET6, 48, { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 } },
     { AF_INET6, 32, { 0x20, 0x01, 0x0d, 0xb8 } },
     { AF_INET6, 28, { 0x20, 0x01, 0x00, 0x20 } },

@@ -70,7 +70,7 @@ struct span span_skip(struct span s, size_t n)
 {
     if (n > s.len)
         n = s.len;
-    return (struct span){ s.at + n, s.len - n };
+    return n > 0 ? (struct span){ s.at + n, s.len - n } : s;
 }
 
 bool span_next_item(struct span *list, struct span *item)
