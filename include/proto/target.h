@@ -14,18 +14,23 @@ struct target {
     enum target_scheme scheme;  /* absolute-form only */
     struct host host;           /* absolute- and authority-form */
     uint16_t port;              /* as written; 0: none */
-    struct span path;           /* into `buffer`: normalised path, "/" for an empty one; "*" for the asterisk-form */
+    struct span path;           /* into `buffer`: normalised, "/" for an empty one; "*" for the asterisk-form, and for OPTIONS in
+                                   absolute-form without path and query (RFC 9112 3.2.4) */
     struct span query;          /* into the text: from '?' on, unchanged; or empty */
 };
 
 /*
- * Reads `text` for `method`. `buffer` takes the normalised path and must hold text.len + 1 bytes; the result points into both.
- * Normalised means: escapes of unreserved characters decoded, other escapes in upper-case hex, dot segments removed (RFC 3986 6.2.2).
- * Returns R_OK or R_TARGET_MALFORMED: '#', bytes outside RFC 3986, malformed escapes, userinfo, encoded NUL, CR, LF, '/' or '\',
- * a raw '\', climbing above the root, '*' with a method other than OPTIONS, a scheme other than http and ws, authority-form with
- * another method than CONNECT or without a port, anything but authority-form with CONNECT.
+ * Reads `text` for `method`. The normalised path is written to `buffer`, at most `size` bytes of it; the result points into both.
+ * Normalised means: escapes of unreserved characters decoded, other escapes in upper-case hex, dot segments removed (RFC 3986 6.2.2),
+ * '"', '<', '>', '[', ']', '^', '`', '{', '|' and '}' escaped. It can be longer than what was written: TARGET_BUFFER(text.len) bytes are
+ * always enough.
+ * Returns R_OK or R_TARGET_MALFORMED: '#', controls, space, DEL and 8-bit bytes anywhere, malformed escapes in the path, userinfo,
+ * encoded NUL, CR, LF, '/' or '\', a raw '\' in the path, climbing above the root, ".." behind an empty segment, '*' with a method other
+ * than OPTIONS, a scheme other than http and ws, authority-form with another method than CONNECT or without a port, anything but
+ * authority-form with CONNECT, or no room in `buffer`.
  */
-MUST_CHECK enum reason target_parse(struct target *out, struct span method, struct span text, char *buffer);
+#define TARGET_BUFFER(len) (3 * (size_t)(len) + 1)
+MUST_CHECK enum reason target_parse(struct target *out, struct span method, struct span text, char *buffer, size_t size);
 
 /* Does `path` fit `pattern`, in which '*' stands for any run of characters? Both to the letter. */
 bool target_path_fits(struct span path, struct span pattern);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the first bytes of a stream are. A guess from a few bytes that decides who parses the rest, never what is allowed: the parser
+ * that gets them is strict, and a policy asks for the protocol by name. The methods are those that llhttp knows for HTTP; PRI (the
+ * preface of HTTP/2) is not among them.
+ */
+#include "proto/hello.h"
+
+#include <string.h>
+
+#define TLS_HANDSHAKE 22
+
+static const char *const methods[] = {
+    "GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ", "TRACE ", "PATCH ", "ACL ", "BIND ", "CHECKOUT ", "COPY ", "LINK ",
+    "LOCK ", "M-SEARCH ", "MERGE ", "MKACTIVITY ", "MKCALENDAR ", "MKCOL ", "MOVE ", "NOTIFY ", "PROPFIND ", "PROPPATCH ", "PURGE ", "REBIND ",
+    "REPORT ", "SEARCH ", "SUBSCRIBE ", "UNBIND ", "UNLINK ", "UNLOCK ", "UNSUBSCRIBE ",
+};
+
+static enum sniff sniff_http(struct span in)
+{
+    struct span crlf = SPAN("\r\n");
+
+    if (span_starts(in, crlf))
+        in = span_skip(in, crlf.len);
+    else if (span_starts(crlf, in))
+        return SNIFF_MORE;
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        struct span method = span_str(methods[i]);
+
+        if (span_starts(in, method))
+            return SNIFF_HTTP;
+        if (span_starts(method, in))
+            return SNIFF_MORE;
+    }
+    return SNIFF_OTHER;
+}
+
+static enum sniff sniff_tls(struct span in)
+{
+    if ((in.len > 1 && in.at[1] != 3) || (in.len > 2 && (uint8_t)in.at[2] > 4))
+        return SNIFF_OTHER;
+    return in.len > 2 ? SNIFF_TLS : SNIFF_MORE;
+}
+
+enum sniff sniff_bytes(struct span in)
+{
+    if (in.len == 0)
+        return SNIFF_MORE;
+    if (in.at[0] == TLS_HANDSHAKE)
+        return sniff_tls(in);
+    if (in.at[0] == 5)
+        return SNIFF_SOCKS5;
+    return in.at[0] == 4 ? SNIFF_SOCKS4 : sniff_http(in);
+}
+
+enum sniff sniff_explicit(struct span in)
+{
+    enum sniff what = sniff_bytes(in);
+    bool undecided = what == SNIFF_MORE && (in.len == 0 || in.at[0] == TLS_HANDSHAKE);
+
+    return what == SNIFF_OTHER || (what == SNIFF_MORE && !undecided) ? SNIFF_HTTP : what;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * UTF-8 as it passes, masked or not. Between characters the state is 0; inside one it says how many bytes are still to come and which
+ * range the next one must lie in: only the second byte of a character has a range of its own (RFC 3629 4), and that range is what keeps
+ * overlong forms, surrogates and everything above U+10FFFF out.
+ *
+ * Most text is ASCII, so eight bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is laid over
+ * them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
+ */
+#include "proto/utf8.h"
+
+#include <string.h>
+
+#define STATE(left, low, high) ((uint32_t)(left) << 16 | (low) << 8 | (high))
+#define HIGH_BITS 0x8080808080808080ull
+
+static uint32_t lead_byte(uint8_t byte)
+{
+    if (byte < 0x80)
+        return 0;
+    if (byte < 0xc2 || byte > 0xf4)
+        return UTF8_BAD;
+    if (byte < 0xe0)
+        return STATE(1, 0x80, 0xbf);
+    if (byte < 0xf0)
+        return STATE(2, byte == 0xe0 ? 0xa0 : 0x80, byte == 0xed ? 0x9f : 0xbf);
+    return STATE(3, byte == 0xf0 ? 0x90 : 0x80, byte == 0xf4 ? 0x8f : 0xbf);
+}
+
+static uint32_t next_byte(uint32_t state, uint8_t byte)
+{
+    uint32_t left = state >> 16;
+
+    if (left == 0)
+        return lead_byte(byte);
+    if (byte < (state >> 8 & 0xff) || byte > (state & 0xff))
+        return UTF8_BAD;
+    return left == 1 ? 0 : STATE(left - 1, 0x80, 0xbf);
+}
+
+uint32_t utf8_feed(uint32_t state, struct span bytes)
+{
+    static const uint8_t no_mask[4];
+
+    return utf8_feed_masked(state, bytes, no_mask, 0);
+}
+
+uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[4], unsigned at)
+{
+    uint8_t ring[12]; /* eight bytes of mask from each of its positions */
+    size_t i = 0;
+
+    for (unsigned k = 0; k < sizeof(ring); k++)
+        ring[k] = mask[(at + k) & 3];
+    while (i < bytes.len && state != UTF8_BAD) {
+        uint64_t word, key;
+
+        if (state == 0 && bytes.len - i >= sizeof(word)) {
+            memcpy(&word, bytes.at + i, sizeof(word));
+            memcpy(&key, ring + (i & 3), sizeof(key));
+            if (((word ^ key) & HIGH_BITS) == 0) {
+                i += sizeof(word);
+                continue;
+            }
+        }
+        state = next_byte(state, (uint8_t)bytes.at[i] ^ ring[i & 3]);
+        i++;
+    }
+    return state;
+}
