@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: ISC */
+/* The ring between two processes: order, drops, wake-ups. */
+#include "base/ring.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct item {
+    uint64_t number;
+    uint64_t copies[6];
+};
+
+static void *shared(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(memory != MAP_FAILED);
+    return memory;
+}
+
+static struct item item_of(uint64_t number)
+{
+    struct item item = { .number = number };
+
+    for (int i = 0; i < 6; i++)
+        item.copies[i] = number;
+    return item;
+}
+
+static bool whole(const struct item *item)
+{
+    for (int i = 0; i < 6; i++)
+        if (item->copies[i] != item->number)
+            return false;
+    return true;
+}
+
+static void test_full_and_empty(void **state)
+{
+    size_t bytes = ring_bytes(4, sizeof(struct item));
+    void *memory = shared(bytes);
+    struct ring writer, reader;
+    struct item item;
+
+    (void)state;
+    ring_attach(&writer, memory, 4, sizeof(struct item));
+    ring_attach(&reader, memory, 4, sizeof(struct item));
+    assert_false(ring_take(&reader, &item));
+    for (uint64_t i = 1; i <= 6; i++) {
+        item = item_of(i);
+        assert_int_equal(ring_put(&writer, &item), i <= 4);
+    }
+    assert_int_equal(ring_dropped(&reader), 2);
+    for (uint64_t i = 1; i <= 4; i++) {
+        assert_true(ring_take(&reader, &item));
+        assert_int_equal(item.number, i);
+    }
+    assert_false(ring_take(&reader, &item));
+    assert_true(ring_put(&writer, &item));
+    munmap(memory, bytes);
+}
+
+static void test_wake(void **state)
+{
+    size_t bytes = ring_bytes(4, sizeof(struct item));
+    void *memory = shared(bytes);
+    struct ring r;
+    struct item item = item_of(1);
+
+    (void)state;
+    ring_attach(&r, memory, 4, sizeof(struct item));
+    assert_true(ring_put(&r, &item));
+    assert_false(ring_must_wake(&r)); /* nobody sleeps */
+    assert_false(ring_sleep(&r));     /* there is something to read */
+    assert_false(ring_must_wake(&r));
+    assert_true(ring_take(&r, &item));
+    assert_true(ring_sleep(&r));
+    assert_true(ring_put(&r, &item));
+    assert_true(ring_must_wake(&r));
+    assert_false(ring_must_wake(&r)); /* once is enough */
+    munmap(memory, bytes);
+}
+
+/* A reader that lies about how far it read only makes the writer drop. */
+static void test_reader_lies(void **state)
+{
+    size_t bytes = ring_bytes(4, sizeof(struct item));
+    unsigned char *memory = shared(bytes);
+    struct ring r;
+    struct item item = item_of(1);
+
+    (void)state;
+    memset(memory + 64, 0xee, 64); /* the reader's cache line: tail and sleeping */
+    ring_attach(&r, memory, 4, sizeof(struct item));
+    for (int i = 0; i < 100; i++)
+        (void)!ring_put(&r, &item);
+    assert_int_equal(ring_dropped(&r), 100);
+    munmap(memory, bytes);
+}
+
+enum { ITEMS = 200000 };
+
+/* Takes until the last item: in order, whole. Returns how many were taken through `taken`. */
+static int consume(struct ring *r, uint64_t *taken)
+{
+    uint64_t last = 0;
+    struct item item;
+
+    while (last < ITEMS) {
+        if (!ring_take(r, &item)) {
+            sched_yield();
+            continue;
+        }
+        if (item.number <= last || !whole(&item))
+            return 1;
+        last = item.number;
+        (*taken)++;
+    }
+    return 0;
+}
+
+static void test_two_processes(void **state)
+{
+    size_t bytes = ring_bytes(64, sizeof(struct item));
+    void *memory = shared(bytes);
+    uint64_t *taken = shared(sizeof(*taken)), tries = ITEMS - 1;
+    struct ring r;
+    struct item item;
+    int status;
+    pid_t child;
+
+    (void)state;
+    ring_attach(&r, memory, 64, sizeof(struct item));
+    child = fork();
+    if (child == 0)
+        _exit(consume(&r, taken));
+    for (uint64_t i = 1; i < ITEMS; i++) {
+        item = item_of(i);
+        (void)!ring_put(&r, &item);
+        if (i % 64 == 0)
+            sched_yield();
+    }
+    item = item_of(ITEMS);
+    for (bool put = false; !put; tries++) {
+        put = ring_put(&r, &item);
+        sched_yield();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(*taken + ring_dropped(&r), tries); /* nothing is lost that is not counted */
+    munmap(memory, bytes);
+    munmap(taken, sizeof(*taken));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_wake),
+                                        cmocka_unit_test(test_reader_lies), cmocka_unit_test(test_two_processes) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
