@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The ClientHello of TLS (RFC 8446 4.1.2), read for what a rule can ask of a stream that stays encrypted: the server name (RFC 6066 3),
- * the protocols (ALPN, RFC 7301), the version, and whether there is an Encrypted ClientHello (extension 0xfe0d), which makes the
- * server name the outer one. First the handshake message is put together from its records, then it is read from beginning to end, so
- * that a length that lies shows. Values that nobody knows, GREASE (RFC 8701) included, are skipped. A hello in which two servers could
- * read different names is malformed: the extension twice, more than one name, a name that is none.
+ * The ClientHello of TLS (RFC 8446 4.1.2), read for what a rule can ask of a stream that stays encrypted: the server name (RFC 6066
+ * 3), the protocols (ALPN, RFC 7301), the version, and whether there is an Encrypted ClientHello (extension 0xfe0d), which makes
+ * the server name the outer one. First the handshake message is put together from its records, then it is read from beginning to
+ * end, so that a length that lies shows. Values that nobody knows, GREASE (RFC 8701) included, are skipped. A hello in which two
+ * servers could read different names is malformed: the extension twice, more than one name, a name that is none.
  *
  * Each call begins at the first byte: hellos mostly come in one piece, and HELLO_MAX bounds the work when they do not.
  */
@@ -121,7 +121,7 @@ static bool read_extension(struct hello *out, unsigned type, struct reader data)
     return true;
 }
 
-/* No extension may come twice (RFC 8446 4.2). The set covers types below 64: all that is read here but ECH, of which only presence counts. */
+/* No extension may come twice (RFC 8446 4.2). The set covers types below 64: all that is read here but ECH. */
 static bool read_extensions(struct hello *out, struct reader *body)
 {
     struct reader list;
@@ -169,13 +169,13 @@ static bool record_is_good(const uint8_t *at, size_t available)
 {
     size_t len = available >= RECORD_HEADER ? (size_t)at[3] << 8 | at[4] : 1;
 
-    return (available < 1 || at[0] == TYPE_HANDSHAKE) && (available < 2 || at[1] == 3) && (available < 3 || at[2] <= 4) && len >= 1 &&
-           len <= RECORD_MAX;
+    return (available < 1 || at[0] == TYPE_HANDSHAKE) && (available < 2 || at[1] == 3) && (available < 3 || at[2] <= 4) &&
+           len >= 1 && len <= RECORD_MAX;
 }
 
 /*
- * Puts the message together. DONE: it is complete and ends where a record ends; nothing may stand behind it in its record, because a
- * client has nothing to say before the server's answer.
+ * Puts the message together. DONE: it is complete and ends where a record ends; nothing may stand behind it in its record, because
+ * a client has nothing to say before the server's answer.
  */
 static enum hello_progress assemble(struct span in, uint8_t message[HELLO_MAX], size_t *have)
 {

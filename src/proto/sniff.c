@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the first bytes of a stream are. A guess from a few bytes that decides who parses the rest, never what is allowed: the parser
- * that gets them is strict, and a policy asks for the protocol by name. The methods are those that llhttp knows for HTTP; PRI (the
- * preface of HTTP/2) is not among them.
+ * What the first bytes of a stream are. A guess from a few bytes that decides who parses the rest, never what is allowed: the
+ * parser that gets them is strict, and a policy asks for the protocol by name. The methods are those that llhttp knows for HTTP;
+ * PRI (the preface of HTTP/2) is not among them.
  */
 #include "proto/hello.h"
 
@@ -11,9 +11,10 @@
 #define TLS_HANDSHAKE 22
 
 static const char *const methods[] = {
-    "GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "CONNECT ", "OPTIONS ", "TRACE ", "PATCH ", "ACL ", "BIND ", "CHECKOUT ", "COPY ", "LINK ",
-    "LOCK ", "M-SEARCH ", "MERGE ", "MKACTIVITY ", "MKCALENDAR ", "MKCOL ", "MOVE ", "NOTIFY ", "PROPFIND ", "PROPPATCH ", "PURGE ", "REBIND ",
-    "REPORT ", "SEARCH ", "SUBSCRIBE ", "UNBIND ", "UNLINK ", "UNLOCK ", "UNSUBSCRIBE ",
+    "GET ",        "HEAD ",      "POST ",     "PUT ",    "DELETE ",   "CONNECT ",     "OPTIONS ",  "TRACE ",  "PATCH ",
+    "ACL ",        "BIND ",      "CHECKOUT ", "COPY ",   "LINK ",     "LOCK ",        "M-SEARCH ", "MERGE ",  "MKACTIVITY ",
+    "MKCALENDAR ", "MKCOL ",     "MOVE ",     "NOTIFY ", "PROPFIND ", "PROPPATCH ",   "PURGE ",    "REBIND ", "REPORT ",
+    "SEARCH ",     "SUBSCRIBE ", "UNBIND ",   "UNLINK ", "UNLOCK ",   "UNSUBSCRIBE ",
 };
 
 static enum sniff sniff_http(struct span in)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * SOCKS 5, the server's side (RFC 1928): a greeting, a request, a reply. Both parsers begin at the first byte each time and judge every
- * byte as soon as it is there; messages are so short that keeping a position would cost more than it saves. CONNECT is all that is
- * served: BIND and UDP ASSOCIATE would let a server speak that nobody asked. A name may come in Unicode and is an ordinary host from
- * here on; an address that is written as a name is an address.
+ * SOCKS 5, the server's side (RFC 1928): a greeting, a request, a reply. Both parsers begin at the first byte each time and judge
+ * every byte as soon as it is there; messages are so short that keeping a position would cost more than it saves. CONNECT is all
+ * that is served: BIND and UDP ASSOCIATE would let a server speak that nobody asked. A name may come in Unicode and is an ordinary
+ * host from here on; an address that is written as a name is an address.
  */
 #include "proto/socks.h"
 
@@ -99,7 +99,8 @@ static bool read_host(struct host *out, const uint8_t *at, size_t len, uint8_t t
     return idna_to_ascii(span_of((const char *)at, len), name) && host_parse(out, span_str(name));
 }
 
-enum socks_progress socks_request(struct span in, struct socks_request *out, size_t *used, enum socks_reply *reply, enum reason *why)
+enum socks_progress socks_request(struct span in, struct socks_request *out, size_t *used, enum socks_reply *reply,
+                                  enum reason *why)
 {
     const uint8_t *at = (const uint8_t *)in.at;
     size_t start, len;
@@ -139,11 +140,18 @@ size_t socks_write_reply(char *out, enum socks_reply reply, const struct addr *b
 enum socks_reply socks_reply_for(enum reason why)
 {
     static const enum socks_reply replies[R_COUNT] = {
-        [R_POLICY_DENIED] = SOCKS_NOT_ALLOWED, [R_NO_POLICY] = SOCKS_NOT_ALLOWED, [R_ZONE_UNKNOWN] = SOCKS_NOT_ALLOWED,
-        [R_ADDRESS_PRIVATE] = SOCKS_NOT_ALLOWED, [R_LOOP] = SOCKS_NOT_ALLOWED, [R_REVOKED] = SOCKS_NOT_ALLOWED,
-        [R_RATE_EXCEEDED] = SOCKS_NOT_ALLOWED, [R_NO_ROUTE] = SOCKS_NETWORK_UNREACHABLE,
-        [R_NAME_UNRESOLVED] = SOCKS_HOST_UNREACHABLE, [R_NAME_TIMEOUT] = SOCKS_HOST_UNREACHABLE,
-        [R_TIMEOUT_CONNECT] = SOCKS_HOST_UNREACHABLE, [R_UPSTREAM_REFUSED] = SOCKS_REFUSED,
+        [R_POLICY_DENIED] = SOCKS_NOT_ALLOWED,
+        [R_NO_POLICY] = SOCKS_NOT_ALLOWED,
+        [R_ZONE_UNKNOWN] = SOCKS_NOT_ALLOWED,
+        [R_ADDRESS_PRIVATE] = SOCKS_NOT_ALLOWED,
+        [R_LOOP] = SOCKS_NOT_ALLOWED,
+        [R_REVOKED] = SOCKS_NOT_ALLOWED,
+        [R_RATE_EXCEEDED] = SOCKS_NOT_ALLOWED,
+        [R_NO_ROUTE] = SOCKS_NETWORK_UNREACHABLE,
+        [R_NAME_UNRESOLVED] = SOCKS_HOST_UNREACHABLE,
+        [R_NAME_TIMEOUT] = SOCKS_HOST_UNREACHABLE,
+        [R_TIMEOUT_CONNECT] = SOCKS_HOST_UNREACHABLE,
+        [R_UPSTREAM_REFUSED] = SOCKS_REFUSED,
         [R_SOCKS_COMMAND] = SOCKS_COMMAND_UNSUPPORTED,
     };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Request targets. A rule about paths is worth what the reading of paths is worth: the path is brought into one form here, rules are
- * asked about that form, and that form is what the server gets. So nothing may be left in it that a server could read as another path:
- * escapes that hide a separator are refused, dot segments are gone, and so is a ".." behind an empty segment, which servers that merge
- * slashes resolve differently. Bytes that RFC 3986 forbids and clients send all the same ('|', '{', '[' and their like) are escaped.
+ * Request targets. A rule about paths is worth what the reading of paths is worth: the path is brought into one form here, rules
+ * are asked about that form, and that form is what the server gets. So nothing may be left in it that a server could read as
+ * another path: escapes that hide a separator are refused, dot segments are gone, and so is a ".." behind an empty segment, which
+ * servers that merge slashes resolve differently. Bytes that RFC 3986 forbids and clients send all the same ('|', '{', '[' and
+ * their like) are escaped.
  *
  * The query stays as it was written; it is only checked for bytes that would break the request line or a log.
  */
@@ -11,19 +12,26 @@
 
 #include <string.h>
 
-/* What a byte means in a path. Everything that is not named is refused: controls, space, '#', '\', DEL and 8-bit bytes. */
-enum path_byte { BYTE_REFUSED, BYTE_PLAIN, BYTE_ESCAPED, BYTE_PERCENT, BYTE_SLASH, BYTE_UNRESERVED };
+/* What a byte means in a path. Refused: controls, space, '#', '\\', '?', DEL and 8-bit bytes. */
+enum path_byte { BYTE_REFUSED, BYTE_UNRESERVED, BYTE_PLAIN, BYTE_ESCAPED, BYTE_PERCENT, BYTE_SLASH };
 
-static const uint8_t path_bytes[256] = {
-    ['0' ... '9'] = BYTE_UNRESERVED, ['A' ... 'Z'] = BYTE_UNRESERVED, ['a' ... 'z'] = BYTE_UNRESERVED,
-    ['-'] = BYTE_UNRESERVED, ['.'] = BYTE_UNRESERVED, ['_'] = BYTE_UNRESERVED, ['~'] = BYTE_UNRESERVED,
-    ['!'] = BYTE_PLAIN, ['$'] = BYTE_PLAIN, ['&'] = BYTE_PLAIN, ['\''] = BYTE_PLAIN, ['('] = BYTE_PLAIN, [')'] = BYTE_PLAIN,
-    ['*'] = BYTE_PLAIN, ['+'] = BYTE_PLAIN, [','] = BYTE_PLAIN, [';'] = BYTE_PLAIN, ['='] = BYTE_PLAIN, [':'] = BYTE_PLAIN,
-    ['@'] = BYTE_PLAIN,
-    ['"'] = BYTE_ESCAPED, ['<'] = BYTE_ESCAPED, ['>'] = BYTE_ESCAPED, ['['] = BYTE_ESCAPED, [']'] = BYTE_ESCAPED,
-    ['^'] = BYTE_ESCAPED, ['`'] = BYTE_ESCAPED, ['{'] = BYTE_ESCAPED, ['|'] = BYTE_ESCAPED, ['}'] = BYTE_ESCAPED,
-    ['%'] = BYTE_PERCENT, ['/'] = BYTE_SLASH,
-};
+static bool is_one_of(uint8_t byte, const char *set)
+{
+    return byte != 0 && strchr(set, byte) != NULL;
+}
+
+static enum path_byte path_byte(uint8_t byte)
+{
+    if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || is_one_of(byte, "-._~"))
+        return BYTE_UNRESERVED;
+    if (byte == '/')
+        return BYTE_SLASH;
+    if (byte == '%')
+        return BYTE_PERCENT;
+    if (is_one_of(byte, "!$&'()*+,;=:@"))
+        return BYTE_PLAIN;
+    return is_one_of(byte, "\"<>[]^`{|}") ? BYTE_ESCAPED : BYTE_REFUSED;
+}
 
 /* The normalised path as it grows: it always begins with '/', and `segment` is where the segment begins that is being written. */
 struct writer {
@@ -84,7 +92,7 @@ static bool put_percent(struct writer *w, struct span rest)
 
     if (high < 0 || low < 0 || byte == '\0' || byte == '\r' || byte == '\n' || byte == '/' || byte == '\\')
         return false;
-    return path_bytes[byte] == BYTE_UNRESERVED ? put(w, (char)byte) : put_escape(w, (uint8_t)byte);
+    return path_byte((uint8_t)byte) == BYTE_UNRESERVED ? put(w, (char)byte) : put_escape(w, (uint8_t)byte);
 }
 
 /* Writes the byte at the front of `rest`; returns how many were read, or 0: refused, or no room. */
@@ -92,7 +100,7 @@ static size_t put_byte(struct writer *w, struct span rest)
 {
     uint8_t byte = (uint8_t)rest.at[0];
 
-    switch ((enum path_byte)path_bytes[byte]) {
+    switch (path_byte(byte)) {
     case BYTE_UNRESERVED:
     case BYTE_PLAIN:
         return put(w, (char)byte);
@@ -199,7 +207,7 @@ enum reason target_parse(struct target *out, struct span method, struct span tex
     return parse_path(out, text, buffer, size);
 }
 
-/* On a mismatch the last '*' takes one byte more: no other '*' has to be tried again, so the time is at most |path| times |pattern|. */
+/* On a mismatch the last '*' takes one byte more; no other one has to be tried again: |path| times |pattern| steps at most. */
 bool target_path_fits(struct span path, struct span pattern)
 {
     size_t at = 0, next = 0, star = SIZE_MAX, resume = 0;

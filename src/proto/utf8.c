@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * UTF-8 as it passes, masked or not. Between characters the state is 0; inside one it says how many bytes are still to come and which
- * range the next one must lie in: only the second byte of a character has a range of its own (RFC 3629 4), and that range is what keeps
- * overlong forms, surrogates and everything above U+10FFFF out.
+ * UTF-8 as it passes, masked or not. Between characters the state is 0; inside one it says how many bytes are still to come and
+ * which range the next one must lie in: only the second byte of a character has a range of its own (RFC 3629 4), and that range is
+ * what keeps overlong forms, surrogates and everything above U+10FFFF out.
  *
- * Most text is ASCII, so eight bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is laid over
- * them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
+ * Most text is ASCII, so eight bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is laid
+ * over them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
  */
 #include "proto/utf8.h"
 

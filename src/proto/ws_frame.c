@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * WebSocket frames of one direction, checked while they pass (RFC 6455 5). The reader holds no byte: it says how many bytes of what it
- * is shown are good. A data frame's header is taken as soon as it is complete and its payload as it comes; a control frame is taken
- * whole or not at all, so that an invalid close frame never passes in part.
+ * WebSocket frames of one direction, checked while they pass (RFC 6455 5). The reader holds no byte: it says how many bytes of what
+ * it is shown are good. A data frame's header is taken as soon as it is complete and its payload as it comes; a control frame is
+ * taken whole or not at all, so that an invalid close frame never passes in part.
  *
- * What is refused is refused with the frame that it stands in, as far as that frame has not been passed on yet. So when an offence is
- * found in the call in which its frame began, the stream that was passed on ends between two frames, and the session can put a close
- * frame behind it; otherwise ws_at_boundary() says no, and only the connection can be closed.
+ * What is refused is refused with the frame that it stands in, as far as that frame has not been passed on yet. So when an offence
+ * is found in the call in which its frame began, the stream that was passed on ends between two frames, and the session can put a
+ * close frame behind it; otherwise ws_at_boundary() says no, and only the connection can be closed.
  *
- * No extension is ever negotiated (proto/ws_handshake.c), so the reserved bits must be zero. Rates, contracts and what else a policy
- * says of messages are the session's; it reads the counters.
+ * No extension is ever negotiated (proto/ws_handshake.c), so the reserved bits must be zero. Rates, contracts and what else a
+ * policy says of messages are the session's; it reads the counters.
  */
 #include "proto/ws_frame.h"
 #include "proto/utf8.h"
@@ -28,9 +28,9 @@ enum opcode { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_
 struct header {
     uint8_t opcode;
     bool fin;
-    size_t size;           /* of the header itself */
+    size_t size; /* of the header itself */
     uint64_t payload;
-    const uint8_t *mask;   /* four bytes, or NULL */
+    const uint8_t *mask; /* four bytes, or NULL */
 };
 
 void ws_reader_init(struct ws_reader *r, enum ws_sender sender)
@@ -208,7 +208,7 @@ static enum reason take_control(struct ws_reader *r, const struct header *h, con
     return why;
 }
 
-/* Takes a frame that begins at `at`: a whole control frame, or the header of a data frame. Returns its bytes; 0: more are needed. */
+/* Takes what begins at `at`: a whole control frame, or the header of a data frame. Returns its bytes; 0: more are needed. */
 static size_t take_unit(struct ws_reader *r, const uint8_t *at, size_t available, enum reason *why)
 {
     struct header h;

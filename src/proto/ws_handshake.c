@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The WebSocket handshake, both halves (RFC 6455 4). A 101 turns an HTTP connection into a stream of bytes, so it must be exactly the
- * answer to exactly the question that was passed on: what the request asked for is remembered in a ws_offer, and the answer is held
- * against it, the accept key included. Everything else in an answer (another protocol, a body, an extension that was not passed on)
- * makes it no handshake.
+ * The WebSocket handshake, both halves (RFC 6455 4). A 101 turns an HTTP connection into a stream of bytes, so it must be exactly
+ * the answer to exactly the question that was passed on: what the request asked for is remembered in a ws_offer, and the answer is
+ * held against it, the accept key included. Everything else in an answer (another protocol, a body, an extension that was not
+ * passed on) makes it no handshake.
  *
  * Heads come from proto/h1.h, parsed and checked as HTTP. Which origins and subprotocols are allowed is policy/rules.h. The first
  * ws_accept() fetches SHA-1 from libcrypto and keeps it: a worker calls it once before it gives up the right to open files.

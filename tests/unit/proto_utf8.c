@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+/* UTF-8: every code point, every neighbour of a bound, each with and without a mask, at each position and cut at each place. */
+#include "proto/utf8.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static size_t encode(uint32_t c, char *out)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xc0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xe0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+static void test_every_code_point(void **state)
+{
+    char text[4];
+
+    (void)state;
+    for (uint32_t c = 0; c <= 0x110fff; c++) {
+        bool valid = c <= 0x10ffff && !(c >= 0xd800 && c <= 0xdfff);
+        size_t n = encode(c, text);
+
+        if ((utf8_feed(0, span_of(text, n)) == 0) != valid)
+            fail_msg("U+%04X", c);
+    }
+}
+
+/* How many bytes it takes to know that they are wrong. */
+static const struct {
+    const char *bytes;
+    size_t known;
+} bad[] = {
+    { "\x80", 1 },
+    { "\xbf", 1 },
+    { "\xc0\xaf", 1 },
+    { "\xc1\xbf", 1 },
+    { "\xe0\x80\xaf", 2 },
+    { "\xe0\x9f\xbf", 2 },
+    { "\xf0\x80\x80\xaf", 2 },
+    { "\xf0\x8f\xbf\xbf", 2 },
+    { "\xed\xa0\x80", 2 },
+    { "\xed\xbf\xbf", 2 },
+    { "\xf4\x90\x80\x80", 2 },
+    { "\xf5\x80\x80\x80", 1 },
+    { "\xf8\x88\x80\x80\x80", 1 },
+    { "\xfe", 1 },
+    { "\xff", 1 },
+    { "\xce(", 2 },
+    { "\xe2\x82(", 3 },
+    { "\xf0\x9f\x98\xff", 4 },
+    { "\xe2\xe2", 2 },
+    { "\xc3\xc3", 2 },
+};
+
+static void test_bad_at_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_true(utf8_feed(0, span_of(bad[i].bytes, bad[i].known - 1)) != UTF8_BAD);
+        assert_true(utf8_feed(0, span_of(bad[i].bytes, bad[i].known)) == UTF8_BAD);
+    }
+    assert_true(utf8_feed(UTF8_BAD, SPAN("a")) == UTF8_BAD);
+}
+
+static void test_incomplete(void **state)
+{
+    (void)state;
+    assert_true(utf8_feed(0, SPAN("abcdefgh\xe2\x82")) != 0);
+    assert_true(utf8_feed(utf8_feed(0, SPAN("abcdefgh\xe2\x82")), SPAN("\xac")) == 0);
+    assert_true(utf8_feed(0, span_of(NULL, 0)) == 0);
+}
+
+static const char mixed[] = "plain ascii, long enough; \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80 0123456789abcdef\xf4\x8f\xbf\xbf.";
+
+static void mask_over(char *bytes, size_t len, const uint8_t mask[4], unsigned at)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (char)(bytes[i] ^ mask[(at + i) & 3]);
+}
+
+static void test_masked_and_cut(void **state)
+{
+    static const uint8_t mask[4] = { 0x11, 0xa2, 0x80, 0xff };
+    size_t len = sizeof(mixed) - 1;
+
+    (void)state;
+    for (unsigned at = 0; at < 4; at++) {
+        char bytes[sizeof(mixed)];
+
+        memcpy(bytes, mixed, len);
+        mask_over(bytes, len, mask, at);
+        for (size_t cut = 0; cut <= len; cut++) {
+            uint32_t s = utf8_feed_masked(0, span_of(bytes, cut), mask, at);
+
+            assert_true(s != UTF8_BAD);
+            assert_true(s == utf8_feed(0, span_of(mixed, cut)));
+            assert_true(utf8_feed_masked(s, span_of(bytes + cut, len - cut), mask, (unsigned)(at + cut)) == 0);
+        }
+    }
+}
+
+/* One wrong byte, at every place of a text that the fast path would like to skip. */
+static void test_bad_under_fast_path(void **state)
+{
+    static const uint8_t mask[4] = { 0x80, 0x01, 0x7f, 0xfe };
+    char bytes[40];
+
+    (void)state;
+    for (size_t where = 0; where < sizeof(bytes); where++)
+        for (unsigned at = 0; at < 4; at++) {
+            memset(bytes, 'a', sizeof(bytes));
+            bytes[where] = (char)0xff;
+            assert_true(utf8_feed(0, span_of(bytes, sizeof(bytes))) == UTF8_BAD);
+            mask_over(bytes, sizeof(bytes), mask, at);
+            assert_true(utf8_feed_masked(0, span_of(bytes, sizeof(bytes)), mask, at) == UTF8_BAD);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_code_point), cmocka_unit_test(test_bad_at_once),         cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_masked_and_cut),   cmocka_unit_test(test_bad_under_fast_path),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
