@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: ISC
+"""Loopback networks for tests that run side by side.
+
+Each holder has 127.X.Y.0/24 to itself while it lives: fixed ports on it collide with nobody, neither with another test nor with
+ephemeral ports (a client's source address is 127.0.0.1). The lock is the kernel's, so a killed test leaves nothing behind.
+"""
+import fcntl
+import os
+import tempfile
+
+
+class Lease:
+    def __init__(self):
+        folder = os.path.join(tempfile.gettempdir(), f"postern-leases-{os.getuid()}")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for number in range(1, 4000):
+            self._fd = os.open(os.path.join(folder, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._fd)
+                continue
+            # Users do not share lock files, so they do not share the second byte either.
+            self.prefix = f"127.{100 + number // 250 + 20 * (os.getuid() % 7)}.{1 + number % 250}"
+            return
+        raise RuntimeError("no loopback network is free")
+
+    def address(self, host):
+        return f"{self.prefix}.{host}"
+
+    def release(self):
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: ISC
+"""One posternd under test: started with a configuration of the test's own, watched, and stopped.
+
+Everything it makes lies in one temporary folder. Whatever a sanitizer says on standard error fails the test that stops it.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from . import libconfig
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build", "dev"))
+POSTERND = os.path.join(BUILD, "posternd")
+POSTERNCTL = os.path.join(BUILD, "posternctl")
+SANITIZER = re.compile(r"ERROR: (?:Address|Leak|Memory|Thread)Sanitizer|runtime error:|DEADLYSIGNAL")
+# The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails.
+PATIENCE = 15.0
+
+
+def wait_until(condition, seconds=PATIENCE, what="the condition"):
+    """Polls until `condition` returns something true, and returns that."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true in {seconds} s")
+        time.sleep(0.01)
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def proc_status(pid):
+    """/proc/PID/status as a dict; empty if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return {}
+
+
+def rss_kib(pid):
+    return int(proc_status(pid).get("VmRSS", "0 kB").split()[0])
+
+
+def role_of(pid):
+    """The word by which a process calls itself: its command line is rewritten to say which of the five it is."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read().replace(b"\0", b" ").decode(errors="replace")
+        with open(f"/proc/{pid}/comm") as file:
+            line += " " + file.read()
+    except OSError:
+        return None
+    for role in ("worker", "logger", "control", "filter", "minter", "monitor"):
+        if role in line:
+            return role
+    return "other"
+
+
+class Postern:
+    def __init__(self, settings, binary=POSTERND, arguments=(), environment=None, start=True):
+        self.folder = tempfile.mkdtemp(prefix="postern-test-")
+        os.chmod(self.folder, 0o755)
+        self.config = os.path.join(self.folder, "postern.conf")
+        self.access_log = os.path.join(self.folder, "access.jsonl")
+        self.runtime_dir = os.path.join(self.folder, "run")
+        self.control_socket = os.path.join(self.runtime_dir, "control.sock")
+        self.binary, self.arguments, self.environment = binary, list(arguments), environment
+        self.process = None
+        self._stderr_path = os.path.join(self.folder, "stderr")
+        self._taken = 0
+        self.settings = {}
+        self.write(settings)
+        if start:
+            self.start()
+
+    # Configuration.
+
+    def write(self, settings):
+        """`settings` is a dict, completed by the paths of this instance, or the text itself."""
+        if isinstance(settings, dict):
+            whole = {"runtime_dir": self.runtime_dir, "log": {"level": "info", "access": self.access_log}}
+            if os.getuid() == 0:
+                whole["user"] = "nobody"
+            for key, value in settings.items():
+                if key == "log":
+                    whole["log"].update(value)
+                else:
+                    whole[key] = value
+            self.settings = whole
+            settings = libconfig.text_of(whole)
+        with open(self.config, "w") as file:
+            file.write(settings)
+        os.chmod(self.config, 0o644)
+
+    # Life.
+
+    def start(self):
+        self._stderr = open(self._stderr_path, "ab")
+        environment = dict(os.environ, **(self.environment or {}))
+        environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
+        self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=self._stderr,
+                                        stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder)
+        try:
+            wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()), what="ready")
+        except AssertionError:
+            self.kill()
+            raise AssertionError(f"posternd did not get ready:\n{self.stderr()}") from None
+        if self.process.poll() is not None:
+            raise AssertionError(f"posternd ended with {self.process.returncode}:\n{self.stderr()}")
+        return self
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """At once, with all its processes; for what went wrong."""
+        for pid in [self.process.pid, *children_of(self.process.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+
+    def stop(self):
+        """TERM, then INT (stop now) if streams are still draining. Fails if it does not end, ends badly, or a sanitizer spoke."""
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(1)
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGINT)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"posternd did not stop:\n{self.stderr()[-4000:]}") from None
+        self.check_sanitizers()
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            self.remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.close()
+            return
+        print(self.stderr()[-6000:])
+        if self.process and self.process.poll() is None:
+            self.kill()
+        self.remove()
+
+    # What it says.
+
+    def stderr(self):
+        with open(self._stderr_path, errors="replace") as file:
+            return file.read()
+
+    def sanitizer_output(self):
+        text = self.stderr()
+        found = SANITIZER.search(text)
+        return text[found.start():found.start() + 3000] if found else ""
+
+    def check_sanitizers(self):
+        found = self.sanitizer_output()
+        assert not found, f"sanitizer:\n{found}"
+
+    def access(self):
+        """Every line of the access log so far."""
+        try:
+            with open(self.access_log) as file:
+                return [json.loads(line) for line in file.read().split("\n")[:-1]]
+        except FileNotFoundError:
+            return []
+
+    def wait_access(self, fits, seconds=PATIENCE):
+        """The first line that `fits`, once it is written."""
+        return wait_until(lambda: next((line for line in self.access() if fits(line)), None), seconds, "the line in the access log")
+
+    # Processes.
+
+    def processes(self):
+        """pid -> role of the processes that the monitor started."""
+        return {pid: role_of(pid) for pid in children_of(self.process.pid)}
+
+    def pids(self, role):
+        return sorted(pid for pid, found in self.processes().items() if found == role)
+
+    def workers(self):
+        return self.pids("worker")
+
+    # Control.
+
+    def ctl_run(self, *arguments, check=False, timeout=PATIENCE):
+        done = subprocess.run([POSTERNCTL, "-s", self.control_socket, *arguments], capture_output=True, text=True, timeout=timeout)
+        if check:
+            assert done.returncode == 0, f"posternctl {' '.join(arguments)}: {done.stderr or done.stdout}"
+        return done
+
+    def ctl(self, *arguments):
+        """The JSON answer of a command; a list if it is one object a line."""
+        text = self.ctl_run("--json", *arguments, check=True).stdout
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return [json.loads(line) for line in text.splitlines() if line]
+
+    def reload(self, settings=None):
+        if settings is not None:
+            self.write(settings)
+        return self.ctl_run("reload")
+
+
+def check_config(text, arguments=("-n",), binary=POSTERND, folder=None, name="postern.conf", mode=0o644):
+    """posternd -n over a configuration's text: the finished process, with `.text` set to what it said on either stream."""
+    own = folder or tempfile.mkdtemp(prefix="postern-conf-")
+    path = os.path.join(own, name)
+    try:
+        if not isinstance(text, str):
+            text = libconfig.text_of(text)
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        done = subprocess.run([binary, *arguments, "-c", path], capture_output=True, text=True, timeout=PATIENCE)
+        done.text = done.stdout + done.stderr
+        return done
+    finally:
+        if folder is None:
+            shutil.rmtree(own, ignore_errors=True)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: ISC
+"""Which vectors run here, in which modes, and where the others are: docs/vectors.md holds the table, nothing is left out silently."""
+import json
+import os
+import re
+from dataclasses import dataclass
+
+from lib.postern import ROOT
+
+VECTORS = os.path.join(ROOT, "tests", "vectors.jsonl")
+TABLE = os.path.join(ROOT, "docs", "vectors.md")
+# "reverse", "forward" (absolute form) and "tunnel" (inside CONNECT) are ways to reach the origin; "explicit" leaves that to the vector.
+MODES = {"http": ["forward", "reverse"], "forward": ["forward"], "reverse": ["reverse"], "ws": ["forward", "reverse", "tunnel"],
+         "connect": ["explicit"], "socks5": ["explicit"]}
+ROW = re.compile(r"\| *((?:id|family|policy|run|mode|wire) [^|]*?) *\| *([^|]+?) *\|")
+
+
+@dataclass
+class Row:
+    """One line of the table: the words after the key are the values it covers; several conditions are joined by `and`."""
+    conditions: list
+    where: str
+    wire_only: bool
+
+    def fits(self, vector):
+        return all(str(vector[key]) in values for key, values in self.conditions)
+
+
+def parse_row(what, where):
+    conditions, wire_only = [], False
+    for condition in what.split(" and "):
+        key, *values = condition.replace(",", " ").split()
+        if key == "wire":
+            wire_only = True
+            key, *values = values
+        conditions.append((key, values))
+    return Row(conditions, where, wire_only)
+
+
+def load_table():
+    with open(TABLE) as file:
+        return [parse_row(*match.groups()) for line in file if (match := ROW.match(line.strip()))]
+
+
+def load_vectors():
+    with open(VECTORS) as file:
+        return [json.loads(line) for line in file]
+
+
+def split(vectors, wire=False):
+    """(here, not here): the second as (vector, where it is). A vector that is neither runnable nor in the table is an error."""
+    table = [row for row in load_table() if wire or not row.wire_only]
+    here, elsewhere = [], []
+    for vector in vectors:
+        row = next((row for row in table if row.fits(vector)), None)
+        if row:
+            elsewhere.append((vector, row.where))
+        elif vector["run"] == "raw" and vector["mode"] in MODES:
+            here.append(vector)
+        else:
+            raise SystemExit(f"{vector['id']} can not run here and docs/vectors.md does not say where it does")
+    return here, elsewhere
