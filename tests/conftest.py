@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: ISC
+"""Makes tests/lib importable as `lib` from every test."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
