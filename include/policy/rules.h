@@ -12,6 +12,12 @@
  * walked in order: all conditions true, the policy decides; one false, it is skipped; some unknown, it is remembered if it allows and
  * skipped if it denies. A stage is granted if a decided or remembered allow exists. At the last stage nothing is unknown: what was
  * never seen (a path inside TLS) is false. Pure: facts in, verdict out.
+ *
+ * The protocol is the one unknown that is not taken for just anything: a flow can only turn out to be http, websocket, tls or tunnel. A
+ * stage before that is known is granted if it would be for one of them, so a policy that denies a host for all protocols that others allow denies
+ * it before its name is resolved.
+ *
+ * A condition with a list is true if one of its items fits; `headers` alone is true if each of its items fits some field.
  */
 enum stage { STAGE_FLOW, STAGE_TARGET, STAGE_ADDRESS, STAGE_BYTES, STAGE_EXCHANGE, STAGE_UPGRADE, STAGE_COUNT };
 enum condition {
@@ -27,7 +33,7 @@ enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL
 struct facts {
     unsigned known;
     /* KNOWN_FLOW */
-    int listener;            /* index in conf->listeners */
+    int listener;            /* index in conf->listeners; -1: none, the kernel forwards the flow */
     int zone_in;             /* index in conf->zones, or ZONE_NONE */
     struct addr client;
     /* KNOWN_TARGET */
@@ -40,7 +46,7 @@ struct facts {
     /* KNOWN_PROTOCOL */
     unsigned protocol;       /* one bit of enum conf_protocol */
     /* KNOWN_REQUEST */
-    struct span method, path;
+    struct span method, path; /* the path normalised */
     const struct h1_head *head;
 };
 
@@ -69,7 +75,8 @@ struct verdict rules_judge(const struct rules *rules, const struct facts *facts,
 
 /*
  * The allowing policies that came closest, nearest first (fewest false conditions, then order): index and the first false condition.
- * Returns how many were written, at most `max`. For `explain`; slower than judging.
+ * Those with no false condition are not among them: they did not miss. Returns how many were written, at most `max`. For `explain`;
+ * slower than judging.
  */
 struct rules_near {
     int policy;

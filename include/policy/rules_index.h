@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_POLICY_RULES_INDEX_H
+#define POSTERN_POLICY_RULES_INDEX_H
+
+#include "policy/netmap.h"
+#include "policy/rules.h"
+
+/*
+ * What policies are compiled to; private to rules.c, rules_compile.c, conditions.c and near.c. For each indexed condition there is a map from
+ * the fact that it asks about to the set of policies for which it is true; policies without the condition are in every set of it. The
+ * other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing.
+ */
+#define COND_BIT(c) (1u << (c))
+#define CONDITIONS_SLOW (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
+#define PROTOCOLS 7 /* bits of enum conf_protocol */
+#define PORT_SPANS_MAX 65536
+
+/* From a name to two sets: of the policies that mean the name itself, and of those that mean what lies under it. */
+struct name_map {
+    void *memory; /* policy/names.h; NULL: no policy names any */
+    size_t size;
+    uint32_t *self, *under; /* by number of the name */
+};
+
+/* From a port to a set: spans from `first` to the port before the next span. */
+struct port_map {
+    struct port_span {
+        uint16_t first;
+        uint32_t set;
+    } *spans;
+    size_t count;
+};
+
+/* [I] all of it. Numbers of sets throughout. */
+struct rules {
+    const struct conf *conf;
+    const struct hostset *files;
+    struct sets *sets;
+    uint16_t *present;           /* by policy: which conditions it has, a bit each */
+    unsigned used;               /* those that any policy has */
+    uint32_t all;                /* every policy */
+    uint32_t absent[COND_COUNT]; /* policies without this condition */
+    uint32_t *listeners;         /* by listener */
+    uint32_t *from, *to;         /* by zone */
+    bool *admits;                /* by listener and zone: may clients of this zone come in here? */
+    uint32_t protocols[PROTOCOLS];
+    struct port_map ports;
+    struct name_map hosts, methods;
+    struct netmap literals, clients, networks;
+};
+
+/*
+ * The conditions of all policies over these facts. A condition is in one of three ways known: by its mask; as slow, to be evaluated; or it is
+ * unknown. Masks of conditions that nobody has, that are exempt, slow or unknown hold every policy.
+ */
+struct view {
+    const struct rules *rules;
+    const struct facts *facts;
+    unsigned slow, unknown;
+    const uint64_t *mask[COND_COUNT];
+};
+
+void view_init(struct view *v, const struct rules *rules, const struct facts *facts, bool last);
+/* Is condition `c` of policy `index`, one of CONDITIONS_SLOW that it has, true? */
+bool condition_fits(const struct rules *rules, size_t index, enum condition c, const struct facts *facts);
+
+#endif

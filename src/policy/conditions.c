@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Conditions: from facts to sets of policies. Each condition needs one kind of facts; as long as they are not known the condition is unknown,
+ * and once nothing more will be known it is false. Names, addresses, ports and the rest are looked up in maps whose cost does not
+ * depend on how many policies or entries there are.
+ */
+#include "policy/names.h"
+#include "policy/rules_index.h"
+#include "proto/target.h"
+
+const char *condition_name(enum condition c)
+{
+    static const char *const names[COND_COUNT] = { "listeners", "from",     "clients",   "hosts",   "hosts_file", "ports",
+                                                   "to",        "networks", "protocols", "methods", "paths",      "headers" };
+
+    return (unsigned)c < COND_COUNT ? names[c] : "?";
+}
+
+/* The facts that a condition is about. */
+static const unsigned needs[COND_COUNT] = {
+    [COND_LISTENERS] = KNOWN_FLOW,    [COND_FROM] = KNOWN_FLOW,         [COND_CLIENTS] = KNOWN_FLOW,
+    [COND_HOSTS] = KNOWN_TARGET,      [COND_HOSTS_FILE] = KNOWN_TARGET, [COND_PORTS] = KNOWN_TARGET,
+    [COND_TO] = KNOWN_ADDRESS,        [COND_NETWORKS] = KNOWN_ADDRESS,  [COND_PROTOCOLS] = KNOWN_PROTOCOL,
+    [COND_METHODS] = KNOWN_REQUEST,   [COND_PATHS] = KNOWN_REQUEST,     [COND_HEADERS] = KNOWN_REQUEST,
+};
+
+static uint32_t by_index(const uint32_t *sets, size_t count, int index, uint32_t none)
+{
+    return index >= 0 && (size_t)index < count ? sets[index] : none;
+}
+
+/* The name itself, else the nearest name that it is under: what lies above was joined in when the map was made. */
+static uint32_t by_host(const struct rules *r, const struct host *host)
+{
+    const struct name_map *map = &r->hosts;
+    struct span name;
+    uint32_t at;
+
+    if (host == NULL)
+        return r->absent[COND_HOSTS];
+    if (host->ip.family != 0)
+        return netmap_find(&r->literals, &host->ip);
+    name = host_span(host);
+    at = names_find(map->memory, map->size, name);
+    if (at != NAMES_NONE)
+        return map->self[at];
+    while (hostset_parent(&name)) {
+        at = names_find(map->memory, map->size, name);
+        if (at != NAMES_NONE)
+            return map->under[at];
+    }
+    return r->absent[COND_HOSTS];
+}
+
+static uint32_t by_method(const struct rules *r, struct span method)
+{
+    uint32_t at = names_find(r->methods.memory, r->methods.size, method);
+
+    return at == NAMES_NONE ? r->absent[COND_METHODS] : r->methods.self[at];
+}
+
+static uint32_t by_port(const struct port_map *map, uint16_t port)
+{
+    size_t low = 0, high = map->count; /* the first span begins at port 0 */
+
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+
+        if (map->spans[middle].first > port)
+            high = middle;
+        else
+            low = middle;
+    }
+    return map->spans[low].set;
+}
+
+static uint32_t by_protocol(const struct rules *r, unsigned protocol)
+{
+    return protocol == 0 ? r->absent[COND_PROTOCOLS] : by_index(r->protocols, PROTOCOLS, __builtin_ctz(protocol), 0);
+}
+
+/* The policies for which a known condition is true; for slow ones all, they are asked later. */
+static uint32_t fitting(const struct rules *r, const struct facts *f, enum condition c)
+{
+    switch (c) {
+    case COND_LISTENERS:
+        return by_index(r->listeners, r->conf->listener_count, f->listener, r->absent[c]);
+    case COND_FROM:
+        return by_index(r->from, r->conf->zone_count, f->zone_in, r->absent[c]);
+    case COND_CLIENTS:
+        return netmap_find(&r->clients, &f->client);
+    case COND_HOSTS:
+        return by_host(r, f->host);
+    case COND_PORTS:
+        return by_port(&r->ports, f->port);
+    case COND_TO:
+        return by_index(r->to, r->conf->zone_count, f->zone_out, r->absent[c]);
+    case COND_NETWORKS:
+        return netmap_find(&r->networks, &f->server);
+    case COND_PROTOCOLS:
+        return by_protocol(r, f->protocol);
+    case COND_METHODS:
+        return by_method(r, f->method);
+    case COND_HOSTS_FILE:
+    case COND_PATHS:
+    case COND_HEADERS:
+    case COND_COUNT:
+        break;
+    }
+    return r->all;
+}
+
+void view_init(struct view *v, const struct rules *rules, const struct facts *facts, bool last)
+{
+    *v = (struct view){ .rules = rules, .facts = facts };
+    for (unsigned c = 0; c < COND_COUNT; c++) {
+        uint32_t set = rules->all;
+        bool exempt = c == COND_TO && facts->operators_word;
+
+        if (!(rules->used & COND_BIT(c)) || exempt)
+            ; /* true for all */
+        else if (facts->known & needs[c])
+            set = fitting(rules, facts, (enum condition)c);
+        else if (last)
+            set = rules->absent[c];
+        else
+            v->unknown |= COND_BIT(c);
+        if (facts->known & needs[c])
+            v->slow |= COND_BIT(c) & CONDITIONS_SLOW;
+        v->mask[c] = sets_at(rules->sets, set);
+    }
+}
+
+static bool path_fits(const struct conf_strings *paths, struct span path)
+{
+    for (size_t i = 0; i < paths->count; i++)
+        if (target_path_fits(path, span_str(paths->items[i])))
+            return true;
+    return false;
+}
+
+static bool header_fits(const struct conf_header *wanted, const struct h1_head *head)
+{
+    struct span name = span_str(wanted->name);
+
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct h1_field *field = &head->fields[i];
+
+        if (span_ieq(field->name, name) &&
+            (wanted->pattern == NULL || target_path_fits(field->value, span_str(wanted->pattern))))
+            return true;
+    }
+    return false;
+}
+
+static bool headers_fit(const struct conf_policy *policy, const struct h1_head *head)
+{
+    for (size_t i = 0; i < policy->header_count; i++)
+        if (head == NULL || !header_fits(&policy->headers[i], head))
+            return false;
+    return true;
+}
+
+static bool file_fits(const struct hostset *file, const struct host *host)
+{
+    return file != NULL && file->memory != NULL && host != NULL && host->ip.family == 0 && hostset_has(file, host_span(host));
+}
+
+bool condition_fits(const struct rules *rules, size_t index, enum condition c, const struct facts *facts)
+{
+    const struct conf_policy *policy = &rules->conf->policies[index];
+
+    if (c == COND_HOSTS_FILE)
+        return file_fits(rules->files == NULL ? NULL : &rules->files[index], facts->host);
+    if (c == COND_PATHS)
+        return path_fits(&policy->paths, facts->path);
+    return headers_fit(policy, facts->head);
+}
