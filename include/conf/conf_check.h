@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_CONF_CONF_CHECK_H
+#define POSTERN_CONF_CONF_CHECK_H
+
+#include "conf/conf_file.h"
+
+/*
+ * What cannot be seen in one key alone. Items with line 0 had an error already and are passed over. `root` is the tree that
+ * `conf` was read from; it is asked for line numbers.
+ */
+void conf_check(const struct conf *conf, const struct conf_node *root, struct conf_report *report);
+
+/*
+ * Policies alone: those that can never decide because an earlier one always decides first (an error), conditions that can
+ * never be true or that are never looked at, and policies that allow everything (warnings).
+ */
+void conf_check_policies(const struct conf *conf, const struct conf_node *list, struct conf_report *report);
+void conf_check_reach(const struct conf *conf, struct conf_report *report);
+
+/* The line of a member of a group, or of the group if the member is absent, or 1 if there is no group. */
+unsigned conf_member_line(const struct conf_node *group, const char *name);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The way of a configuration: text -> scan -> tree -> snapshot -> cross-checks. The snapshot is handed out only if nothing was
+ * wrong with it; messages are handed out in any case. Whoever holds it may not change it: workers and control share the code
+ * and the text, and each has a snapshot of its own that must mean the same.
+ */
+#include "conf/conf_check.h"
+#include "conf/conf_read.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+extern const char conf_default[];
+extern const size_t conf_default_size;
+
+static struct conf *conf_new(const char *file, struct conf_report *report)
+{
+    struct conf *conf = calloc(1, sizeof(*conf));
+
+    if (conf != NULL && (conf->file = strdup(file)) != NULL)
+        return conf;
+    report->no_memory = true;
+    free(conf);
+    return NULL;
+}
+
+struct conf *conf_parse(const char *file, struct span text, struct conf_messages *messages)
+{
+    struct conf_report report = { .file = file };
+    struct conf_file *tree = conf_file_open(text, &report);
+    struct conf *conf = tree ? conf_new(file, &report) : NULL;
+
+    if (conf != NULL) {
+        conf_read(conf, conf_file_root(tree), &report);
+        if (!report.no_memory)
+            conf_check(conf, conf_file_root(tree), &report);
+    }
+    conf_file_close(tree);
+    conf_report_finish(&report, messages);
+    if (messages->error_count == 0)
+        return conf;
+    conf_free(conf);
+    return NULL;
+}
+
+static void free_strings(struct conf_strings *strings)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        free(strings->items[i]);
+    free(strings->items);
+}
+
+static void free_zone(struct conf_zone *zone)
+{
+    free_strings(&zone->interfaces);
+    free(zone->networks.items);
+}
+
+static void free_listener(struct conf_listener *listener)
+{
+    free_strings(&listener->from);
+    free(listener->upstreams);
+}
+
+static void free_policy(struct conf_policy *policy)
+{
+    free_strings(&policy->from);
+    free_strings(&policy->to);
+    free_strings(&policy->listeners);
+    free(policy->clients.items);
+    free(policy->networks.items);
+    free_strings(&policy->hosts);
+    free(policy->hosts_file);
+    free(policy->ports.items);
+    free_strings(&policy->methods);
+    free_strings(&policy->paths);
+    for (size_t i = 0; i < policy->header_count; i++) {
+        free(policy->headers[i].name);
+        free(policy->headers[i].pattern);
+    }
+    free(policy->headers);
+    free_strings(&policy->websocket.origins);
+    free_strings(&policy->websocket.subprotocols);
+}
+
+void conf_free(struct conf *conf)
+{
+    if (conf == NULL)
+        return;
+    for (size_t i = 0; i < conf->zone_count; i++)
+        free_zone(&conf->zones[i]);
+    for (size_t i = 0; i < conf->listener_count; i++)
+        free_listener(&conf->listeners[i]);
+    for (size_t i = 0; i < conf->policy_count; i++)
+        free_policy(&conf->policies[i]);
+    free(conf->zones);
+    free(conf->listeners);
+    free(conf->policies);
+    free(conf->file);
+    free(conf->user);
+    free(conf->runtime_dir);
+    free(conf->log_access);
+    free(conf->resolver_servers);
+    free(conf->resolver_hosts);
+    free(conf);
+}
+
+struct span conf_default_text(void)
+{
+    return span_of(conf_default, conf_default_size);
+}

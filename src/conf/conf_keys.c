@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The one table of keys. A row is everything that there is to know about a key: where it stands, what it holds, its default
+ * and its bounds, the sentence that explains it, or the later capability that it belongs to. Keys of one group stand together,
+ * in the order in which they are read and printed; zones stand before listeners and both before policies, because the later
+ * name the earlier.
+ */
+#include "conf/conf_keys.h"
+
+#include <string.h>
+
+#define LATER_TRANSPARENT "transparent interception"
+#define LATER_FILTER "packet filter"
+const char conf_later_filter[] = LATER_FILTER;
+#define LATER_FRAMES "WebSocket frame rules"
+#define LATER_SANDBOX "sandbox"
+#define LATER_MEMORY "memory limit"
+const char conf_later_tls[] = "TLS termination and inspection";
+
+#define MAX_SECONDS 86400000 /* a day, in ms */
+#define MAX_ZONES 1000
+#define MAX_LISTENERS 256
+#define MAX_POLICIES 10000
+#define MAX_LIST 1000000 /* items of one list */
+#define MAX_PATH 4095
+#define MAX_RUNTIME_DIR 90 /* the control socket's path must fit sockaddr_un */
+#define MAX_SERVERS 8
+
+static const struct conf_word log_levels[] = {
+    { "error", NULL }, { "warn", NULL }, { "info", NULL }, { "debug", NULL }, { NULL, NULL }
+};
+static const struct conf_word modes[] = {
+    { "explicit", NULL }, { "transparent", LATER_TRANSPARENT }, { "reverse", NULL }, { NULL, NULL }
+};
+static const struct conf_word forwardeds[] = { { "none", NULL }, { "append", NULL }, { "replace", NULL }, { NULL, NULL } };
+static const struct conf_word actions[] = { { "allow", NULL }, { "deny", NULL }, { "drop", NULL }, { NULL, NULL } };
+static const struct conf_word reuses[] = { { "session", NULL }, { "never", NULL }, { "shared", NULL }, { NULL, NULL } };
+/* The bits of enum conf_protocol, lowest first. */
+static const struct conf_word protocols[] = { { "http", NULL },         { "websocket", NULL },   { "tls", NULL },
+                                              { "tunnel", NULL },       { "tcp", LATER_FILTER }, { "udp", LATER_FILTER },
+                                              { "icmp", LATER_FILTER }, { NULL, NULL } };
+
+/* clang-format off */
+#define GROUP(in_, name_, opens_, line_, help_)                                                                                    \
+    { .in = in_, .name = name_, .type = KEY_GROUP, .opens = opens_, .line = line_, .help = help_ }
+#define ITEMS(name_, opens_, kind_, member_, count_, struct_, max_, help_)                                                         \
+    { .name = name_, .type = KEY_ITEMS, .opens = opens_, .kind = kind_, .offset = offsetof(struct conf, member_),                  \
+      .count = offsetof(struct conf, count_), .size = sizeof(struct struct_), .line = offsetof(struct struct_, line),              \
+      .max = max_, .help = help_ }
+#define LATER(in_, name_, later_, help_) { .in = in_, .name = name_, .type = KEY_LATER, .later = later_, .help = help_ }
+#define NUMBER(in_, name_, type_, member_, standard_, min_, max_, help_)                                                           \
+    { .in = in_, .name = name_, .type = type_, .offset = offsetof(struct conf, member_), .standard = standard_, .min = min_,       \
+      .max = max_, .help = help_ }
+#define SECONDS(in_, name_, member_, ms_, help_) NUMBER(in_, name_, KEY_SECONDS, member_, ms_, 1, MAX_SECONDS, help_)
+#define TEXT(in_, name_, type_, struct_, member_, text_, max_, help_)                                                              \
+    { .in = in_, .name = name_, .type = type_, .offset = offsetof(struct struct_, member_), .text = text_, .max = max_,            \
+      .help = help_ }
+#define WORD(in_, name_, struct_, member_, required_, standard_, words_, help_)                                                    \
+    { .in = in_, .name = name_, .type = KEY_WORD, .required = required_, .offset = offsetof(struct struct_, member_),              \
+      .standard = standard_, .words = words_, .help = help_ }
+#define NAME(in_, kind_, struct_, help_)                                                                                           \
+    { .in = in_, .name = "name", .type = KEY_NAME, .required = true, .kind = kind_, .offset = offsetof(struct struct_, name),      \
+      .help = help_ }
+#define LIST(in_, name_, type_, offset_, help_)                                                                                    \
+    { .in = in_, .name = name_, .type = type_, .offset = offset_, .min = 1, .max = MAX_LIST, .help = help_ }
+#define NAMES(in_, name_, kind_, offset_, help_)                                                                                   \
+    { .in = in_, .name = name_, .type = KEY_NAMES, .kind = kind_, .offset = offset_, .min = 1, .max = MAX_LIST, .help = help_ }
+#define ZONE(member) offsetof(struct conf_zone, member)
+#define LISTENER(member) offsetof(struct conf_listener, member)
+#define POLICY(member) offsetof(struct conf_policy, member)
+
+const struct conf_key conf_keys[] = {
+    NUMBER(IN_TOP, "workers", KEY_U32, workers, 0, 0, 64, "Worker processes; 0: one per core."),
+    TEXT(IN_TOP, "user", KEY_TEXT, conf, user, NULL, 31, "The user that workers run as; ignored without root."),
+    TEXT(IN_TOP, "runtime_dir", KEY_PATH, conf, runtime_dir, NULL, MAX_RUNTIME_DIR, "Folder of the control socket, control.sock."),
+
+    GROUP(IN_TOP, "log", IN_LOG, 0, "What is written down."),
+    WORD(IN_LOG, "level", conf, log_level, false, LOG_LEVEL_INFO, log_levels,
+         "Least severe messages that are written to standard error."),
+    TEXT(IN_LOG, "access", KEY_ACCESS, conf, log_access, NULL, MAX_PATH,
+         "File of the access log, \"-\" for standard output; absent: no access log."),
+    SECONDS(IN_LOG, "interval", log_interval, 60000, "Seconds between two records of a live stream."),
+
+    GROUP(IN_TOP, "admin", IN_ADMIN, 0, "The HTTP endpoint with /metrics and /healthz; absent: none."),
+    { .in = IN_ADMIN, .name = "address", .type = KEY_ADDRESS, .required = true, .offset = offsetof(struct conf, admin),
+      .help = "Address and port on which metrics are served." },
+
+    GROUP(IN_TOP, "resolver", IN_RESOLVER, 0, "How names become addresses."),
+    { .in = IN_RESOLVER, .name = "servers", .type = KEY_SERVERS, .max = MAX_SERVERS,
+      .help = "Addresses of DNS servers, port 53 if none is given; empty: those of the system's resolv.conf." },
+    TEXT(IN_RESOLVER, "hosts", KEY_PATH, conf, resolver_hosts, "/etc/hosts", MAX_PATH,
+         "Hosts file that is asked before the servers."),
+    SECONDS(IN_RESOLVER, "timeout", resolver_timeout, 2000, "Seconds that one try waits for an answer."),
+    SECONDS(IN_RESOLVER, "negative_ttl", resolver_negative_ttl, 5000, "Seconds for which a failed look-up is remembered."),
+
+    GROUP(IN_TOP, "limits", IN_LIMITS, 0, "How much is held at once."),
+    NUMBER(IN_LIMITS, "sessions", KEY_U32, limits.sessions, 100000, 1, 10000000, "Client connections, over all workers."),
+    NUMBER(IN_LIMITS, "sessions_per_client", KEY_U32, limits.sessions_per_client, 256, 1, 10000000,
+           "Connections of one client address (IPv4) or one /64 (IPv6)."),
+    NUMBER(IN_LIMITS, "header_bytes", KEY_U32, limits.header_bytes, 32768, 1024, 65536, "Bytes of the head of a message."),
+    NUMBER(IN_LIMITS, "header_count", KEY_U32, limits.header_count, 100, 1, 1000, "Fields of the head of a message."),
+    NUMBER(IN_LIMITS, "uri_bytes", KEY_U32, limits.uri_bytes, 8192, 64, 65536, "Bytes of a request target; at most header_bytes."),
+    NUMBER(IN_LIMITS, "body_bytes", KEY_U64, limits.body_bytes, 0, 0, 1ull << 62, "Bytes of the body of a request; 0: no limit."),
+    NUMBER(IN_LIMITS, "pipeline", KEY_U32, limits.pipeline, 8, 1, 64, "Requests of a client that may wait for their answers."),
+    NUMBER(IN_LIMITS, "interim", KEY_U32, limits.interim, 8, 0, 64, "Interim answers (1xx) to one request."),
+    LATER(IN_LIMITS, "memory", LATER_MEMORY, "Bytes of memory."),
+
+    GROUP(IN_TOP, "timeouts", IN_TIMEOUTS, 0, "How long is waited, in seconds."),
+    SECONDS(IN_TIMEOUTS, "handshake", timeouts.handshake, 10000, "From accept to the first byte of a request or handshake."),
+    SECONDS(IN_TIMEOUTS, "header", timeouts.header, 10000, "From the first byte of a head to its last."),
+    SECONDS(IN_TIMEOUTS, "body", timeouts.body, 60000, "Without a byte of a body that is not complete."),
+    SECONDS(IN_TIMEOUTS, "connect", timeouts.connect, 10000, "For a connection to a server."),
+    SECONDS(IN_TIMEOUTS, "response", timeouts.response, 60000, "From the end of a request to the head of its answer."),
+    SECONDS(IN_TIMEOUTS, "keepalive", timeouts.keepalive, 75000, "For the next request on an idle connection."),
+    SECONDS(IN_TIMEOUTS, "tunnel_idle", timeouts.tunnel_idle, 600000, "Without a byte in either direction of a tunnel or WebSocket."),
+    SECONDS(IN_TIMEOUTS, "drain", timeouts.drain, 30000, "From the order to end to the end of streams that are still open."),
+
+    ITEMS("zones", IN_ZONE, CONF_ZONE, zones, zone_count, conf_zone, MAX_ZONES,
+          "Named sets of addresses; the first that fits; in no zone: denied."),
+    NAME(IN_ZONE, CONF_ZONE, conf_zone, "Name of the zone; \"self\" is reserved."),
+    LIST(IN_ZONE, "interfaces", KEY_INTERFACES, ZONE(interfaces), "Network interfaces; absent: any."),
+    LIST(IN_ZONE, "networks", KEY_NETWORKS, ZONE(networks), "Networks, \"10.0.0.0/8\"; absent: any that is not special-purpose."),
+
+    ITEMS("listeners", IN_LISTENER, CONF_LISTENER, listeners, listener_count, conf_listener, MAX_LISTENERS, "Where clients connect."),
+    NAME(IN_LISTENER, CONF_LISTENER, conf_listener, "Name of the listener."),
+    WORD(IN_LISTENER, "mode", conf_listener, mode, true, MODE_EXPLICIT, modes,
+         "explicit: clients know that it is a proxy (HTTP, CONNECT, SOCKS5); reverse: it stands for the upstreams."),
+    { .in = IN_LISTENER, .name = "address", .type = KEY_ADDRESS, .required = true, .offset = LISTENER(address),
+      .help = "Address and port, \"127.0.0.1:3128\" or \"[::1]:3128\"." },
+    NAMES(IN_LISTENER, "from", CONF_ZONE, LISTENER(from),
+         "Zones of the clients that may connect; absent: any. An explicit listener that is not on loopback needs it."),
+    LIST(IN_LISTENER, "upstreams", KEY_UPSTREAMS, 0, "Servers of a reverse listener, \"host:port\"."),
+    WORD(IN_LISTENER, "forwarded", conf_listener, forwarded, false, FORWARDED_NONE, forwardeds,
+         "What is done with the Forwarded field (RFC 7239); default: replace on reverse listeners, none on explicit ones."),
+    { .in = IN_LISTENER, .name = "via", .type = KEY_VIA, .min = 1, .max = 63,
+      .help = "Pseudonym in the Via field (RFC 9110); \"off\": no Via field; absent: the instance's own." },
+    LATER(IN_LISTENER, "tls", conf_later_tls, "Certificate and key of the listener."),
+    LATER(IN_LISTENER, "intercept", LATER_TRANSPARENT, "How the kernel hands flows over."),
+    LATER(IN_LISTENER, "ports", LATER_TRANSPARENT, "Ports that are intercepted."),
+    LATER(IN_LISTENER, "host_check", LATER_TRANSPARENT, "Whether Host must resolve to what the client dialled."),
+    LATER(IN_LISTENER, "preserve_client_address", LATER_TRANSPARENT, "Whether servers see the client's address."),
+
+    ITEMS("policies", IN_POLICY, CONF_POLICY, policies, policy_count, conf_policy, MAX_POLICIES,
+          "The first that matches decides; no match: denied."),
+    NAME(IN_POLICY, CONF_POLICY, conf_policy, "Name of the policy."),
+    NAMES(IN_POLICY, "from", CONF_ZONE, POLICY(from), "Zones of the client."),
+    NAMES(IN_POLICY, "to", CONF_ZONE, POLICY(to), "Zones of the server; upstreams of reverse listeners are exempt."),
+    LIST(IN_POLICY, "clients", KEY_NETWORKS, POLICY(clients), "Networks of the client."),
+    NAMES(IN_POLICY, "listeners", CONF_LISTENER, POLICY(listeners), "Listeners that the client came in by."),
+    LIST(IN_POLICY, "hosts", KEY_HOSTS, POLICY(hosts), "Names of servers; \"*.x\": any name under x and not x; also addresses."),
+    TEXT(IN_POLICY, "hosts_file", KEY_PATH, conf_policy, hosts_file, NULL, MAX_PATH,
+         "File with a name a line; each means the name and all names under it."),
+    LIST(IN_POLICY, "networks", KEY_NETWORKS, POLICY(networks), "Networks of the server."),
+    LIST(IN_POLICY, "ports", KEY_PORTS, POLICY(ports), "Ports of the server: numbers, or \"8000-8100\"."),
+    LIST(IN_POLICY, "methods", KEY_METHODS, POLICY(methods), "Request methods."),
+    LIST(IN_POLICY, "paths", KEY_PATTERNS, POLICY(paths), "Normalised paths; \"*\" matches any run of characters."),
+    LIST(IN_POLICY, "headers", KEY_HEADERS, 0, "Fields of the request: \"Name: pattern\", or \"Name\" alone: it is there."),
+    { .in = IN_POLICY, .name = "protocols", .type = KEY_PROTOCOLS, .standard = CONF_HTTP | CONF_WEBSOCKET | CONF_TLS,
+      .min = 1, .max = 7, .words = protocols, .help = "What the flow turned out to be; absent: http, websocket and tls." },
+    WORD(IN_POLICY, "action", conf_policy, action, true, ACTION_DENY, actions, "allow, deny (answers), drop (RST, no byte)."),
+    WORD(IN_POLICY, "upstream_reuse", conf_policy, upstream_reuse, false, REUSE_SESSION, reuses,
+         "Who shares a connection to a server: requests of one session, nobody, or sessions of one policy."),
+    LATER(IN_POLICY, "tls", conf_later_tls, "Whether TLS is decrypted and judged."),
+    LATER(IN_POLICY, "tls_fingerprints", conf_later_tls, "Fingerprints of the TLS client."),
+    LATER(IN_POLICY, "upstream_tls", conf_later_tls, "TLS towards the server."),
+
+    GROUP(IN_POLICY, "websocket", IN_WEBSOCKET, POLICY(websocket.line), "What a WebSocket handshake must be like beyond RFC 6455."),
+    LIST(IN_WEBSOCKET, "origins", KEY_ORIGINS, POLICY(websocket.origins), "Origins that may open one; absent: any."),
+    { .in = IN_WEBSOCKET, .name = "origin_required", .type = KEY_BOOL, .offset = POLICY(websocket.origin_required), .standard = 1,
+      .help = "With origins: whether a handshake without an Origin field is denied." },
+    LIST(IN_WEBSOCKET, "subprotocols", KEY_TOKENS, POLICY(websocket.subprotocols), "Subprotocols that are allowed; absent: any."),
+    LATER(IN_WEBSOCKET, "deflate", LATER_FRAMES, "What is done with compression."),
+    LATER(IN_WEBSOCKET, "opcodes", LATER_FRAMES, "Kinds of messages that are allowed."),
+    LATER(IN_WEBSOCKET, "message_bytes", LATER_FRAMES, "Bytes of a message."),
+    LATER(IN_WEBSOCKET, "frame_bytes", LATER_FRAMES, "Bytes of a frame."),
+    LATER(IN_WEBSOCKET, "client", LATER_FRAMES, "Rates of the client."),
+    LATER(IN_WEBSOCKET, "server", LATER_FRAMES, "The push contract of the server."),
+    LATER(IN_WEBSOCKET, "ping_interval", LATER_FRAMES, "Seconds between pings."),
+    LATER(IN_WEBSOCKET, "idle", LATER_FRAMES, "Seconds without a message."),
+    LATER(IN_WEBSOCKET, "on_violation", LATER_FRAMES, "What a violation leads to."),
+    LATER(IN_WEBSOCKET, "match", LATER_FRAMES, "Patterns of the payload."),
+
+    LATER(IN_TOP, "packet_filter", LATER_FILTER, "The kernel's packet filter."),
+    LATER(IN_TOP, "tls", conf_later_tls, "The interception key and trust."),
+    LATER(IN_TOP, "sandbox", LATER_SANDBOX, "Confinement of workers."),
+};
+/* clang-format on */
+
+const size_t conf_key_count = sizeof(conf_keys) / sizeof(conf_keys[0]);
+
+const struct conf_key *conf_key_find(enum conf_group in, const char *name)
+{
+    for (size_t i = 0; i < conf_key_count; i++)
+        if (conf_keys[i].in == in && strcmp(conf_keys[i].name, name) == 0)
+            return &conf_keys[i];
+    return NULL;
+}
