@@ -57,18 +57,13 @@ def rss_kib(pid):
 
 
 def role_of(pid):
-    """The word by which a process calls itself: its command line is rewritten to say which of the five it is."""
+    """What a process of ours is, by its title: "worker", "logger", "control"; None if it is gone."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            line = file.read().replace(b"\0", b" ").decode(errors="replace")
         with open(f"/proc/{pid}/comm") as file:
-            line += " " + file.read()
+            title = file.read().strip()
     except OSError:
         return None
-    for role in ("worker", "logger", "control", "filter", "minter", "monitor"):
-        if role in line:
-            return role
-    return "other"
+    return "worker" if re.fullmatch(r"postern-w\d+", title) else title.removeprefix("postern-")
 
 
 class Postern:
