@@ -12,8 +12,7 @@
 #include <string.h>
 
 #if LLHTTP_VERSION_MAJOR < 9 && !LLHTTP_STRICT_MODE
-#error                                                                                                                             \
-    "llhttp before 9 must be compiled with -DLLHTTP_STRICT_MODE=1 in every unit that sees it: loose mode lets requests be smuggled"
+#error "llhttp before 9 must be compiled with -DLLHTTP_STRICT_MODE=1 in every unit: its loose mode lets requests be smuggled"
 #endif
 
 /* One run of the tokenizer. `why` is the reason for which a callback stopped it. */

@@ -42,7 +42,7 @@ static enum reason version_check(struct span v)
 static bool is_visible_ascii(struct span s)
 {
     for (size_t i = 0; i < s.len; i++)
-        if (s.at[i] <= 0x20 || s.at[i] >= 0x7f)
+        if ((unsigned char)s.at[i] <= 0x20 || (unsigned char)s.at[i] >= 0x7f)
             return false;
     return s.len > 0;
 }
