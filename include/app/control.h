@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_CONTROL_H
+#define POSTERN_APP_CONTROL_H
+
+#include "app/generation_load.h"
+#include "app/ipc.h"
+#include "app/view.h"
+
+struct event;
+struct event_base;
+struct client;
+
+/*
+ * The control process: control.c (start, messages of the monitor and the workers), control_clients.c (connections to the control
+ * socket, what they wait for), control_stream.c (long answers, made piece by piece) and admin_http.c.
+ */
+#define CLIENTS_MAX 32       /* connections to the control socket; the same number to the admin listener */
+#define CONTROL_LINE 65536   /* the longest request, without its LF */
+
+struct peer {
+    struct control *control;
+    unsigned worker;
+    int fd; /* -1: none */
+    struct event *event;
+};
+
+struct control {
+    const struct process_args *args;
+    struct event_base *base;
+    struct view view;
+    struct generation_inbox inbox;
+    struct generation *current;
+    struct event *monitor_event, *alive_event, *accept_event, *admin_event, *tick_event;
+    int monitor; /* -1: it is dead */
+    struct peer peers[WORKERS_MAX];
+    struct client *clients[CLIENTS_MAX];
+    unsigned admin_clients;
+    bool reload_running;
+    uint64_t next_request;
+    struct ipc_message message;
+};
+
+/* control_clients.c */
+MUST_CHECK bool clients_open(struct control *c);
+void clients_close(struct control *c);
+/* Every second: streams go on, who waited too long is told so. */
+void clients_tick(struct control *c);
+/* A worker or the monitor answered. */
+void clients_on_killed(struct control *c, unsigned worker, const struct wire_killed *answer);
+void clients_on_explained(struct control *c, uint64_t request, struct span answer);
+void clients_on_reloaded(struct control *c, bool good, struct span report);
+/* This worker will not answer any more. */
+void clients_on_worker_gone(struct control *c, unsigned worker);
+
+/* admin_http.c */
+MUST_CHECK bool admin_open(struct control *c);
+void admin_close(struct control *c);
+
+#endif

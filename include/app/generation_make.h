@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_GENERATION_MAKE_H
+#define POSTERN_APP_GENERATION_MAKE_H
+
+#include "policy/generation.h"
+
+#include <stdio.h>
+
+/*
+ * A generation as the monitor keeps it: the configuration, read and found good, and sealed memory files from which every other process
+ * makes its own struct generation (app/generation_load.h).
+ */
+struct blueprint {
+    uint16_t number;
+    struct conf *conf;
+    int text_fd, hosts_fd;
+    int *set_fds; /* one a policy: its compiled hosts file, or -1 */
+    struct addr servers[RESOLVER_SERVERS];
+    size_t server_count;
+    char instance[INSTANCE_TEXT];
+};
+
+/*
+ * Reads the configuration at `path` (NULL: the embedded default) and every file that it names. All errors are written to `errors`, a
+ * line each, all warnings to `warnings`. NULL: there was an error. The caller frees it with blueprint_free().
+ */
+MUST_CHECK struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, FILE *errors, FILE *warnings);
+void blueprint_free(struct blueprint *b);
+/* Sends it, without listeners and without the final IPC_COMMIT. false with errno set. */
+MUST_CHECK bool blueprint_send(const struct blueprint *b, int ipc);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_LISTENERS_H
+#define POSTERN_APP_LISTENERS_H
+
+#include "app/shared.h"
+#include "conf/conf.h"
+
+/*
+ * The listening sockets, in the monitor: one SO_REUSEPORT socket a worker for each address, kept open as long as the address is
+ * configured, so that a restarted worker finds what is queued. The kernel resets what is queued on a socket that is closed, so a
+ * socket is only closed when nobody serves the address any more.
+ */
+struct listening {
+    struct addr address;
+    int fds[WORKERS_MAX];
+};
+
+struct listeners {
+    size_t count;
+    struct listening *items;
+};
+
+/*
+ * All sockets that `conf` asks for: those of `old` at the same addresses (they are shared, not moved), and new ones. false: one
+ * could not be opened, nothing has changed, `error` of `size` bytes says which. `old` stays as it is; then either
+ * listeners_commit(old, new) or listeners_cancel(new, old).
+ */
+MUST_CHECK bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
+                                  size_t size);
+/* Closes what only `old` has and forgets it. */
+void listeners_commit(struct listeners *old, const struct listeners *now);
+/* Closes what only `out` has and forgets it. */
+void listeners_cancel(struct listeners *out, const struct listeners *old);
+
+bool listeners_has(const struct listeners *set, const struct addr *address);
+/* IP_PKTINFO and its IPv6 sibling, for zones that name interfaces. */
+void listeners_want_interfaces(const struct listeners *set, unsigned workers, bool wanted);
+
+/* One listening socket, close-on-exec and non-blocking: for the admin listener. -1: see `error`. */
+MUST_CHECK int listener_open(const struct addr *address, bool reuseport, char *error, size_t size);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_MONITOR_H
+#define POSTERN_APP_MONITOR_H
+
+#include "app/files.h"
+#include "app/generation_make.h"
+#include "app/ipc.h"
+#include "app/listeners.h"
+#include "app/privileges.h"
+#include "app/process.h"
+#include "app/runtime_dir.h"
+
+/*
+ * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they say),
+ * monitor_fork.c (how they are born), monitor_lost.c (what a dead worker leaves) and monitor_reload.c (a new generation, from files to
+ * everybody's answer).
+ */
+#define CHILDREN_MAX (WORKERS_MAX + 2)
+
+struct child {
+    enum process_kind kind;
+    unsigned index;       /* of a worker */
+    pid_t pid;            /* 0: not running */
+    int ipc;              /* -1: closed */
+    bool ready;           /* it has what it needs and serves */
+    bool awaited;         /* it owes an answer to the reload that runs */
+    uint64_t started_ms;
+    uint64_t restart_ms;  /* when to start it again; 0: not planned */
+    uint64_t backoff_ms;
+    uint32_t restarts;
+};
+
+struct reload {
+    bool wanted, wanted_by_control; /* asked for, not begun */
+    bool running, for_control;
+    bool failed;
+    uint64_t deadline_ms;
+    FILE *report;         /* errors and warnings, a line each */
+    char *text;           /* what was written to it */
+    size_t text_len;
+};
+
+enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };
+
+struct monitor {
+    const char *path;     /* of the configuration; NULL: the embedded default */
+    struct blueprint *current;
+    struct listeners listeners;
+    struct runtime_dir runtime;
+    struct identity identity;
+    struct shared shared;
+    struct child children[CHILDREN_MAX]; /* the logger, control, then the workers */
+    size_t child_count;
+    struct reload reload;
+    enum life life;
+    uint64_t life_deadline_ms; /* of the states behind SERVING */
+    int signals, devnull, admin, log;
+    size_t files;         /* RLIMIT_NOFILE */
+    uint64_t started_us;
+    enum log_level log_level;
+    int exit_code;
+};
+
+struct child *monitor_logger(struct monitor *m);
+struct child *monitor_control(struct monitor *m);
+struct child *monitor_worker(struct monitor *m, unsigned index);
+/* The sessions that the descriptors of all workers allow. */
+uint64_t monitor_session_limit(const struct monitor *m);
+/* Stops at once, with this exit status. */
+void monitor_stop(struct monitor *m, int exit_code);
+/* Lets streams end until timeouts.drain. */
+void monitor_drain(struct monitor *m);
+
+/* monitor_fork.c: what a child does after the fork; `ipc` is its end. */
+_Noreturn void child_run(const struct monitor *m, const struct child *c, int ipc);
+
+/* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard. */
+void children_clear_worker(struct monitor *m, unsigned index);
+
+/* monitor_children.c */
+const char *child_name(const struct child *c, char out[32]);
+void children_start(struct monitor *m);
+/* After SIGCHLD: forgets the dead, plans their return. */
+void children_reap(struct monitor *m);
+/* Starts those whose time has come. */
+void children_restart(struct monitor *m);
+/* Reads what a child says. */
+void child_read(struct monitor *m, struct child *c);
+void children_tell(struct monitor *m, enum ipc_type type, const void *data, size_t len);
+void children_tell_workers(struct monitor *m, enum ipc_type type, const void *data, size_t len);
+void children_kill_all(struct monitor *m);
+void monitor_tell_status(struct monitor *m);
+void monitor_set_log_level(struct monitor *m, enum log_level level);
+bool children_all_ready(const struct monitor *m);
+bool children_workers_gone(const struct monitor *m);
+bool children_all_gone(const struct monitor *m);
+
+/* monitor_reload.c */
+/* Begins a reload that was asked for, ends one that everybody has answered or that takes too long. */
+void reload_step(struct monitor *m);
+void reload_answer(struct monitor *m, struct child *c, const char *error);
+/* The access log again, under its name. */
+bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error);
+void monitor_send_log(struct monitor *m);
+
+/* Runs posternd with this configuration (NULL: the embedded default) until it is stopped; returns the exit status. */
+int monitor_main(const char *path);
+
+#endif

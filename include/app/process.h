@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_PROCESS_H
+#define POSTERN_APP_PROCESS_H
+
+#include "app/shared.h"
+
+#include <sys/types.h>
+
+/* The children of the monitor. Each runs one of the mains below in a fork, without exec, with privileges dropped. */
+enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER };
+
+/* What a child is born with. Descriptors are -1 where a process does not get one. */
+struct process_args {
+    int ipc;                  /* to the monitor; end-of-file: the monitor is dead */
+    int alive;                /* struct shared: the worker's end [1], or the others' [0] */
+    unsigned worker, workers; /* index of this worker, and how many there are */
+    uint32_t rows;            /* of each shard */
+    int shards[WORKERS_MAX];  /* a worker writes its own and reads the others; everybody else reads all */
+    int rings[WORKERS_MAX];   /* a worker has its own; the logger all; control all, to read how many were dropped */
+    int log_wake;             /* worker and logger */
+    int log_stats;            /* logger writes, control reads */
+    int control_socket, admin_socket; /* control; listening */
+    uid_t owner;              /* whoever started posternd: may use the control socket, as root may */
+};
+
+/* Each returns the exit status of its process. */
+int worker_main(const struct process_args *args);
+int logger_main(const struct process_args *args);
+int control_main(const struct process_args *args);
+
+/* The payload of IPC_STATUS: what only the monitor knows. */
+struct wire_status {
+    uint64_t started_us; /* wall time */
+    uint64_t sessions_configured, sessions_limit; /* what was asked for, and what descriptors allow */
+    uint64_t files;      /* RLIMIT_NOFILE */
+    pid_t monitor, logger, control;
+    uint16_t generation;
+    uint8_t log_level, draining;
+    struct {
+        pid_t pid; /* 0: dead, and about to be started again */
+        uint32_t restarts;
+        uint32_t ready;
+    } workers[WORKERS_MAX];
+};
+
+/* The payload of IPC_KILLED. */
+struct wire_killed {
+    uint64_t request;
+    uint32_t killed; /* how many of the numbers were open sessions */
+};
+
+#endif

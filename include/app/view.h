@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_VIEW_H
+#define POSTERN_APP_VIEW_H
+
+#include "app/process.h"
+#include "policy/generation.h"
+
+/*
+ * All that control can see: every shard, the log's counters, the generation in force, and what the monitor last said. Read-only, and
+ * free of sockets, so that commands and metrics are tested with a table that a test fills.
+ */
+struct view {
+    unsigned workers;
+    uint32_t rows;
+    struct shard *shards[WORKERS_MAX];
+    struct ring rings[WORKERS_MAX];
+    const struct log_stats *log_stats;
+    const struct generation *generation; /* NULL: none yet */
+    struct wire_status status;
+    uint64_t now_us; /* wall time */
+};
+
+/* "W-N" names a session, "W-N-K" a request of it. */
+struct stream_id {
+    unsigned worker;
+    uint64_t number;
+    uint32_t exchange; /* 0: the session */
+};
+
+MUST_CHECK bool stream_id_parse(struct stream_id *out, struct span text, unsigned workers);
+
+/* The sum of a counter over all shards; COUNT_LOG_DROPPED also counts what the logger could not write. */
+uint64_t view_count(const struct view *v, enum counter c);
+uint64_t view_reason(const struct view *v, enum reason r);
+/* How far the rows of a shard have to be read. */
+uint32_t view_rows_high(const struct view *v, unsigned worker);
+/* The name of the configuration file, for messages. */
+const char *view_file(const struct view *v);
+/* Are all workers up and serving? */
+bool view_healthy(const struct view *v);
+
+/* The live row, or the newest ended record, of a stream; false if neither is there. */
+MUST_CHECK bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out);
+MUST_CHECK bool view_find_record(const struct view *v, const struct stream_id *id, struct record *out);
+
+#endif

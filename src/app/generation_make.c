@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Making a generation, in the monitor: from files to a snapshot and sealed memory that all other processes share. Nothing of the old
+ * generation is touched; whoever asked decides what to do with the result. Hosts files are compiled here once, so that a million names
+ * cost their memory once and no worker reads a file.
+ */
+#include "app/generation_make.h"
+
+#include "app/files.h"
+#include "app/generation_load.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CONF_BYTES (4u << 20)
+#define HOSTS_BYTES (16u << 20)      /* resolver.hosts */
+#define HOSTS_FILE_BYTES (256u << 20) /* hosts_file of a policy */
+#define RESOLV_CONF "/etc/resolv.conf"
+#define RESOLV_BYTES (1u << 20)
+
+struct making {
+    struct blueprint *b;
+    FILE *errors, *warnings;
+    unsigned error_count;
+};
+
+static void __attribute__((format(printf, 2, 3))) complain(struct making *m, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vfprintf(m->errors, format, args);
+    va_end(args);
+    fputc('\n', m->errors);
+    m->error_count++;
+}
+
+static void parse_text(struct making *m, const char *file, struct span text)
+{
+    struct conf_messages messages;
+
+    conf_messages_init(&messages);
+    m->b->conf = conf_parse(file, text, &messages);
+    for (size_t i = 0; i < messages.error_count; i++)
+        complain(m, "%s", messages.errors[i]);
+    for (size_t i = 0; i < messages.warning_count; i++)
+        fprintf(m->warnings, "%s\n", messages.warnings[i]);
+    conf_messages_fini(&messages);
+    if (m->b->conf == NULL)
+        return;
+    m->b->text_fd = memfd_sealed("postern-conf", text);
+    if (m->b->text_fd < 0)
+        complain(m, "%s: %s", file, strerror(errno));
+}
+
+static void read_configuration(struct making *m, const char *path)
+{
+    char error[FILE_ERROR];
+    size_t len;
+    char *text;
+
+    if (path == NULL) {
+        parse_text(m, "default.conf", conf_default_text());
+        return;
+    }
+    text = file_read(path, FILE_TRUSTED, CONF_BYTES, &len, error);
+    if (text == NULL)
+        complain(m, "%s", error);
+    else
+        parse_text(m, path, span_of(text, len));
+    free(text);
+}
+
+/* A hosts file that is not there is an empty one: containers have none. */
+static void read_hosts(struct making *m)
+{
+    char error[FILE_ERROR];
+    size_t len = 0;
+    char *text = file_read(m->b->conf->resolver_hosts, FILE_TRUSTED, HOSTS_BYTES, &len, error);
+
+    if (text == NULL && errno != ENOENT)
+        complain(m, "%s: resolver.hosts: %s", m->b->conf->file, error);
+    m->b->hosts_fd = memfd_sealed("postern-hosts", span_of(text, len));
+    if (m->b->hosts_fd < 0)
+        complain(m, "%s: resolver.hosts: %s", m->b->conf->file, strerror(errno));
+    free(text);
+}
+
+/* Without any server it is the one on this machine, as resolv.conf(5) has it. */
+static void read_servers(struct making *m)
+{
+    struct blueprint *b = m->b;
+    char error[FILE_ERROR];
+    size_t len;
+    char *text;
+
+    b->server_count = b->conf->resolver_server_count < RESOLVER_SERVERS ? b->conf->resolver_server_count : RESOLVER_SERVERS;
+    for (size_t i = 0; i < b->server_count; i++)
+        b->servers[i] = b->conf->resolver_servers[i];
+    if (b->server_count > 0)
+        return;
+    text = file_read(RESOLV_CONF, FILE_SYSTEM, RESOLV_BYTES, &len, error);
+    if (text != NULL)
+        b->server_count = conf_resolv_servers(span_of(text, len), b->servers, RESOLVER_SERVERS);
+    else
+        fprintf(m->warnings, "resolver: %s\n", error);
+    free(text);
+    if (b->server_count == 0 && addr_parse(&b->servers[0], SPAN("127.0.0.1"), 53))
+        b->server_count = 1;
+}
+
+static int compile_set(struct making *m, const struct conf_policy *p, struct span text)
+{
+    size_t size = hostset_size(text), bad = 0, first_bad = 0;
+    int fd = size > 0 ? memfd_sized("postern-hostset", size) : -1;
+    void *memory = fd >= 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+    if (memory == MAP_FAILED) {
+        complain(m, "%s:%u: hosts_file: %s: no memory for it", m->b->conf->file, p->line, p->hosts_file);
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    hostset_compile(text, memory, size, &bad, &first_bad);
+    munmap(memory, size);
+    if (bad > 0)
+        fprintf(m->warnings, "%s:%zu: %zu lines are no host names and were left out, this is the first\n", p->hosts_file, first_bad,
+                bad);
+    if (!memfd_seal(fd))
+        complain(m, "%s:%u: hosts_file: %s", m->b->conf->file, p->line, strerror(errno));
+    return fd;
+}
+
+static void read_hosts_file(struct making *m, size_t policy)
+{
+    const struct conf_policy *p = &m->b->conf->policies[policy];
+    char error[FILE_ERROR];
+    size_t len;
+    char *text;
+
+    if (p->hosts_file == NULL)
+        return;
+    text = file_read(p->hosts_file, FILE_TRUSTED, HOSTS_FILE_BYTES, &len, error);
+    if (text == NULL)
+        complain(m, "%s:%u: hosts_file: %s", m->b->conf->file, p->line, error);
+    else
+        m->b->set_fds[policy] = compile_set(m, p, span_of(text, len));
+    free(text);
+}
+
+static void read_named_files(struct making *m)
+{
+    size_t count = m->b->conf->policy_count;
+
+    m->b->set_fds = malloc((count > 0 ? count : 1) * sizeof(int));
+    if (m->b->set_fds == NULL) {
+        complain(m, "%s", strerror(errno));
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        m->b->set_fds[i] = -1;
+    for (size_t i = 0; i < count; i++)
+        read_hosts_file(m, i);
+    read_hosts(m);
+    read_servers(m);
+}
+
+struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, FILE *errors, FILE *warnings)
+{
+    struct making m = { calloc(1, sizeof(*m.b)), errors, warnings, 0 };
+
+    if (m.b == NULL) {
+        complain(&m, "%s", strerror(errno));
+        return NULL;
+    }
+    m.b->number = number;
+    m.b->text_fd = m.b->hosts_fd = -1;
+    snprintf(m.b->instance, sizeof(m.b->instance), "%s", instance);
+    read_configuration(&m, path);
+    if (m.b->conf != NULL)
+        read_named_files(&m);
+    if (m.error_count == 0)
+        return m.b;
+    blueprint_free(m.b);
+    return NULL;
+}
+
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void blueprint_free(struct blueprint *b)
+{
+    if (b == NULL)
+        return;
+    for (size_t i = 0; b->set_fds != NULL && i < b->conf->policy_count; i++)
+        close_if_open(b->set_fds[i]);
+    free(b->set_fds);
+    close_if_open(b->text_fd);
+    close_if_open(b->hosts_fd);
+    if (b->conf != NULL)
+        conf_free(b->conf);
+    free(b);
+}
+
+static bool send_sets(const struct blueprint *b, int ipc)
+{
+    uint32_t policies[IPC_FDS];
+    int fds[IPC_FDS];
+    size_t count = 0;
+
+    for (size_t i = 0; i < b->conf->policy_count; i++) {
+        if (b->set_fds[i] < 0)
+            continue;
+        policies[count] = (uint32_t)i;
+        fds[count++] = b->set_fds[i];
+        if (count < IPC_FDS)
+            continue;
+        if (!ipc_send_fds(ipc, IPC_HOSTSETS, policies, count * sizeof(policies[0]), fds, count))
+            return false;
+        count = 0;
+    }
+    return count == 0 || ipc_send_fds(ipc, IPC_HOSTSETS, policies, count * sizeof(policies[0]), fds, count);
+}
+
+bool blueprint_send(const struct blueprint *b, int ipc)
+{
+    struct wire_generation wire = { .number = b->number, .server_count = (uint32_t)b->server_count };
+    int fds[2] = { b->text_fd, b->hosts_fd };
+
+    memcpy(wire.servers, b->servers, sizeof(wire.servers));
+    memcpy(wire.instance, b->instance, sizeof(wire.instance));
+    snprintf(wire.file, sizeof(wire.file), "%s", b->conf->file);
+    return ipc_send_fds(ipc, IPC_GENERATION, &wire, sizeof(wire), fds, 2) && send_sets(b, ipc);
+}

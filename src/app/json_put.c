@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Small helpers around jansson. What they are given was made printable where it entered Postern (span_show), so that no byte of a client
+ * can end a line or a string; jansson escapes the rest.
+ */
+#include "app/json_put.h"
+
+#include <stdio.h>
+#include <time.h>
+
+void put_text(json_t *object, const char *key, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        (void)json_object_set_new(object, key, json_string(text));
+}
+
+void put_number(json_t *object, const char *key, uint64_t number)
+{
+    (void)json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+void put_count(json_t *object, const char *key, uint64_t number)
+{
+    if (number != 0)
+        put_number(object, key, number);
+}
+
+void put_bool(json_t *object, const char *key, bool value)
+{
+    (void)json_object_set_new(object, key, json_boolean(value));
+}
+
+void put_addr(json_t *object, const char *key, const struct addr *address)
+{
+    char text[ADDR_TEXT];
+
+    put_text(object, key, addr_port_text(address, text));
+}
+
+char *time_text(uint64_t wall_us, char out[TIME_TEXT])
+{
+    time_t seconds = (time_t)(wall_us / 1000000u);
+    struct tm utc;
+    size_t used;
+
+    gmtime_r(&seconds, &utc);
+    used = strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + used, TIME_TEXT - used, ".%06uZ", (unsigned)(wall_us % 1000000u));
+    return out;
+}
+
+void put_time(json_t *object, const char *key, uint64_t wall_us)
+{
+    char text[TIME_TEXT];
+
+    if (wall_us != 0)
+        put_text(object, key, time_text(wall_us, text));
+}
+
+void put_verdict(json_t *object, enum reason reason)
+{
+    put_text(object, "verdict", reason == R_OK ? "allowed" : "denied");
+    put_text(object, "reason", reason_name(reason));
+    put_text(object, "sentence", reason == R_OK ? "A policy allows this." : reason_sentence(reason));
+}
+
+void put_policy(json_t *object, const char *key, const char *name, const char *file, unsigned line)
+{
+    json_t *policy;
+
+    if (name == NULL || name[0] == '\0')
+        return;
+    policy = json_object();
+    put_text(policy, "name", name);
+    put_text(policy, "file", file);
+    put_count(policy, "line", line);
+    (void)json_object_set_new(object, key, policy);
+}

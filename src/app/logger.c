@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The logger process: takes records from the ring of every worker, makes lines of them and writes them in batches. It is a process of its
+ * own so that a disk that hangs stops nothing else: the rings fill, new records are dropped and counted, and when the disk is back the
+ * lines go on. It opens no file: the monitor opens and passes descriptors. It ends when the last worker and the monitor have ended and
+ * the rings are empty.
+ */
+#include "app/process.h"
+
+#include "app/access_json.h"
+#include "app/ipc.h"
+#include "app/log_output.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINGER_MS 10       /* after records came: wait for more without being woken for each */
+#define RETRY_MS 1000      /* the rest of a line that the disk refused */
+#define LAST_WAIT_MS 100   /* at the end, for a reader that does not read: LAST_WAITS of these */
+#define LAST_WAITS 20
+#define SAY_LOST_EVERY 10000 /* lines lost between two warnings */
+
+struct logger {
+    const struct process_args *args;
+    struct ring rings[WORKERS_MAX];
+    struct shard *shards[WORKERS_MAX];
+    struct log_stats *stats;
+    struct log_output output;
+    struct ipc_message message;
+    uint64_t said_lost;
+    unsigned last_waits;
+    int ipc;
+    bool over;    /* no worker and no monitor is left */
+};
+
+static void map_shared(struct logger *l)
+{
+    const struct process_args *a = l->args;
+
+    for (unsigned i = 0; i < a->workers; i++) {
+        l->shards[i] = shard_map(a->shards[i], a->rows, false);
+        if (l->shards[i] == NULL || !shared_map_ring(&l->rings[i], a->rings[i], true))
+            fatal("shared memory cannot be mapped: %s", strerror(errno));
+    }
+    l->stats = shared_map_stats(a->log_stats, true);
+    if (l->stats == NULL)
+        fatal("shared memory cannot be mapped: %s", strerror(errno));
+}
+
+/* Moves records into the batch, a worker after the other; true if there was one. */
+static bool take_records(struct logger *l)
+{
+    char line[ACCESS_LINE];
+    struct record record;
+    bool any = false;
+
+    for (unsigned i = 0; i < l->args->workers; i++)
+        while (log_output_has_room(&l->output, ACCESS_LINE) && ring_take(&l->rings[i], &record)) {
+            if (l->output.fd >= 0)
+                log_output_add(&l->output, span_of(line, access_line(&record, l->shards[i], line)));
+            any = true;
+        }
+    return any;
+}
+
+static void publish(struct logger *l)
+{
+    const struct log_output *o = &l->output;
+
+    atomic_store_explicit(&l->stats->written, o->written, memory_order_relaxed);
+    atomic_store_explicit(&l->stats->lost, o->lost, memory_order_relaxed);
+    if (o->lost == l->said_lost || (l->said_lost != 0 && o->lost - l->said_lost < SAY_LOST_EVERY))
+        return;
+    log_warn("%llu lines of the access log could not be written", (unsigned long long)o->lost);
+    l->said_lost = o->lost;
+}
+
+static void on_message(struct logger *l, struct ipc_message *m)
+{
+    uint32_t level;
+
+    if (m->type == IPC_LOG_FILE)
+        log_output_set(&l->output, ipc_take_fd(m, 0));
+    else if (m->type == IPC_LOG_LEVEL && ipc_read(m, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)
+        log_set_level((enum log_level)level);
+}
+
+static void read_monitor(struct logger *l)
+{
+    enum ipc_result result;
+
+    while ((result = ipc_receive(l->ipc, &l->message)) == IPC_MESSAGE) {
+        on_message(l, &l->message);
+        ipc_release(&l->message);
+    }
+    if (result == IPC_END) {
+        close(l->ipc);
+        l->ipc = -1;
+    }
+}
+
+static bool all_rings_sleep(struct logger *l)
+{
+    bool sleep = true;
+
+    for (unsigned i = 0; i < l->args->workers; i++)
+        sleep = ring_sleep(&l->rings[i]) && sleep;
+    return sleep;
+}
+
+/* Waits: for room in the output if it is blocked, or else for records. */
+static void wait_for_more(struct logger *l, bool blocked, int ms)
+{
+    struct pollfd fds[4] = { { .fd = l->ipc, .events = POLLIN },
+                             { .fd = l->over ? -1 : l->args->alive, .events = POLLIN },
+                             { .fd = blocked ? -1 : l->args->log_wake, .events = POLLIN },
+                             { .fd = blocked ? l->output.fd : -1, .events = POLLOUT } };
+    uint64_t wakes;
+
+    if (poll(fds, 4, ms) < 0 && errno != EINTR)
+        fatal("poll: %s", strerror(errno));
+    if (fds[0].revents != 0)
+        read_monitor(l);
+    if (fds[1].revents != 0)
+        l->over = true;
+    if (fds[2].revents != 0 && read(l->args->log_wake, &wakes, sizeof(wakes)) < 0 && errno != EAGAIN)
+        log_error("the wake-up descriptor: %s", strerror(errno));
+}
+
+/* One turn; false: everything is written and nobody is left who could say more. */
+static bool turn(struct logger *l)
+{
+    bool any = take_records(l), flushed = log_output_flush(&l->output);
+
+    publish(l);
+    if (!flushed && l->over && ++l->last_waits > LAST_WAITS)
+        return false;
+    if (!flushed)
+        wait_for_more(l, true, l->over ? LAST_WAIT_MS : -1);
+    else if (any)
+        wait_for_more(l, false, l->over ? 0 : LINGER_MS);
+    else if (l->over)
+        return false;
+    else if (all_rings_sleep(l))
+        wait_for_more(l, false, l->output.used > 0 ? RETRY_MS : -1);
+    return true;
+}
+
+int logger_main(const struct process_args *args)
+{
+    static struct logger l;
+    uint16_t none = 0;
+
+    json_object_seed(0);
+    l.args = args;
+    l.ipc = args->ipc;
+    log_output_init(&l.output);
+    map_shared(&l);
+    l.output.written = atomic_load_explicit(&l.stats->written, memory_order_relaxed);
+    l.output.lost = l.said_lost = atomic_load_explicit(&l.stats->lost, memory_order_relaxed);
+    if (!ipc_send(l.ipc, IPC_ACCEPTED, &none, sizeof(none)))
+        fatal("the monitor cannot be told: %s", strerror(errno));
+    while (turn(&l))
+        continue;
+    for (unsigned i = 0; i < args->workers; i++) {
+        shared_unmap_ring(&l.rings[i]);
+        shard_unmap(l.shards[i]);
+    }
+    shared_unmap_stats(l.stats);
+    return 0;
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The monitor: opens every file and listener, makes generations, starts the other processes and starts them again, and answers signals.
+ * It is the only process that may keep root, so it reads no byte that came over the network, and its loop is one poll(2) over a
+ * signalfd and a socket a child. Its life goes one way: starting, serving, draining, stopping (workers end), flushing (the logger
+ * writes what is left), the end.
+ */
+#include "app/monitor.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "policy/zones.h"
+#include "proto/h1.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define HELD_BACK_FILES 64   /* of a worker's descriptors: listeners, resolver, IPC */
+#define FILES_A_SESSION 2
+#define STOP_MS 3000         /* for workers, and then again for logger and control, to end */
+#define DRAIN_GRACE_MS 3000  /* beyond timeouts.drain */
+#define WAIT_MAX_MS 1000
+
+static uint32_t rows_a_worker(const struct monitor *m, const struct conf *conf)
+{
+    uint64_t rows = m->files > HELD_BACK_FILES + FILES_A_SESSION ? (m->files - HELD_BACK_FILES) / FILES_A_SESSION : 1;
+
+    return rows < conf->limits.sessions ? (uint32_t)rows : conf->limits.sessions;
+}
+
+uint64_t monitor_session_limit(const struct monitor *m)
+{
+    uint64_t room = (uint64_t)m->shared.rows * m->shared.workers, wanted = m->current->conf->limits.sessions;
+
+    return room < wanted ? room : wanted;
+}
+
+static unsigned count_workers(const struct conf *conf)
+{
+    cpu_set_t cpus;
+    unsigned count = conf->workers;
+
+    if (count == 0)
+        count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    if (count > WORKERS_MAX)
+        count = WORKERS_MAX;
+    return count > 0 ? count : 1;
+}
+
+static void block_signals(struct monitor *m)
+{
+    static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        sigaddset(&set, wanted[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    m->devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (m->signals < 0 || m->devnull < 0)
+        fatal("signalfd or /dev/null: %s", strerror(errno));
+}
+
+static void name_instance(char out[INSTANCE_TEXT])
+{
+    struct hash_key key;
+
+    hash_key_random(&key);
+    snprintf(out, INSTANCE_TEXT, "postern-%08x", (unsigned)key.k0);
+}
+
+static void log_report(char *text, bool failed)
+{
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        if (failed)
+            log_error("%s", line);
+        else
+            log_warn("%s", line);
+    }
+}
+
+/* Everything that a start needs from files; every error at once. */
+static bool read_first_generation(struct monitor *m)
+{
+    char instance[INSTANCE_TEXT], *errors = NULL, *warnings = NULL;
+    size_t error_len, warning_len;
+    FILE *error_file = open_memstream(&errors, &error_len), *warning_file = open_memstream(&warnings, &warning_len);
+
+    if (error_file == NULL || warning_file == NULL)
+        fatal("%s", strerror(errno));
+    name_instance(instance);
+    m->current = blueprint_make(m->path, 1, instance, error_file, warning_file);
+    fclose(error_file);
+    fclose(warning_file);
+    log_report(errors, true);
+    log_report(warnings, false);
+    free(errors);
+    free(warnings);
+    return m->current != NULL;
+}
+
+static bool open_admin(struct monitor *m, char *error, size_t size)
+{
+    const struct addr *address = &m->current->conf->admin;
+
+    if (address->family == 0)
+        return true;
+    m->admin = listener_open(address, false, error, size);
+    return m->admin >= 0;
+}
+
+static bool open_everything(struct monitor *m)
+{
+    const struct conf *conf = m->current->conf;
+    unsigned workers = count_workers(conf);
+    char error[FILE_ERROR];
+    struct listeners none = { 0, NULL };
+
+    if (!identity_find(&m->identity, conf->user, error, sizeof(error)) ||
+        !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !monitor_open_log(m, conf, error) ||
+        !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
+        log_error("%s", error);
+        return false;
+    }
+    listeners_want_interfaces(&m->listeners, workers, zones_need_interfaces(conf));
+    m->files = privileges_raise_files();
+    if (!shared_open(&m->shared, workers, rows_a_worker(m, conf))) {
+        log_error("shared memory: %s", strerror(errno));
+        return false;
+    }
+    if (monitor_session_limit(m) < conf->limits.sessions)
+        log_warn("%u sessions are asked for, %zu descriptors a worker allow %llu", conf->limits.sessions, m->files,
+                 (unsigned long long)monitor_session_limit(m));
+    return true;
+}
+
+static void close_everything(struct monitor *m)
+{
+    struct listeners none = { 0, NULL };
+    const int single[] = { m->admin, m->log, m->signals, m->devnull };
+
+    listeners_commit(&m->listeners, &none);
+    runtime_dir_close(&m->runtime);
+    shared_close(&m->shared);
+    blueprint_free(m->current);
+    for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
+        if (single[i] >= 0)
+            close(single[i]);
+}
+
+static void say_ready(const struct monitor *m)
+{
+    const struct conf *conf = m->current->conf;
+    char address[ADDR_TEXT], policies[64];
+
+    if (conf->policy_count == 1)
+        snprintf(policies, sizeof(policies), "policy %s", conf->policies[0].name);
+    else
+        snprintf(policies, sizeof(policies), "%zu policies", conf->policy_count);
+    for (size_t i = 0; i < conf->listener_count; i++)
+        log_info("ready: %s proxy on %s (%s)", mode_name(conf->listeners[i].mode), addr_port_text(&conf->listeners[i].address, address),
+                 policies);
+    if (conf->listener_count == 0)
+        log_info("ready: no listeners");
+}
+
+void monitor_stop(struct monitor *m, int exit_code)
+{
+    if (m->life >= LIFE_STOPPING)
+        return;
+    m->life = LIFE_STOPPING;
+    m->life_deadline_ms = clock_ms() + STOP_MS;
+    m->exit_code = exit_code;
+    children_tell_workers(m, IPC_STOP, NULL, 0);
+}
+
+void monitor_drain(struct monitor *m)
+{
+    uint64_t ms = m->current->conf->timeouts.drain;
+
+    if (m->life >= LIFE_DRAINING)
+        return;
+    log_info("draining: streams may take %llu ms", (unsigned long long)ms);
+    m->life = LIFE_DRAINING;
+    m->life_deadline_ms = clock_ms() + ms + DRAIN_GRACE_MS;
+    children_tell_workers(m, IPC_DRAIN, &ms, sizeof(ms));
+    monitor_tell_status(m);
+}
+
+static void reopen_log(struct monitor *m)
+{
+    char error[FILE_ERROR];
+
+    if (!monitor_open_log(m, m->current->conf, error))
+        log_error("the access log stays as it is: %s", error);
+    else
+        monitor_send_log(m);
+}
+
+static void on_signal(struct monitor *m, uint32_t number)
+{
+    switch (number) {
+    case SIGHUP:
+        m->reload.wanted = true;
+        break;
+    case SIGUSR1:
+        reopen_log(m);
+        break;
+    case SIGUSR2:
+        log_warn("this version cannot replace its binary while it runs: SIGUSR2 does nothing");
+        break;
+    case SIGTERM:
+        if (m->life == LIFE_SERVING)
+            monitor_drain(m);
+        else
+            monitor_stop(m, 0);
+        break;
+    case SIGINT:
+        log_info("stopping");
+        monitor_stop(m, 0);
+        break;
+    case SIGCHLD:
+        children_reap(m);
+        break;
+    }
+}
+
+static void read_signals(struct monitor *m)
+{
+    struct signalfd_siginfo info;
+
+    while (read(m->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        on_signal(m, info.ssi_signo);
+}
+
+/* Moves on in life; false: it is over. */
+static bool live(struct monitor *m)
+{
+    bool late = m->life > LIFE_SERVING && clock_ms() >= m->life_deadline_ms;
+
+    if (m->life == LIFE_STARTING && children_all_ready(m)) {
+        m->life = LIFE_SERVING;
+        say_ready(m);
+    }
+    if (m->life == LIFE_DRAINING && late)
+        monitor_stop(m, 0);
+    else if (m->life >= LIFE_STOPPING && late)
+        children_kill_all(m);
+    if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m)) {
+        m->life = LIFE_FLUSHING;
+        m->life_deadline_ms = clock_ms() + STOP_MS;
+        close(m->shared.alive[1]); /* the last writer: logger and control see the end */
+        m->shared.alive[1] = -1;
+    }
+    return m->life != LIFE_FLUSHING || !children_all_gone(m);
+}
+
+static int wait_ms(const struct monitor *m)
+{
+    uint64_t now = clock_ms(), soonest = now + WAIT_MAX_MS;
+
+    if (m->life > LIFE_SERVING && m->life_deadline_ms < soonest)
+        soonest = m->life_deadline_ms;
+    if (m->reload.running && m->reload.deadline_ms < soonest)
+        soonest = m->reload.deadline_ms;
+    for (size_t i = 0; i < m->child_count; i++)
+        if (m->children[i].restart_ms != 0 && m->children[i].restart_ms < soonest)
+            soonest = m->children[i].restart_ms;
+    return soonest > now ? (int)(soonest - now) : 0;
+}
+
+static void wait_for_events(struct monitor *m)
+{
+    struct pollfd fds[CHILDREN_MAX + 1] = { { .fd = m->signals, .events = POLLIN } };
+
+    for (size_t i = 0; i < m->child_count; i++)
+        fds[i + 1] = (struct pollfd){ .fd = m->children[i].ipc, .events = POLLIN };
+    if (poll(fds, m->child_count + 1, wait_ms(m)) < 0 && errno != EINTR)
+        fatal("poll: %s", strerror(errno));
+    clock_tick();
+    for (size_t i = 0; i < m->child_count; i++)
+        if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0)
+            child_read(m, &m->children[i]);
+    if (fds[0].revents != 0)
+        read_signals(m);
+}
+
+int monitor_main(const char *path)
+{
+    static struct monitor m = { .admin = -1, .log = -1, .signals = -1, .devnull = -1 };
+
+    log_open("monitor", LOG_LEVEL_INFO);
+    clock_tick();
+    m.path = path;
+    m.started_us = clock_wall_us();
+    m.runtime.folder = m.runtime.socket = -1;
+    memset(&m.shared, 0xff, sizeof(m.shared));
+    if (!h1_self_test())
+        fatal("the HTTP parser is not the strict one that Postern needs");
+    block_signals(&m);
+    if (!read_first_generation(&m) || !open_everything(&m)) {
+        close_everything(&m);
+        return 1;
+    }
+    m.log_level = m.current->conf->log_level;
+    log_set_level(m.log_level);
+    privileges_no_core();
+    children_start(&m);
+    while (live(&m)) {
+        wait_for_events(&m);
+        if (m.life == LIFE_SERVING)
+            children_restart(&m);
+        reload_step(&m);
+    }
+    if (m.exit_code == 0)
+        log_info("stopped");
+    close_everything(&m);
+    return m.exit_code;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A child's first steps. It is a fork of the monitor without exec: it gives up everything (app/privileges.h) but the descriptors that its
+ * kind of process is born with, which are listed here and nowhere else, and then runs its own main.
+ */
+#include "app/monitor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What this kind of process is born with. */
+static void fill_args(const struct monitor *m, const struct child *c, int ipc, struct process_args *args)
+{
+    const struct shared *s = &m->shared;
+
+    memset(args, 0xff, sizeof(*args)); /* every descriptor -1 */
+    args->ipc = ipc;
+    args->worker = c->index;
+    args->workers = s->workers;
+    args->rows = s->rows;
+    args->owner = geteuid();
+    args->alive = s->alive[c->kind == PROCESS_WORKER ? 1 : 0];
+    memcpy(args->shards, s->shard_ro, sizeof(args->shards));
+    switch (c->kind) {
+    case PROCESS_WORKER:
+        args->shards[c->index] = s->shard_rw[c->index];
+        args->rings[c->index] = s->ring_rw[c->index];
+        args->log_wake = s->log_wake;
+        break;
+    case PROCESS_LOGGER:
+        memcpy(args->rings, s->ring_rw, sizeof(args->rings));
+        args->log_wake = s->log_wake;
+        args->log_stats = s->stats_rw;
+        break;
+    case PROCESS_CONTROL:
+        memcpy(args->rings, s->ring_ro, sizeof(args->rings));
+        args->log_stats = s->stats_ro;
+        args->control_socket = m->runtime.socket;
+        args->admin_socket = m->admin;
+        break;
+    }
+}
+
+static size_t list_descriptors(const struct process_args *args, int *keep)
+{
+    const int single[] = { args->ipc, args->alive, args->log_wake, args->log_stats, args->control_socket, args->admin_socket };
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
+        if (single[i] >= 0)
+            keep[count++] = single[i];
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        if (args->shards[i] >= 0)
+            keep[count++] = args->shards[i];
+        if (args->rings[i] >= 0)
+            keep[count++] = args->rings[i];
+    }
+    return count;
+}
+
+/* The monitor decides when we stop; a terminal's or a service manager's signal to all of us must not. */
+static void reset_signals(void)
+{
+    static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void child_run(const struct monitor *m, const struct child *c, int ipc)
+{
+    int keep[2 * WORKERS_MAX + 8], code = 1;
+    struct process_args args;
+    char name[32], title[16];
+
+    reset_signals();
+    if (dup2(m->devnull, STDIN_FILENO) < 0 || dup2(m->devnull, STDOUT_FILENO) < 0)
+        fatal("dup2: %s", strerror(errno));
+    fill_args(m, c, ipc, &args);
+    log_open(child_name(c, name), m->log_level);
+    switch (c->kind) {
+    case PROCESS_WORKER:
+        snprintf(title, sizeof(title), "postern-w%u", c->index);
+        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), title);
+        code = worker_main(&args);
+        break;
+    case PROCESS_LOGGER:
+        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-logger");
+        code = logger_main(&args);
+        break;
+    case PROCESS_CONTROL:
+        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-control");
+        code = control_main(&args);
+        break;
+    }
+    exit(code);
+}

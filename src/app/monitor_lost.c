@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a dead worker leaves behind: rows of streams that died with it. Each is reported as lost, to the access log and to the ring of
+ * ended streams, and then the shard is cleared for the replacement. While no worker owns the shard and the log ring, the monitor is
+ * their one writer.
+ */
+#include "app/monitor.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct losing {
+    struct shard *shard;
+    struct ring ring;
+};
+
+/* Was an exchange open, so that the line that tells of its end is this one? */
+static uint32_t open_exchange(const struct row *row)
+{
+    return row->phase == PHASE_HTTP && row->status != 0 ? 0 : row->exchanges;
+}
+
+static void on_lost_row(const struct row *row, void *arg)
+{
+    struct losing *losing = arg;
+    struct record record = { .time_us = clock_wall_us(), .event = RECORD_END, .row = *row };
+
+    record.duration_us = record.time_us > row->opened_us ? record.time_us - row->opened_us : 0;
+    memcpy(record.bytes, row->bytes, sizeof(record.bytes));
+    record.exchange = open_exchange(row);
+    record.row.reason = R_LOST;
+    record.row.closed_by = CLOSER_POSTERN;
+    record.row.state = ROW_CLOSED;
+    count_reason(losing->shard, R_LOST);
+    ended_put(losing->shard, &record);
+    if (!ring_put(&losing->ring, &record))
+        count_add(losing->shard, COUNT_LOG_DROPPED, 1);
+}
+
+void children_clear_worker(struct monitor *m, unsigned index)
+{
+    struct losing losing = { .shard = shard_map(m->shared.shard_rw[index], m->shared.rows, true) };
+    uint64_t one = 1;
+    uint32_t lost;
+
+    if (losing.shard == NULL || !shared_map_ring(&losing.ring, m->shared.ring_rw[index], true)) {
+        log_error("the shard of worker %u cannot be mapped: %s", index, strerror(errno));
+        shard_unmap(losing.shard);
+        return;
+    }
+    lost = shard_clear(losing.shard, on_lost_row, &losing);
+    if (ring_must_wake(&losing.ring) && write(m->shared.log_wake, &one, sizeof(one)) < 0)
+        log_error("the logger cannot be woken: %s", strerror(errno));
+    if (lost > 0)
+        log_error("worker %u took %u streams with it", index, lost);
+    shared_unmap_ring(&losing.ring);
+    shard_unmap(losing.shard);
+}

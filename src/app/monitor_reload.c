@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Reload: everything that can fail is done first (files, the access log, new listening sockets); only then is anything changed. Workers
+ * are told which addresses go before they get the new generation, so that what is queued there is accepted under the old one. A
+ * reload is over when everybody has answered or died; what was wrong goes to the log and to whoever asked.
+ */
+#include "app/monitor.h"
+
+#include "base/clock.h"
+#include "policy/zones.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ANSWER_MS 10000
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error)
+{
+    int fd = conf->log_access != NULL ? file_open_log(conf->log_access, error) : -1;
+
+    if (fd < 0 && conf->log_access != NULL)
+        return false;
+    if (m->log >= 0)
+        close(m->log);
+    m->log = fd;
+    return true;
+}
+
+void monitor_send_log(struct monitor *m)
+{
+    struct child *logger = monitor_logger(m);
+
+    if (logger->ipc >= 0 && !ipc_send_fds(logger->ipc, IPC_LOG_FILE, NULL, 0, &m->log, m->log >= 0 ? 1 : 0))
+        log_error("the logger cannot be given its file: %s", strerror(errno));
+}
+
+/* Keys that are read once, when posternd starts. */
+static void warn_fixed(struct monitor *m, const struct conf *now)
+{
+    const struct conf *was = m->current->conf;
+
+    if (now->workers != was->workers)
+        fprintf(m->reload.report, "%s: workers: takes effect when posternd is started again\n", now->file);
+    if (!same_text(now->user, was->user))
+        fprintf(m->reload.report, "%s: user: takes effect when posternd is started again\n", now->file);
+    if (!same_text(now->runtime_dir, was->runtime_dir))
+        fprintf(m->reload.report, "%s: runtime_dir: takes effect when posternd is started again\n", now->file);
+    if (!addr_eq(&now->admin, &was->admin))
+        fprintf(m->reload.report, "%s: admin.address: takes effect when posternd is started again\n", now->file);
+    if (now->limits.sessions > monitor_session_limit(m))
+        fprintf(m->reload.report, "%s: limits.sessions: %u sessions are asked for, %llu is what there is room for\n", now->file,
+                now->limits.sessions, (unsigned long long)monitor_session_limit(m));
+}
+
+static void send_difference(struct child *c, enum ipc_type type, const struct listeners *from, const struct listeners *without)
+{
+    struct addr addresses[IPC_FDS];
+    int fds[IPC_FDS];
+    size_t count = 0;
+
+    for (size_t i = 0; i <= from->count; i++) {
+        if (count == IPC_FDS || (i == from->count && count > 0)) {
+            if (!ipc_send_fds(c->ipc, type, addresses, count * sizeof(addresses[0]), fds, type == IPC_LISTEN ? count : 0))
+                log_error("worker %u cannot be told its listeners: %s", c->index, strerror(errno));
+            count = 0;
+        }
+        if (i == from->count || listeners_has(without, &from->items[i].address))
+            continue;
+        addresses[count] = from->items[i].address;
+        fds[count++] = from->items[i].fds[c->index];
+    }
+}
+
+/* Sends what is new to one child, and expects its answer. */
+static void tell_child(struct monitor *m, struct child *c, const struct listeners *old)
+{
+    bool worker = c->kind == PROCESS_WORKER;
+
+    if (c->ipc < 0 || c->kind == PROCESS_LOGGER)
+        return;
+    if (worker)
+        send_difference(c, IPC_UNLISTEN, old, &m->listeners);
+    c->awaited = blueprint_send(m->current, c->ipc);
+    if (worker && c->awaited)
+        send_difference(c, IPC_LISTEN, &m->listeners, old);
+    if (c->awaited && ipc_send(c->ipc, IPC_COMMIT, &m->current->number, sizeof(m->current->number)))
+        return;
+    c->awaited = false;
+    reload_answer(m, c, strerror(errno));
+}
+
+/* Nothing can fail any more but a child. */
+static void adopt(struct monitor *m, struct blueprint *b, struct listeners *now)
+{
+    struct listeners old = m->listeners;
+
+    listeners_want_interfaces(now, m->shared.workers, zones_need_interfaces(b->conf));
+    blueprint_free(m->current);
+    m->current = b;
+    m->listeners = *now;
+    for (size_t i = 0; i < m->child_count; i++)
+        tell_child(m, &m->children[i], &old);
+    listeners_commit(&old, &m->listeners);
+    monitor_send_log(m);
+    monitor_set_log_level(m, b->conf->log_level);
+}
+
+static bool attempt(struct monitor *m)
+{
+    uint16_t number = m->current->number == UINT16_MAX ? 1 : (uint16_t)(m->current->number + 1);
+    FILE *report = m->reload.report;
+    struct blueprint *b = blueprint_make(m->path, number, m->current->instance, report, report);
+    struct listeners now;
+    char error[FILE_ERROR];
+
+    if (b == NULL)
+        return false;
+    if (!listeners_prepare(&now, b->conf, &m->listeners, m->shared.workers, error, sizeof(error))) {
+        fprintf(report, "%s: listeners: %s\n", b->conf->file, error);
+        blueprint_free(b);
+        return false;
+    }
+    if (!monitor_open_log(m, b->conf, error)) {
+        fprintf(report, "%s: log.access: %s\n", b->conf->file, error);
+        listeners_cancel(&now, &m->listeners);
+        blueprint_free(b);
+        return false;
+    }
+    warn_fixed(m, b->conf);
+    adopt(m, b, &now);
+    return true;
+}
+
+static void begin(struct monitor *m)
+{
+    struct reload *r = &m->reload;
+
+    r->for_control = r->wanted_by_control;
+    r->wanted = r->wanted_by_control = false;
+    r->report = open_memstream(&r->text, &r->text_len);
+    if (r->report == NULL) {
+        log_error("reload: %s", strerror(errno));
+        return;
+    }
+    r->running = true;
+    r->failed = false;
+    r->deadline_ms = clock_ms() + ANSWER_MS;
+    if (!attempt(m))
+        r->failed = true;
+}
+
+static void log_lines(const char *text, bool failed)
+{
+    for (const char *line = text; *line != '\0';) {
+        int len = (int)strcspn(line, "\n");
+
+        if (failed)
+            log_error("reload: %.*s", len, line);
+        else
+            log_warn("reload: %.*s", len, line);
+        line += len + (line[len] == '\n');
+    }
+}
+
+static void finish(struct monitor *m)
+{
+    struct reload *r = &m->reload;
+    uint32_t good = !r->failed;
+    struct span text;
+
+    fclose(r->report);
+    log_lines(r->text, r->failed);
+    if (r->failed)
+        log_error("reload failed: generation %u stays", m->current->number);
+    else
+        log_info("reloaded: generation %u", m->current->number);
+    text = span_of(r->text, r->text_len < IPC_BYTES - sizeof(good) ? r->text_len : IPC_BYTES - sizeof(good));
+    if (r->for_control && monitor_control(m)->ipc >= 0 &&
+        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &good, sizeof(good), text))
+        log_error("control cannot be told of the reload: %s", strerror(errno));
+    free(r->text);
+    r->text = NULL;
+    r->running = r->for_control = false;
+    monitor_tell_status(m);
+}
+
+void reload_answer(struct monitor *m, struct child *c, const char *error)
+{
+    c->awaited = false;
+    if (error == NULL || !m->reload.running)
+        return;
+    fprintf(m->reload.report, "%s %u: %s\n", c->kind == PROCESS_WORKER ? "worker" : "control", c->index, error);
+    m->reload.failed = true;
+}
+
+/* true if somebody has still to answer; who is too late counts as failed. */
+static bool anybody_awaited(struct monitor *m)
+{
+    bool late = clock_ms() >= m->reload.deadline_ms, awaited = false;
+
+    for (size_t i = 0; i < m->child_count; i++) {
+        if (!m->children[i].awaited)
+            continue;
+        if (late)
+            reload_answer(m, &m->children[i], "no answer in time");
+        else
+            awaited = true;
+    }
+    return awaited;
+}
+
+void reload_step(struct monitor *m)
+{
+    if (m->reload.running && !anybody_awaited(m))
+        finish(m);
+    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING) {
+        begin(m);
+        if (m->reload.running && !anybody_awaited(m))
+            finish(m);
+    }
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set while there is still a
+ * capability to do it with; then groups before the user; then the capabilities that may be left when nobody was root; then the promise
+ * that exec brings nothing back. Everything is verified, because a half-dropped process looks like a whole one.
+ *
+ * A build with the address sanitizer stays traceable: its leak check traces the process from a thread of its own.
+ */
+#include "app/privileges.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TRACEABLE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TRACEABLE 1
+#endif
+#endif
+#ifndef TRACEABLE
+#define TRACEABLE 0
+#endif
+
+bool identity_find(struct identity *out, const char *name, char *error, size_t size)
+{
+    const struct passwd *user = NULL;
+
+    *out = (struct identity){ false, geteuid(), getegid() };
+    if (geteuid() != 0)
+        return true;
+    user = getpwnam(name != NULL ? name : "postern");
+    if (user == NULL && name == NULL) {
+        user = getpwnam("nobody");
+        log_warn("there is no user \"postern\": workers run as \"nobody\"");
+    }
+    if (user == NULL) {
+        snprintf(error, size, "there is no user \"%s\"", name != NULL ? name : "nobody");
+        return false;
+    }
+    if (user->pw_uid == 0) {
+        snprintf(error, size, "user \"%s\" is root: workers must not run as root", user->pw_name);
+        return false;
+    }
+    *out = (struct identity){ true, user->pw_uid, user->pw_gid };
+    return true;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static void close_others(const int *keep, size_t count)
+{
+    int sorted[512];
+    unsigned from = STDERR_FILENO + 1;
+
+    if (count > sizeof(sorted) / sizeof(sorted[0]))
+        fatal("too many descriptors to keep");
+    memcpy(sorted, keep, count * sizeof(*keep));
+    qsort(sorted, count, sizeof(*sorted), by_number);
+    for (size_t i = 0; i < count; i++) {
+        if (sorted[i] < (int)from)
+            continue;
+        if ((unsigned)sorted[i] > from && close_range(from, (unsigned)sorted[i] - 1, 0) < 0)
+            fatal("close_range: %s", strerror(errno));
+        from = (unsigned)sorted[i] + 1;
+    }
+    if (close_range(from, ~0u, 0) < 0)
+        fatal("close_range: %s", strerror(errno));
+}
+
+/* Needs CAP_SETPCAP; who has it not can gain nothing by exec after PR_SET_NO_NEW_PRIVS anyway. */
+static void drop_bounding_set(void)
+{
+    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            fatal("cannot drop capability %lu: %s", cap, strerror(errno));
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
+        fatal("securebits: %s", strerror(errno));
+}
+
+static void change_user(const struct identity *who)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(who->gid, who->gid, who->gid) < 0 || setresuid(who->uid, who->uid, who->uid) < 0)
+        fatal("cannot become user %u: %s", (unsigned)who->uid, strerror(errno));
+    if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0 || setuid(0) == 0 || geteuid() != who->uid || getegid() != who->gid)
+        fatal("root could be had again");
+}
+
+static void drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { 0 }, left[2] = { 0 };
+
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+        fatal("ambient capabilities: %s", strerror(errno));
+    if (syscall(SYS_capset, &header, none) < 0 || syscall(SYS_capget, &header, left) < 0)
+        fatal("capabilities: %s", strerror(errno));
+    if (memcmp(none, left, sizeof(none)) != 0)
+        fatal("capabilities are left");
+}
+
+static void limit(int what, const char *name)
+{
+    struct rlimit none = { 0, 0 };
+
+    if (setrlimit(what, &none) < 0)
+        fatal("%s: %s", name, strerror(errno));
+}
+
+void privileges_no_core(void)
+{
+    limit(RLIMIT_CORE, "RLIMIT_CORE");
+    if (prctl(PR_SET_DUMPABLE, TRACEABLE, 0, 0, 0) < 0)
+        fatal("PR_SET_DUMPABLE: %s", strerror(errno));
+}
+
+void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+{
+    close_others(keep, keep_count);
+    if (who->change) {
+        drop_bounding_set();
+        change_user(who);
+    }
+    drop_capabilities();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        fatal("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+    privileges_no_core();
+    if (!TRACEABLE)
+        limit(RLIMIT_NPROC, "RLIMIT_NPROC");
+    if (prctl(PR_SET_NAME, title, 0, 0, 0) < 0)
+        fatal("PR_SET_NAME: %s", strerror(errno));
+}
+
+size_t privileges_raise_files(void)
+{
+    struct rlimit files = { 0, 0 };
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        struct rlimit more = { files.rlim_max, files.rlim_max };
+
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            files.rlim_cur = files.rlim_max;
+    }
+    return files.rlim_cur;
+}

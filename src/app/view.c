@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Looking at all shards as at one table.
+ */
+#include "app/view.h"
+
+#include <string.h>
+
+static bool next_number(struct span *text, uint64_t max, uint64_t *out)
+{
+    const char *dash = text->len > 0 ? memchr(text->at, '-', text->len) : NULL;
+    size_t len = dash != NULL ? (size_t)(dash - text->at) : text->len;
+    bool good = span_u64(span_of(text->at, len), max, out);
+
+    *text = span_skip(*text, dash != NULL ? len + 1 : len);
+    return good;
+}
+
+bool stream_id_parse(struct stream_id *out, struct span text, unsigned workers)
+{
+    uint64_t worker, number, exchange = 0;
+
+    if (!next_number(&text, WORKERS_MAX, &worker) || worker >= workers || !next_number(&text, INT64_MAX, &number))
+        return false;
+    if (text.len > 0 && (!next_number(&text, UINT32_MAX, &exchange) || text.len > 0))
+        return false;
+    *out = (struct stream_id){ (unsigned)worker, number, (uint32_t)exchange };
+    return true;
+}
+
+/* The shards' own count of lines that found no room is in the rings, where the writer cannot forget it. */
+static uint64_t log_dropped(const struct view *v)
+{
+    uint64_t sum = v->log_stats != NULL ? atomic_load_explicit(&v->log_stats->lost, memory_order_relaxed) : 0;
+
+    for (unsigned i = 0; i < v->workers; i++)
+        sum += v->rings[i].shared != NULL ? ring_dropped(&v->rings[i]) : 0;
+    return sum;
+}
+
+uint64_t view_count(const struct view *v, enum counter c)
+{
+    uint64_t sum = 0;
+
+    if (c == COUNT_LOG_DROPPED)
+        return log_dropped(v);
+    for (unsigned i = 0; i < v->workers; i++)
+        sum += count_read(v->shards[i], c);
+    return sum;
+}
+
+uint64_t view_reason(const struct view *v, enum reason r)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < v->workers; i++)
+        sum += count_reason_read(v->shards[i], r);
+    return sum;
+}
+
+uint32_t view_rows_high(const struct view *v, unsigned worker)
+{
+    uint64_t high = count_read(v->shards[worker], COUNT_ROWS_HIGH);
+
+    return high < v->rows ? (uint32_t)high : v->rows;
+}
+
+const char *view_file(const struct view *v)
+{
+    return v->generation != NULL ? v->generation->conf->file : NULL;
+}
+
+bool view_healthy(const struct view *v)
+{
+    for (unsigned i = 0; i < v->workers; i++)
+        if (v->status.workers[i].pid == 0 || !v->status.workers[i].ready)
+            return false;
+    return !v->status.draining;
+}
+
+bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out)
+{
+    for (uint32_t i = 0; i < view_rows_high(v, id->worker); i++)
+        if (row_read(v->shards[id->worker], i, out) && out->number == id->number)
+            return id->exchange == 0 || id->exchange == out->exchanges;
+    return false;
+}
+
+bool view_find_record(const struct view *v, const struct stream_id *id, struct record *out)
+{
+    const struct shard *shard = v->shards[id->worker];
+    uint64_t newest = count_read(shard, COUNT_ENDED), oldest = newest > TABLE_ENDED ? newest - TABLE_ENDED : 0;
+
+    for (uint64_t sequence = newest; sequence > oldest; sequence--)
+        if (ended_read(shard, sequence, out) && out->row.number == id->number &&
+            (id->exchange == 0 || id->exchange == out->exchange))
+            return true;
+    return false;
+}

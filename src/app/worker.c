@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The worker process: an event loop, an engine, and the messages that come in for it. Everything that needs a file, a name of a user or
+ * any privilege was done by the monitor before the fork or comes as a descriptor; what libraries load lazily is touched here before the
+ * first message is read, so that from "worker ready" on no file is opened.
+ */
+#include "app/process.h"
+
+#include "app/generation_load.h"
+#include "app/worker_explain.h"
+#include "base/clock.h"
+#include "net/loop.h"
+#include "proto/ws_handshake.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LISTEN_PENDING 1024
+#define KILL_MAX 1024
+#define EXPLAIN_MAX 16 /* dry runs at once */
+
+/* One dry run on its way; `worker` NULL: free. */
+struct asked {
+    struct worker *worker;
+    uint64_t request;
+};
+
+struct worker {
+    const struct process_args *args;
+    struct loop *loop;
+    struct engine *engine;
+    struct ring log;
+    struct shard *shards[WORKERS_MAX];
+    struct generation *current;
+    struct generation_inbox inbox;
+    struct {
+        struct addr address;
+        int fd;
+    } pending[LISTEN_PENDING]; /* sockets that came with the generation that is not committed yet */
+    size_t pending_count;
+    struct event *monitor_event, *peer_event;
+    int peer;                  /* control; -1: none */
+    bool draining;
+    int exit_code;
+    struct asked asked[EXPLAIN_MAX];
+    struct ipc_message message;
+    struct explain_question question;
+};
+
+static void on_empty(void *arg)
+{
+    struct worker *w = arg;
+
+    loop_stop(w->loop);
+}
+
+static void drain(struct worker *w, uint64_t ms)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    engine_drain(w->engine, ms, on_empty, w);
+}
+
+static void tell_monitor(struct worker *w, enum ipc_type type, const void *data, size_t len)
+{
+    if (!ipc_send(w->args->ipc, type, data, len))
+        log_error("the monitor cannot be told: %s", strerror(errno));
+}
+
+static void hold_sockets(struct worker *w, struct ipc_message *m)
+{
+    struct addr addresses[IPC_FDS];
+
+    if (m->fd_count > IPC_FDS || !ipc_read(m, addresses, m->fd_count * sizeof(addresses[0])))
+        return;
+    for (size_t i = 0; i < m->fd_count && w->pending_count < LISTEN_PENDING; i++) {
+        w->pending[w->pending_count].address = addresses[i];
+        w->pending[w->pending_count++].fd = ipc_take_fd(m, i);
+    }
+}
+
+static const char *listener_at(const struct conf *conf, const struct addr *address)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (addr_eq(&conf->listeners[i].address, address))
+            return conf->listeners[i].name;
+    return NULL;
+}
+
+static void listen_on_pending(struct worker *w)
+{
+    for (size_t i = 0; i < w->pending_count; i++) {
+        const char *name = w->current != NULL ? listener_at(w->current->conf, &w->pending[i].address) : NULL;
+
+        if (name == NULL)
+            close(w->pending[i].fd);
+        else if (!engine_listen(w->engine, w->pending[i].fd, name))
+            log_error("listener \"%s\" cannot be served", name);
+    }
+    w->pending_count = 0;
+}
+
+static void unlisten(struct worker *w, const struct ipc_message *m)
+{
+    struct addr address;
+
+    for (size_t at = 0; at + sizeof(address) <= m->len; at += sizeof(address)) {
+        memcpy(&address, m->data + at, sizeof(address));
+        engine_unlisten(w->engine, &address);
+    }
+}
+
+/* Takes up the generation that was sent; without any there is nothing to serve and the process ends. */
+static void commit(struct worker *w)
+{
+    struct generation *g = generation_finish(&w->inbox);
+
+    if (g == NULL) {
+        tell_monitor(w, IPC_REFUSED, w->inbox.error, strlen(w->inbox.error));
+        listen_on_pending(w);
+        if (w->current == NULL) {
+            w->exit_code = 1;
+            loop_stop(w->loop);
+        }
+        return;
+    }
+    if (w->current == NULL)
+        log_debug("worker ready");
+    engine_set_generation(w->engine, g);
+    generation_unref(w->current);
+    w->current = g;
+    listen_on_pending(w);
+    tell_monitor(w, IPC_ACCEPTED, &g->number, sizeof(g->number));
+}
+
+static void set_log_level(const struct ipc_message *m)
+{
+    uint32_t level;
+
+    if (ipc_read(m, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)
+        log_set_level((enum log_level)level);
+}
+
+static void send_answer(struct worker *w, uint64_t request, json_t *answer)
+{
+    char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+
+    if (text != NULL && w->peer >= 0 && !ipc_send_two(w->peer, IPC_EXPLAINED, &request, sizeof(request), span_str(text)))
+        log_error("control cannot be answered: %s", strerror(errno));
+    free(text);
+    json_decref(answer);
+}
+
+static void send_fault(struct worker *w, uint64_t request, const char *fault)
+{
+    send_answer(w, request, json_pack("{s:s}", "error", fault));
+}
+
+static void on_explained(const struct explain_answer *answer, void *arg)
+{
+    struct asked *asked = arg;
+    struct worker *w = asked->worker;
+
+    asked->worker = NULL;
+    send_answer(w, asked->request, explain_write(answer));
+}
+
+static void explain(struct worker *w, uint64_t request, const json_t *object)
+{
+    const char *fault = explain_read(&w->question, object);
+    struct asked *asked = w->asked;
+
+    while (asked < w->asked + EXPLAIN_MAX && asked->worker != NULL)
+        asked++;
+    if (asked == w->asked + EXPLAIN_MAX)
+        fault = "too many questions at once";
+    if (fault == NULL && w->current == NULL)
+        fault = "this worker is not ready";
+    if (fault != NULL) {
+        send_fault(w, request, fault);
+        return;
+    }
+    *asked = (struct asked){ w, request };
+    engine_explain(w->engine, &w->question.query, on_explained, asked);
+}
+
+static void on_explain(struct worker *w, const struct ipc_message *m)
+{
+    struct span text = ipc_rest(m, sizeof(uint64_t));
+    uint64_t request;
+    json_t *object;
+
+    if (!ipc_read(m, &request, sizeof(request)))
+        return;
+    object = json_loadb(text.at != NULL ? text.at : "", text.len, 0, NULL);
+    if (json_is_object(object))
+        explain(w, request, object);
+    else
+        send_fault(w, request, "the question is not a JSON object");
+    json_decref(object);
+}
+
+static void on_kill(struct worker *w, const struct ipc_message *m)
+{
+    struct wire_killed answer = { 0 };
+    uint64_t number;
+
+    if (!ipc_read(m, &answer.request, sizeof(answer.request)))
+        return;
+    for (size_t at = sizeof(answer.request); at + sizeof(number) <= m->len; at += sizeof(number)) {
+        memcpy(&number, m->data + at, sizeof(number));
+        answer.killed += engine_kill(w->engine, number);
+    }
+    if (!ipc_send(w->peer, IPC_KILLED, &answer, sizeof(answer)))
+        log_error("control cannot be answered: %s", strerror(errno));
+}
+
+static void close_peer(struct worker *w)
+{
+    if (w->peer_event != NULL)
+        event_free(w->peer_event);
+    if (w->peer >= 0)
+        close(w->peer);
+    w->peer_event = NULL;
+    w->peer = -1;
+}
+
+static void on_peer(int fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    enum ipc_result result;
+
+    (void)what;
+    loop_enter(w->loop);
+    while ((result = ipc_receive(fd, &w->message)) == IPC_MESSAGE) {
+        if (w->message.type == IPC_KILL)
+            on_kill(w, &w->message);
+        else if (w->message.type == IPC_EXPLAIN)
+            on_explain(w, &w->message);
+        ipc_release(&w->message);
+    }
+    if (result == IPC_END)
+        close_peer(w);
+}
+
+static void take_peer(struct worker *w, struct ipc_message *m)
+{
+    close_peer(w);
+    w->peer = ipc_take_fd(m, 0);
+    if (w->peer < 0)
+        return;
+    w->peer_event = event_new(loop_base(w->loop), w->peer, EV_READ | EV_PERSIST, on_peer, w);
+    if (w->peer_event == NULL || event_add(w->peer_event, NULL) < 0)
+        close_peer(w);
+}
+
+static void on_message(struct worker *w, struct ipc_message *m)
+{
+    uint64_t ms;
+
+    if (m->type == IPC_GENERATION)
+        generation_begin(&w->inbox, m);
+    else if (m->type == IPC_HOSTSETS)
+        generation_hostsets(&w->inbox, m);
+    else if (m->type == IPC_LISTEN)
+        hold_sockets(w, m);
+    else if (m->type == IPC_UNLISTEN)
+        unlisten(w, m);
+    else if (m->type == IPC_COMMIT)
+        commit(w);
+    else if (m->type == IPC_PEER)
+        take_peer(w, m);
+    else if (m->type == IPC_LOG_LEVEL)
+        set_log_level(m);
+    else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))
+        drain(w, ms);
+    else if (m->type == IPC_STOP)
+        loop_stop(w->loop);
+}
+
+static void on_monitor(int fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    enum ipc_result result;
+
+    (void)what;
+    loop_enter(w->loop);
+    while ((result = ipc_receive(fd, &w->message)) == IPC_MESSAGE) {
+        on_message(w, &w->message);
+        ipc_release(&w->message);
+    }
+    if (result != IPC_END)
+        return;
+    event_del(w->monitor_event);
+    log_error("the monitor is gone: draining");
+    drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0);
+}
+
+/* Maps what is shared and gives the descriptors back: sessions need them. */
+static void map_shared(struct worker *w)
+{
+    const struct process_args *a = w->args;
+
+    for (unsigned i = 0; i < a->workers; i++) {
+        w->shards[i] = shard_map(a->shards[i], a->rows, i == a->worker);
+        if (w->shards[i] == NULL)
+            fatal("the shard of worker %u cannot be mapped: %s", i, strerror(errno));
+        close(a->shards[i]);
+    }
+    if (!shared_map_ring(&w->log, a->rings[a->worker], true))
+        fatal("the log ring cannot be mapped: %s", strerror(errno));
+    close(a->rings[a->worker]);
+}
+
+/* The seed of jansson's hashes comes from a file, the digests of OpenSSL from a provider; both are loaded when first used. */
+static void touch_lazy_libraries(void)
+{
+    char accept[WS_ACCEPT_TEXT + 1], text[64];
+    time_t now = time(NULL);
+    struct tm utc;
+
+    json_object_seed(0);
+    ws_accept("AAAAAAAAAAAAAAAAAAAAAA==", accept);
+    (void)strftime(text, sizeof(text), "%c", gmtime_r(&now, &utc));
+}
+
+static void start(struct worker *w)
+{
+    const struct process_args *a = w->args;
+    uint64_t opened;
+
+    touch_lazy_libraries();
+    map_shared(w);
+    w->loop = loop_new();
+    if (w->loop == NULL)
+        fatal("no event loop: %s", strerror(errno));
+    opened = count_read(w->shards[a->worker], COUNT_SESSIONS_OPENED);
+    w->engine = engine_new(&(struct engine_args){ .loop = w->loop, .worker = a->worker, .workers = a->workers, .shards = w->shards,
+        .log = &w->log, .log_wake = a->log_wake, .first_number = opened > 0 ? opened + 2 : 1 });
+    if (w->engine == NULL)
+        fatal("no engine: %s", strerror(errno));
+    w->monitor_event = event_new(loop_base(w->loop), a->ipc, EV_READ | EV_PERSIST, on_monitor, w);
+    if (w->monitor_event == NULL || event_add(w->monitor_event, NULL) < 0)
+        fatal("the monitor cannot be listened to");
+}
+
+int worker_main(const struct process_args *args)
+{
+    static struct worker w = { .peer = -1 };
+
+    w.args = args;
+    start(&w);
+    loop_run(w.loop);
+    engine_free(w.engine);
+    close_peer(&w);
+    event_free(w.monitor_event);
+    loop_free(w.loop);
+    generation_unref(w.current);
+    for (unsigned i = 0; i < args->workers; i++)
+        shard_unmap(w.shards[i]);
+    shared_unmap_ring(&w.log);
+    return w.exit_code;
+}
