@@ -139,15 +139,15 @@ static enum reason tokenize(struct h1_head *head, struct span bytes, const struc
     llhttp_init(&parser, head->kind == H1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser.data = &reading;
     error = llhttp_execute(&parser, bytes.at, bytes.len);
+    if (head->kind == H1_REQUEST && is_foreign(parser.method))
+        return R_METHOD_UNKNOWN;
     if (error != HPE_PAUSED)
         return refusal(&reading, error, bytes);
     head->minor = parser.http_minor;
-    if (head->kind == H1_RESPONSE)
-        head->status = parser.status_code;
-    else if (is_foreign(parser.method))
-        return R_METHOD_UNKNOWN;
-    else
+    if (head->kind == H1_REQUEST)
         note_method(head, parser.method);
+    else
+        head->status = parser.status_code;
     return R_OK;
 }
 
