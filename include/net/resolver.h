@@ -25,12 +25,13 @@ void resolver_configure(struct resolver *r, const struct addr *servers, size_t c
 struct resolver_query;
 typedef void resolver_done(void *arg, enum resolver_result result, const struct addr *addresses, size_t count);
 
+/* Does the cache know? Then *addresses points into it, until the loop's turn ends. */
+bool resolver_cached(struct resolver *r, struct span name, enum resolver_result *result, const struct addr **addresses, size_t *count);
 /*
- * Asks for all addresses of `name` (normalised, no trailing dot). If the cache knows, `done` is called before this returns and NULL is
- * returned with *answered true. Otherwise `done` is called later, once, unless the query is cancelled. NULL and *answered false: no
- * memory.
+ * Asks for all addresses of `name` (normalised, no trailing dot). `done` is called later, once, unless the query is cancelled. NULL: no
+ * memory, or too many questions are open.
  */
-MUST_CHECK struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolver_done *done, void *arg, bool *answered);
+MUST_CHECK struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolver_done *done, void *arg);
 void resolver_cancel(struct resolver_query *q);
 
 #endif

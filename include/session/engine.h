@@ -4,7 +4,7 @@
 
 #include "base/ring.h"
 #include "base/table.h"
-#include "policy/generation.h"
+#include "session/judge.h"
 
 /*
  * All sessions of one worker. The worker process (app/worker.c) owns the engine, feeds it generations and listeners, and passes on what
@@ -27,12 +27,13 @@ MUST_CHECK struct engine *engine_new(const struct engine_args *args);
 /* Ends all sessions at once and frees everything. */
 void engine_free(struct engine *e);
 
-/* From now on new sessions use `g`; open ones are judged again and those no longer allowed are closed (R_REVOKED). Takes a reference. */
+/* From now on new exchanges are judged by `g`; those that are open, tunnels and WebSockets keep theirs to their end. Takes a reference. */
 void engine_set_generation(struct engine *e, struct generation *g);
 
-/* A listening socket for listener `index` of the current generation; the engine owns the descriptor. */
-MUST_CHECK bool engine_listen(struct engine *e, int fd, const char *listener);
-/* No longer configured: accept what is queued on all listening sockets at this address, then close them. */
+/* A listening socket; the engine owns the descriptor. Which listener it serves follows, in each generation, from its address. */
+MUST_CHECK bool engine_listen(struct engine *e, int fd);
+/* No longer configured: accepts what is queued at this address, then closes. Called before engine_set_generation(), so that these
+ * connections are still served by the generation that their listener belongs to. */
 void engine_unlisten(struct engine *e, const struct addr *address);
 
 /* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called once. */
@@ -46,22 +47,18 @@ bool engine_kill(struct engine *e, uint64_t number);
 struct explain_query {
     const char *listener;         /* NULL: the first one that fits (explicit for absolute URLs and CONNECT) */
     struct addr from;
+    const char *interface;        /* that the client comes in by; NULL: not known */
     struct addr address;          /* of the server, instead of resolving; family 0: not given */
     bool resolve;                 /* ask the resolver, asynchronously */
     struct span method, url;      /* "http://...", "ws://...", or "host:port" for CONNECT */
     struct span headers;          /* field lines, each ended by CRLF */
 };
 
-struct explain_step {
-    enum stage stage;
-    struct verdict verdict;
-};
-
 struct explain_answer {
     const char *error;            /* what is wrong with the question; NULL: none */
     struct generation *generation; /* valid during the call */
     size_t step_count;
-    struct explain_step steps[STAGE_COUNT + 2];
+    struct explain_step steps[JUDGE_TRAIL];
     struct verdict verdict;       /* the last one */
     enum reason reason;           /* R_OK: allowed */
     unsigned protocol;            /* bit of enum conf_protocol */

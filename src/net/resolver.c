@@ -315,24 +315,32 @@ static struct resolver_query *wait_for(struct entry *e, resolver_done *done, voi
     return q;
 }
 
-struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolver_done *done, void *arg, bool *known)
+bool resolver_cached(struct resolver *r, struct span name, enum resolver_result *result, const struct addr **addresses, size_t *count)
+{
+    struct entry *e = find(r, name);
+
+    if (e == NULL || e->expires == 0)
+        return false;
+    if (e->expires <= clock_ms()) {
+        forget(e);
+        return false;
+    }
+    *result = e->result;
+    *addresses = e->addresses;
+    *count = e->count;
+    return true;
+}
+
+struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolver_done *done, void *arg)
 {
     static const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct entry *e = find(r, name);
     struct resolver_query *q;
 
-    *known = false;
-    if (e != NULL && e->expires != 0 && e->expires <= clock_ms()) {
-        forget(e);
-        e = NULL;
-    }
-    if (e != NULL && e->expires != 0) {
-        *known = true;
-        done(arg, e->result, e->addresses, e->count);
-        return NULL;
-    }
-    if (e != NULL)
+    if (e != NULL && e->expires == 0)
         return wait_for(e, done, arg);
+    if (e != NULL)
+        forget(e);
     while (r->entries >= ENTRIES_MAX && r->oldest != NULL)
         forget(r->oldest);
     if (r->entries >= ENTRIES_MAX || (e = make_entry(r, name)) == NULL)

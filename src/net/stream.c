@@ -93,6 +93,16 @@ void stream_close(struct stream *s, bool reset)
     s->kept_len = s->kept_size = 0;
 }
 
+int stream_release(struct stream *s)
+{
+    int fd = s->fd;
+
+    event_del(&s->event);
+    loop_again_clear(s->loop, &s->again);
+    s->fd = -1;
+    return fd;
+}
+
 bool stream_is_open(const struct stream *s)
 {
     return s->loop != NULL && s->fd >= 0;

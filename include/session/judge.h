@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_SESSION_JUDGE_H
+#define POSTERN_SESSION_JUDGE_H
+
+#include "filter/route.h"
+#include "net/dial.h"
+#include "policy/generation.h"
+
+/* One stage and its verdict. */
+struct explain_step {
+    enum stage stage;
+    struct verdict verdict;
+};
+
+#define JUDGE_TRAIL 8
+
+/*
+ * Judging one exchange or tunnel, stage by stage: what live requests and the dry run of `explain` share to the last line.
+ */
+struct judgement {
+    struct facts facts;        /* facts.host points to `host` below or is NULL */
+    enum stage stage;          /* the last one that was judged */
+    struct verdict verdict;    /* of that stage */
+    struct explain_step trail[JUDGE_TRAIL]; /* how it went, for `explain` */
+    size_t trail_count;
+    struct host host;          /* of the target; family and len 0: none */
+    struct host dial;          /* what is resolved: the target, or the upstream of a reverse listener */
+    uint16_t port;             /* that is dialled */
+    size_t address_count;
+    struct addr addresses[DIAL_ADDRESSES];
+    int policies[DIAL_ADDRESSES]; /* that allow each of them */
+    int zones[DIAL_ADDRESSES];    /* that each of them lies in */
+    char interfaces[DIAL_ADDRESSES][16];
+};
+
+/* What judging needs besides: the addresses of our own listeners and interfaces (loops), and the route look-up. */
+struct judge_context {
+    const struct generation *generation;
+    struct route *route;            /* NULL: no zone names interfaces */
+    const struct addr *own;         /* the machine's addresses */
+    size_t own_count;
+};
+
+/* Begins with the flow: listener, client, zone. `protocol` is one bit, or 0 if it is not known yet. */
+void judge_init(struct judgement *j, int listener, const struct addr *client, int zone_in);
+/* The target and, for HTTP, the request are known: may it be resolved? R_OK or why not. */
+MUST_CHECK enum reason judge_target(const struct judge_context *c, struct judgement *j);
+/*
+ * All addresses are known: every one must pass. `last`: nothing more will be known. Fills policies, zones and interfaces, and sets the
+ * facts to the first address. R_OK, R_NO_ROUTE, R_LOOP, R_ADDRESS_PRIVATE, ...
+ */
+MUST_CHECK enum reason judge_addresses(const struct judge_context *c, struct judgement *j, bool last);
+/* Sets the facts to address `index`, the one that was connected. */
+void judge_choose(struct judgement *j, size_t index);
+/* Judges with what the facts hold now. */
+MUST_CHECK enum reason judge_stage(const struct judge_context *c, struct judgement *j, enum stage stage, bool last);
+
+#endif

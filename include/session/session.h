@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_SESSION_SESSION_H
+#define POSTERN_SESSION_SESSION_H
+
+#include "net/dial.h"
+#include "net/listener.h"
+#include "net/resolver.h"
+#include "net/stream.h"
+#include "policy/ledger.h"
+#include "proto/h1_body.h"
+#include "proto/hello.h"
+#include "proto/socks.h"
+#include "proto/target.h"
+#include "proto/ws_frame.h"
+#include "session/engine.h"
+#include "session/judge.h"
+
+/*
+ * One client connection, from accept to reap. A WebSocket through the explicit proxy takes this way:
+ *
+ *   engine.c     accepts, checks the limits, makes the session: row NEW, phase sniff
+ *   sniff.c      the first bytes are a method: phase http
+ *   request.c    the head is complete and strict: an exchange begins, its target is judged
+ *   connect.c    the name is resolved, each address judged, the first that answers is connected
+ *   forward.c    the head is written anew: phase upgrade-wait. What the client sends now waits in its stream
+ *   answer.c     the server's first bytes: ledger, causality, head, handshake: phase websocket
+ *   websocket.c  frames both ways, checked as they pass, until both closed: phase closing
+ *   session.c    session_close(): the record is written, the row freed, the memory reaped at the end of the loop's turn
+ *
+ * Two sides, one table of phases (session.c), one setter, one exit. A phase whose on_server is NULL is one in which the server may not
+ * speak: nothing reads its socket. Handlers are called while there is input and report whether they got anywhere; whatever may end the
+ * session is checked by looking at the phase afterwards.
+ */
+struct session;
+struct pooled;
+
+/* What the log says about the current exchange or tunnel; it outlives struct exchange for tunnels and WebSockets. */
+struct account {
+    uint64_t began_us, first_byte_us; /* monotonic */
+    uint64_t base[DIRECTIONS];        /* row->bytes when it began */
+    uint64_t reported_ms;             /* of the last start or interval record */
+    uint32_t number;                  /* K of "W-N-K" */
+    uint16_t port;
+    bool open;                        /* an end record is owed */
+};
+
+enum exchange_step {
+    STEP_JUDGE,   /* the head lies complete in the client's stream */
+    STEP_RESOLVE, /* a name was asked for; the head waits there */
+    STEP_DIAL,    /* judged and written anew; a connection is being opened */
+    STEP_ASK      /* the head was sent: the body follows, the answer is owed */
+};
+
+/* One request and its answer, while they are under way. */
+struct exchange {
+    enum exchange_step step;
+    struct judgement judge;
+    struct h1_body request_body, answer_body;
+    uint32_t head_len;       /* of the client's head, while it lies in its stream */
+    char *head;              /* as it goes to the server; kept until the first byte of the answer, for the one retry */
+    uint32_t written_len;
+    bool is_head, is_idempotent, has_body, client_is_10;
+    bool websocket;
+    bool wants_json;         /* the client prefers refusals as JSON */
+    bool wants_keep;         /* the client asked to keep the connection */
+    bool keeps_client, keeps_server; /* decided with the head of the answer */
+    bool request_chunked, answer_chunked, answer_closes; /* how bodies are framed on the other side */
+    bool request_done, answer_begun, answer_final, body_sent;
+    bool reused, retried;
+    enum conf_reuse reuse;
+    size_t upstream_index;   /* reverse: which upstream */
+    struct ws_offer offer;
+};
+
+/* The two readers of a WebSocket, and how far its close handshake is. */
+struct websocket {
+    struct ws_reader readers[DIRECTIONS];
+    enum closer first_closer;          /* who sent the first close frame */
+    uint64_t closing_since;            /* ms: when; 0: nobody did */
+    uint64_t window[DIRECTIONS];       /* ms: begin of the window in which control frames are counted */
+    uint64_t window_base[DIRECTIONS];
+};
+
+/* A tunnel that a client opened by CONNECT or SOCKS. */
+struct tunnel {
+    bool socks;
+    bool answered;           /* the client knows that it is open */
+    struct host host;        /* what it was opened to */
+    uint16_t port;
+    struct judgement *judge; /* until it is known what flows inside */
+};
+
+struct session {
+    struct session *next, **link; /* all open ones of the engine */
+    struct engine *engine;
+    struct generation *generation;
+    struct row *row;
+    struct stream client, server;
+    struct ledger ledger;         /* of the connection to the server */
+    struct timer timer;
+    enum phase phase;
+    enum reason refused;          /* admission denied it: said as soon as it is known in which language */
+    int listener;                 /* index in generation->conf->listeners */
+    int zone_in;
+    struct h1_scan scan, answer_scan;
+    struct exchange *exchange;
+    struct websocket *websocket;
+    struct tunnel *tunnel;
+    struct resolver_query *query;
+    struct dial *dial;
+    struct addr server_address;   /* of the open connection, or of the last one */
+    int server_policy;            /* policy that allowed it, for sharing */
+    struct account account;
+    uint64_t opened;              /* ms */
+    uint64_t phase_since;         /* ms */
+    uint64_t progress;            /* ms: last byte that moved anything on */
+    uint64_t asked_since;         /* ms: the request was complete */
+    uint64_t head_since;          /* ms: first byte of the head that is being read; 0: none */
+    uint32_t pipelined;           /* requests taken from what the client sent ahead */
+    bool running;
+};
+
+/* session.c: life and phases */
+MUST_CHECK struct session *session_open(struct engine *e, int fd, const struct addr *client, int listener, enum reason refused);
+/* The one setter of the phase; the new one must be a legal successor. */
+void session_set_phase(struct session *s, enum phase phase);
+/* Calls the phase's handlers while they get anywhere, flushes, sets the timer. Whatever changes a session from outside ends with it. */
+void session_run(struct session *s);
+/* The one exit: first reason wins, the record is written, both connections are closed (with a reset where an end would look like
+ * success), the session is reaped at the end of the turn. */
+void session_close(struct session *s, enum reason why, enum closer by);
+/* The same, in order: what waits for the client is sent, then an end, and what it still sends is discarded for a moment. */
+void session_finish(struct session *s, enum reason why, enum closer by);
+/* A flow ends for a reason of its own, outside any exchange: a record says so. */
+void session_finish_flow(struct session *s, enum reason why);
+/* Closes with a reset and without a byte: action = "drop". */
+void session_drop(struct session *s, enum reason why);
+bool session_is_dead(const struct session *s);
+void session_free(struct session *s);
+/* Judged from now on by the engine's generation, if the listener is still in it; false if it is not. */
+bool session_adopt_generation(struct session *s);
+
+/* Handlers of phases: true if they got anywhere. */
+bool sniff_on_client(struct session *s);
+bool socks_on_client(struct session *s);
+bool request_on_client(struct session *s);
+bool answer_on_server(struct session *s);
+bool peek_on_client(struct session *s);
+bool peek_on_server(struct session *s);
+bool tunnel_on_client(struct session *s);
+bool tunnel_on_server(struct session *s);
+bool websocket_on_client(struct session *s);
+bool websocket_on_server(struct session *s);
+bool closing_on_client(struct session *s);
+bool closing_on_server(struct session *s);
+
+/* request.c: exchanges */
+/* An exchange whose head never became complete, so that it can be refused. */
+void request_begin_refused(struct session *s);
+void exchange_free(struct session *s);
+/* The exchange is over, well or not: record, connections kept or not, the next one. */
+void exchange_end(struct session *s, enum reason why, enum closer by);
+
+/* connect.c: from a judged target to an open connection */
+/* Resolves judge->host if need be. R_OK: judge->addresses is filled; R_COUNT: it will be, and session_run() is called then. */
+MUST_CHECK enum reason connect_resolve(struct session *s, struct judgement *judge);
+/* Reuses, takes from the pool, or dials; ends with connected() or a denial. */
+void connect_upstream(struct session *s, struct judgement *judge);
+/* A kept connection died before it said a word: once more, on a fresh one. */
+void connect_again(struct session *s);
+/* Addresses that need no resolver: literals, the hosts file, localhost. */
+bool connect_find_local(const struct generation *g, struct judgement *judge);
+/* Closes the connection to the server (kept input is dropped with it). */
+void connect_drop(struct session *s, bool reset);
+/* Gives the idle connection to the pool. */
+void connect_share(struct session *s);
+/* Ends what is under way: look-up and dial. */
+void connect_cancel(struct session *s);
+
+/* forward.c: the request on its way up */
+/* Writes the head anew into exchange->head. */
+MUST_CHECK enum reason forward_write(struct session *s, const struct h1_head *head, const struct target *target, struct span authority);
+/* The server's connection is open: head, then body. */
+void forward_begin(struct session *s);
+bool forward_body(struct session *s);
+
+/* answer.c: the reason phrase for a status; "" if it has none here. */
+const char *answer_phrase(unsigned status);
+
+/* deny.c: refusals */
+/* Refuses the current exchange (or tunnel) in the language that the client speaks, with its one record. */
+void deny(struct session *s, enum reason why);
+/* Answers with a status of our own and no body; the exchange is over. */
+void deny_answer_empty(struct session *s, unsigned status);
+/* A server broke a rule: its connection is condemned; the client gets 502 if nothing was answered yet, a visible cut otherwise. */
+void deny_server(struct session *s, enum reason why);
+
+/* tunnel.c */
+void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port);
+void tunnel_connected(struct session *s);
+/* Judges and resolves; called again when the resolver answered. */
+void tunnel_proceed(struct session *s);
+
+/* websocket.c */
+void websocket_begin(struct session *s);
+/* Ends it from here: both sides get a close frame with the code for this reason. */
+void websocket_close(struct session *s, enum reason why);
+
+/* report.c: rows and records */
+void report_begin(struct session *s, enum row_protocol protocol);
+void report_request(struct session *s, struct span method, struct span host, struct span path);
+void report_judged(struct session *s, const struct judgement *judge);
+void report_bytes(struct session *s, enum direction direction, size_t bytes);
+void report_first_byte(struct session *s);
+/* START and INTERVAL records of what lives long. */
+void report_alive(struct session *s, enum record_event event);
+/* The one END or DENIED record of the current account; nothing if none is open. `judge` may be NULL: no near misses. */
+void report_end(struct session *s, enum record_event event, enum reason why, enum closer by, const struct judgement *judge);
+/* A violation outside any exchange: a DENIED record of its own. */
+void report_event(struct session *s, enum reason why, enum closer by);
+
+/* timers.c */
+void timers_update(struct session *s);
+void timers_fire(void *session);
+
+/* pool.c: upstream connections shared between sessions */
+struct pool *pool_new(struct loop *loop);
+void pool_free(struct pool *pool);
+/* Gives an idle connection away; its descriptor moves. */
+void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until);
+/* A connection to this server that is allowed by this policy, or -1. */
+int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation);
+
+#endif

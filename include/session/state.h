@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_SESSION_STATE_H
+#define POSTERN_SESSION_STATE_H
+
+#include "session/session.h"
+
+#define OWN_ADDRESSES 64     /* of this machine, for the loop check */
+#define REFUSALS_SPARE 64    /* sessions over the limit that are only told so */
+#define FDS_HELD_BACK 64     /* descriptors that are never used for sessions */
+#define TEXT_BYTES (256u * 1024u) /* where heads are written anew */
+
+/* A listening socket. Which listener of a generation it serves follows from its address. */
+struct listening {
+    struct listening *next;
+    struct engine *engine;
+    struct listener *listener;
+};
+
+/* The engine, for session/ only. One a worker. */
+struct engine {
+    struct engine_args args;
+    struct loop *loop;
+    struct shard *shard;
+    struct generation *generation;
+    struct resolver *resolver;
+    struct route *route;          /* NULL while no zone names interfaces */
+    struct pool *pool;
+    struct listening *listening;
+    struct session *sessions, *dead;
+    struct pending *explaining;   /* dry runs that wait for a resolver */
+    uint32_t open, max;           /* sessions, and how many descriptors allow */
+    uint64_t next_number;
+    uint32_t round_robin;
+    struct addr own[OWN_ADDRESSES];
+    size_t own_count;
+    bool draining, paused;
+    struct timer drain_timer;
+    void (*on_empty)(void *arg);
+    void *on_empty_arg;
+    struct h1_head request_head, answer_head; /* scratch: valid within one handler */
+    char *text;                   /* scratch of TEXT_BYTES */
+};
+
+struct judge_context engine_judge_context(struct engine *e, const struct generation *g);
+/* The listener of this generation at this address, or -1. */
+int engine_find_listener(const struct conf *conf, const struct addr *address);
+/* explain.c: drops dry runs that wait, without an answer. */
+void explain_cancel_all(struct engine *e);
+const struct conf_listener *session_listener(const struct session *s);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The ledger: the rule that Postern is named after, as a small machine. The server owns no state here: only what the client opens moves
+ * it out of IDLE, and each answer moves it back. Whoever passes on a byte of a server without asking ledger_bytes() first has a bug.
+ */
+#include "policy/ledger.h"
+
+#include <string.h>
+
+void ledger_init(struct ledger *l)
+{
+    memset(l, 0, sizeof(*l));
+}
+
+void ledger_open(struct ledger *l, uint64_t head_end, bool upgrade_asked, unsigned interim_max)
+{
+    l->state = LEDGER_ASKED;
+    l->head_end = head_end;
+    l->upgrade_asked = upgrade_asked;
+    l->request_done = l->first_seen = false;
+    l->interim = 0;
+    l->interim_max = interim_max;
+}
+
+void ledger_open_tunnel(struct ledger *l)
+{
+    l->state = LEDGER_TUNNEL;
+}
+
+void ledger_request_end(struct ledger *l)
+{
+    l->request_done = true;
+    if (l->state == LEDGER_ANSWERED)
+        l->state = LEDGER_IDLE;
+}
+
+void ledger_condemn(struct ledger *l)
+{
+    l->state = LEDGER_CONDEMNED;
+}
+
+static enum reason condemned(struct ledger *l, enum reason why)
+{
+    ledger_condemn(l);
+    return why;
+}
+
+enum reason ledger_bytes(struct ledger *l)
+{
+    switch (l->state) {
+    case LEDGER_ASKED:
+    case LEDGER_ANSWERING:
+    case LEDGER_UPGRADED:
+    case LEDGER_TUNNEL:
+        return R_OK;
+    case LEDGER_ANSWERED:
+        return condemned(l, R_SURPLUS_ANSWER);
+    case LEDGER_IDLE:
+        return condemned(l, R_UNSOLICITED_BYTES);
+    case LEDGER_CONDEMNED:
+        break;
+    }
+    return R_UNSOLICITED_BYTES;
+}
+
+bool ledger_wants_position(const struct ledger *l)
+{
+    return l->state == LEDGER_ASKED && !l->first_seen;
+}
+
+enum reason ledger_causality(struct ledger *l, uint64_t acknowledged)
+{
+    l->first_seen = true;
+    if (acknowledged < l->head_end)
+        return condemned(l, R_ANSWER_BEFORE_REQUEST);
+    return R_OK;
+}
+
+enum reason ledger_answer(struct ledger *l, unsigned status)
+{
+    if (l->state != LEDGER_ASKED)
+        return condemned(l, R_SURPLUS_ANSWER);
+    if (status == 101)
+        return l->upgrade_asked ? R_OK : condemned(l, R_UPGRADE_UNASKED);
+    if (status >= 200) {
+        l->state = LEDGER_ANSWERING;
+        return R_OK;
+    }
+    return ++l->interim > l->interim_max ? condemned(l, R_INTERIM_LIMIT) : R_OK;
+}
+
+void ledger_upgrade(struct ledger *l)
+{
+    l->state = LEDGER_UPGRADED;
+}
+
+void ledger_answer_end(struct ledger *l)
+{
+    l->state = l->request_done ? LEDGER_IDLE : LEDGER_ANSWERED;
+}
+
+bool ledger_is_settled(const struct ledger *l)
+{
+    return l->state == LEDGER_IDLE;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * From a granted target to an open connection: resolve, judge each address (the caller does), reuse or dial. A kept connection is looked
+ * at before it is used again (design.md, ownership (b)): bytes that lie there were sent while nobody had asked, and condemn it. What is
+ * dialled is what was judged.
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Whose judgement waits: the request's or the tunnel's? */
+static struct judgement *waiting_judgement(struct session *s)
+{
+    return s->exchange != NULL ? &s->exchange->judge : s->tunnel->judge;
+}
+
+static void set_addresses(struct judgement *j, const struct addr *addresses, size_t count)
+{
+    j->address_count = count < DIAL_ADDRESSES ? count : DIAL_ADDRESSES;
+    for (size_t i = 0; i < j->address_count; i++) {
+        j->addresses[i] = addresses[i];
+        j->addresses[i].port = j->port;
+    }
+}
+
+static enum reason take_answer(struct judgement *j, enum resolver_result result, const struct addr *addresses, size_t count)
+{
+    switch (result) {
+    case RESOLVER_OK:
+        set_addresses(j, addresses, count);
+        return R_OK;
+    case RESOLVER_NO_NAME:
+        return R_NAME_UNRESOLVED;
+    case RESOLVER_TIMEOUT:
+        break;
+    }
+    return R_NAME_TIMEOUT;
+}
+
+static void on_resolved(void *arg, enum resolver_result result, const struct addr *addresses, size_t count)
+{
+    struct session *s = arg;
+    enum reason why;
+
+    s->query = NULL;
+    why = take_answer(waiting_judgement(s), result, addresses, count);
+    if (s->exchange != NULL)
+        s->exchange->step = STEP_JUDGE;
+    if (why != R_OK)
+        deny(s, why);
+    else if (s->exchange == NULL)
+        tunnel_proceed(s);
+    session_run(s);
+}
+
+bool connect_find_local(const struct generation *g, struct judgement *j)
+{
+    static const struct addr loopback[] = { { .family = AF_INET6, .ip = { [15] = 1 } }, { .family = AF_INET, .ip = { 127, 0, 0, 1 } } };
+    struct addr found[DIAL_ADDRESSES];
+    struct span name = host_span(&j->dial);
+    size_t count;
+
+    if (j->dial.ip.family != 0) {
+        set_addresses(j, &j->dial.ip, 1);
+        return true;
+    }
+    count = g->hosts != NULL ? conf_hosts_find(g->hosts, name, found, DIAL_ADDRESSES) : 0;
+    if (count > 0)
+        set_addresses(j, found, count);
+    else if (span_eq(name, SPAN("localhost")))
+        set_addresses(j, loopback, 2); /* RFC 6761 6.3: never asked of a resolver */
+    return j->address_count > 0;
+}
+
+enum reason connect_resolve(struct session *s, struct judgement *j)
+{
+    enum resolver_result result;
+    const struct addr *addresses;
+    size_t count;
+
+    if (s->exchange != NULL && s->tunnel != NULL) { /* the tunnel's address was judged and connected */
+        set_addresses(j, &s->server_address, 1);
+        return R_OK;
+    }
+    if (connect_find_local(s->generation, j))
+        return R_OK;
+    if (resolver_cached(s->engine->resolver, host_span(&j->dial), &result, &addresses, &count))
+        return take_answer(j, result, addresses, count);
+    count_add(s->engine->shard, COUNT_LOOKUPS, 1);
+    s->query = resolver_ask(s->engine->resolver, host_span(&j->dial), on_resolved, s);
+    s->progress = clock_ms();
+    return s->query != NULL ? R_COUNT : R_MEMORY;
+}
+
+static void on_ready(void *owner)
+{
+    session_run(owner);
+}
+
+/* A connection to address `index` of the judgement is there, fresh or from the pool. */
+static void connected(struct session *s, int fd, struct judgement *j, size_t index)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+
+    judge_choose(j, index);
+    s->server_address = j->addresses[index];
+    s->server_policy = j->policies[index];
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&s->row->upstream, (struct sockaddr *)&sa, len))
+        memset(&s->row->upstream, 0, sizeof(s->row->upstream));
+    if (!stream_open(&s->server, s->engine->loop, fd, on_ready, s)) {
+        deny(s, R_INTERNAL);
+        return;
+    }
+    ledger_init(&s->ledger);
+    report_judged(s, j);
+    if (s->exchange != NULL)
+        forward_begin(s);
+    else
+        tunnel_connected(s);
+}
+
+static enum reason dial_reason(int error)
+{
+    switch (error) {
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+        return R_NO_ROUTE;
+    case ETIMEDOUT:
+        return R_TIMEOUT_CONNECT;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+        return R_OVERLOAD;
+    case ENOMEM:
+        return R_MEMORY;
+    default:
+        return R_UPSTREAM_REFUSED;
+    }
+}
+
+static void on_dialled(void *arg, int fd, size_t index, int error)
+{
+    struct session *s = arg;
+
+    s->dial = NULL;
+    if (fd >= 0)
+        connected(s, fd, waiting_judgement(s), index);
+    else
+        deny(s, dial_reason(error));
+    session_run(s);
+}
+
+static void dial(struct session *s, const struct judgement *j)
+{
+    if (s->exchange != NULL) {
+        s->exchange->step = STEP_DIAL;
+        s->exchange->reused = false;
+    }
+    s->progress = clock_ms();
+    count_add(s->engine->shard, COUNT_DIALS, 1);
+    s->dial = dial_start(s->engine->loop, j->addresses, j->address_count, on_dialled, s);
+    if (s->dial == NULL)
+        deny(s, dial_reason(errno));
+}
+
+/* The session's own connection, if it goes to one of these addresses and nobody spoke on it meanwhile. */
+static bool reuse_own(struct session *s, struct judgement *j)
+{
+    size_t i = 0;
+    int look;
+
+    if (!stream_is_open(&s->server))
+        return false;
+    while (i < j->address_count && !addr_eq(&j->addresses[i], &s->server_address))
+        i++;
+    if (i == j->address_count || !ledger_is_settled(&s->ledger)) {
+        connect_drop(s, false);
+        return false;
+    }
+    look = stream_look(&s->server);
+    if (look != 0) {
+        if (look > 0)
+            report_event(s, R_UNSOLICITED_BYTES, CLOSER_SERVER);
+        connect_drop(s, look > 0);
+        return false;
+    }
+    judge_choose(j, i);
+    s->server_policy = j->policies[i];
+    return true;
+}
+
+static bool take_shared(struct session *s, struct judgement *j)
+{
+    for (size_t i = 0; i < j->address_count; i++) {
+        int fd = pool_take(s->engine->pool, &j->addresses[i], j->policies[i], s->generation->number);
+
+        if (fd < 0)
+            continue;
+        connected(s, fd, j, i);
+        return true;
+    }
+    return false;
+}
+
+void connect_upstream(struct session *s, struct judgement *j)
+{
+    struct exchange *x = s->exchange;
+
+    if (x == NULL) {
+        dial(s, j);
+        return;
+    }
+    x->reused = s->tunnel == NULL;
+    if (x->reuse != REUSE_NEVER && reuse_own(s, j)) {
+        count_add(s->engine->shard, COUNT_REUSES, 1);
+        report_judged(s, j);
+        forward_begin(s);
+    } else if (x->reuse == REUSE_SHARED && s->tunnel == NULL && !x->websocket && take_shared(s, j)) {
+        count_add(s->engine->shard, COUNT_REUSES, 1);
+    } else {
+        connect_drop(s, false);
+        dial(s, j);
+    }
+}
+
+void connect_again(struct session *s)
+{
+    connect_drop(s, false);
+    memset(&s->answer_scan, 0, sizeof(s->answer_scan));
+    count_add(s->engine->shard, COUNT_RETRIES, 1);
+    dial(s, &s->exchange->judge);
+}
+
+void connect_share(struct session *s)
+{
+    int fd = stream_release(&s->server);
+
+    pool_give(s->engine->pool, fd, &s->server_address, s->server_policy, s->generation->number,
+              clock_ms() + s->generation->conf->timeouts.keepalive);
+}
+
+void connect_drop(struct session *s, bool reset)
+{
+    stream_close(&s->server, reset);
+    ledger_init(&s->ledger);
+}
+
+void connect_cancel(struct session *s)
+{
+    if (s->query != NULL)
+        resolver_cancel(s->query);
+    if (s->dial != NULL)
+        dial_cancel(s->dial);
+    s->query = NULL;
+    s->dial = NULL;
+}

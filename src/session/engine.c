@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The engine: admission of connections, the generation that is in force, the drain, and the end of each turn, when sessions that died in
+ * it are freed. Limits are checked before a byte is read: a client over its limit is only told so, and when even that would need more
+ * descriptors than are left, accepting pauses and the backlog waits.
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#include <ifaddrs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Two descriptors a session, some held back for logs, control and resolver. */
+static uint32_t sessions_by_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= FDS_HELD_BACK + 2)
+        return 1;
+    return limit.rlim_cur > UINT32_MAX ? UINT32_MAX / 2 : (uint32_t)(limit.rlim_cur - FDS_HELD_BACK) / 2;
+}
+
+static void resume_accepting(struct engine *e)
+{
+    if (!e->paused || e->open >= e->max)
+        return;
+    e->paused = false;
+    for (struct listening *l = e->listening; l != NULL; l = l->next)
+        listener_resume(l->listener);
+}
+
+static void pause_accepting(struct engine *e)
+{
+    if (e->paused)
+        return;
+    e->paused = true;
+    count_add(e->shard, COUNT_ACCEPT_PAUSES, 1);
+    for (struct listening *l = e->listening; l != NULL; l = l->next)
+        listener_pause(l->listener);
+}
+
+static void tell_empty(struct engine *e)
+{
+    void (*on_empty)(void *arg) = e->on_empty;
+
+    if (!e->draining || e->open > 0 || on_empty == NULL)
+        return;
+    e->on_empty = NULL;
+    timer_clear(loop_wheel(e->loop), &e->drain_timer);
+    on_empty(e->on_empty_arg);
+}
+
+/* The end of a turn: nobody holds the dead any more. */
+static void reap(void *arg)
+{
+    struct engine *e = arg;
+
+    while (e->dead != NULL) {
+        struct session *s = e->dead;
+
+        e->dead = s->next;
+        session_free(s);
+    }
+    resume_accepting(e);
+    tell_empty(e);
+}
+
+struct engine *engine_new(const struct engine_args *args)
+{
+    struct engine *e = calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return NULL;
+    e->args = *args;
+    e->loop = args->loop;
+    e->shard = args->shards[args->worker];
+    e->next_number = args->first_number;
+    e->max = sessions_by_descriptors();
+    e->text = malloc(TEXT_BYTES);
+    e->resolver = resolver_new(e->loop);
+    e->pool = pool_new(e->loop);
+    e->route = route_open();
+    loop_on_turn_end(e->loop, reap, e);
+    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->route == NULL) {
+        engine_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+static void free_listening(struct engine *e)
+{
+    while (e->listening != NULL) {
+        struct listening *l = e->listening;
+
+        e->listening = l->next;
+        listener_free(l->listener);
+        free(l);
+    }
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL)
+        return;
+    free_listening(e);
+    explain_cancel_all(e);
+    while (e->sessions != NULL)
+        session_close(e->sessions, R_DRAINED, CLOSER_POSTERN);
+    e->draining = false;
+    reap(e);
+    loop_on_turn_end(e->loop, NULL, NULL);
+    timer_clear(loop_wheel(e->loop), &e->drain_timer);
+    pool_free(e->pool);
+    resolver_free(e->resolver);
+    if (e->route != NULL)
+        route_close(e->route);
+    generation_unref(e->generation);
+    free(e->text);
+    free(e);
+}
+
+/* The machine's own addresses, for listeners that are bound to all of them. */
+static void read_own_addresses(struct engine *e)
+{
+    struct ifaddrs *list, *i;
+
+    e->own_count = 0;
+    if (getifaddrs(&list) != 0)
+        return;
+    for (i = list; i != NULL && e->own_count < OWN_ADDRESSES; i = i->ifa_next)
+        if (i->ifa_addr != NULL && addr_from_sockaddr(&e->own[e->own_count], i->ifa_addr, sizeof(struct sockaddr_in6)))
+            e->own_count++;
+    freeifaddrs(list);
+}
+
+void engine_set_generation(struct engine *e, struct generation *g)
+{
+    struct generation *old = e->generation;
+
+    e->generation = generation_ref(g);
+    generation_unref(old);
+    resolver_configure(e->resolver, g->servers, g->server_count, g->conf->resolver_negative_ttl);
+    read_own_addresses(e);
+}
+
+struct judge_context engine_judge_context(struct engine *e, const struct generation *g)
+{
+    return (struct judge_context){ g, zones_need_interfaces(g->conf) ? e->route : NULL, e->own, e->own_count };
+}
+
+int engine_find_listener(const struct conf *conf, const struct addr *address)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (addr_eq(&conf->listeners[i].address, address))
+            return (int)i;
+    return -1;
+}
+
+static uint64_t sum_open(const struct engine *e)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < e->args.workers; i++)
+        sum += count_read(e->args.shards[i], COUNT_SESSIONS_OPEN);
+    return sum;
+}
+
+static uint64_t sum_of_client(const struct engine *e, const struct addr *client)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < e->args.workers; i++)
+        sum += clients_read(e->args.shards[i], client);
+    return sum;
+}
+
+/* Admission, before any byte is read. */
+static enum reason admit(const struct engine *e, const struct addr *client)
+{
+    const struct conf_limits *limits = &e->generation->conf->limits;
+
+    if (e->draining)
+        return R_DRAINED;
+    if (sum_open(e) >= limits->sessions || sum_of_client(e, client) >= limits->sessions_per_client)
+        return R_OVERLOAD;
+    return R_OK;
+}
+
+static void accepted(void *arg, int fd, const struct addr *client)
+{
+    struct listening *l = arg;
+    struct engine *e = l->engine;
+    int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener_address(l->listener)) : -1;
+
+    if (index < 0 || session_open(e, fd, client, index, admit(e, client)) == NULL) {
+        if (index < 0)
+            close(fd);
+        log_remote("a connection could not be taken: no room");
+    }
+    if (e->open >= e->max)
+        pause_accepting(e);
+}
+
+static void out_of_descriptors(void *arg)
+{
+    struct listening *l = arg;
+
+    count_add(l->engine->shard, COUNT_ACCEPT_PAUSES, 1);
+    log_remote("accepting pauses: no descriptor is left");
+}
+
+bool engine_listen(struct engine *e, int fd)
+{
+    static const struct listener_calls calls = { accepted, out_of_descriptors };
+    struct listening *l = calloc(1, sizeof(*l));
+
+    if (l == NULL) {
+        close(fd);
+        return false;
+    }
+    l->engine = e;
+    l->listener = listener_new(e->loop, fd, &calls, l);
+    if (l->listener == NULL) {
+        free(l);
+        return false;
+    }
+    l->next = e->listening;
+    e->listening = l;
+    return true;
+}
+
+void engine_unlisten(struct engine *e, const struct addr *address)
+{
+    for (struct listening **link = &e->listening; *link != NULL;) {
+        struct listening *l = *link;
+
+        if (!addr_eq(listener_address(l->listener), address)) {
+            link = &l->next;
+            continue;
+        }
+        listener_drain(l->listener);
+        *link = l->next;
+        listener_free(l->listener);
+        free(l);
+    }
+}
+
+uint32_t engine_open_sessions(const struct engine *e)
+{
+    return e->open;
+}
+
+/* Sessions may end while they are walked: the next one is taken first, and only this one can go. */
+static void for_each_session(struct engine *e, void (*fn)(struct session *s))
+{
+    for (struct session *s = e->sessions, *next; s != NULL; s = next) {
+        next = s->next;
+        fn(s);
+    }
+}
+
+static bool is_idle(const struct session *s)
+{
+    return s->phase == PHASE_SNIFF || (s->phase == PHASE_HTTP && s->exchange == NULL && s->head_since == 0);
+}
+
+static void drain_one(struct session *s)
+{
+    if (is_idle(s))
+        session_close(s, R_OK, CLOSER_POSTERN);
+}
+
+static void end_one(struct session *s)
+{
+    if (s->phase == PHASE_WEBSOCKET)
+        websocket_close(s, R_DRAINED);
+    else
+        session_close(s, R_DRAINED, CLOSER_POSTERN);
+    session_run(s);
+}
+
+static void on_drain_over(void *arg)
+{
+    for_each_session(arg, end_one);
+}
+
+void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg)
+{
+    if (e->draining)
+        return;
+    for (struct listening *l = e->listening; l != NULL; l = l->next)
+        listener_drain(l->listener); /* who is queued came before the end */
+    e->draining = true;
+    e->on_empty = on_empty;
+    e->on_empty_arg = arg;
+    free_listening(e);
+    timer_init(&e->drain_timer, on_drain_over, e);
+    timer_set(loop_wheel(e->loop), &e->drain_timer, clock_ms() + ms + 1);
+    for_each_session(e, drain_one);
+}
+
+bool engine_kill(struct engine *e, uint64_t number)
+{
+    struct session *s = e->sessions;
+
+    while (s != NULL && s->row->number != number)
+        s = s->next;
+    if (s == NULL)
+        return false;
+    if (s->phase == PHASE_WEBSOCKET)
+        websocket_close(s, R_KILLED);
+    else if (s->account.open)
+        session_close(s, R_KILLED, CLOSER_POSTERN);
+    else
+        session_finish_flow(s, R_KILLED);
+    session_run(s);
+    return true;
+}

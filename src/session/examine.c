@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a request is and where it wants to go, said once for live requests and for the dry run of `explain`: nothing here knows a session.
+ * The target comes from the request itself (explicit proxy), from the tunnel that it came through, or from the operator (reverse);
+ * whatever else in the request names a host must say the same.
+ */
+#include "session/examine.h"
+
+#include <string.h>
+
+#define DEFAULT_PORT 80
+
+static bool same_port(uint16_t a, uint16_t b)
+{
+    return (a ? a : DEFAULT_PORT) == (b ? b : DEFAULT_PORT);
+}
+
+/* The Host field, parsed; the caller knows what it must fit. */
+static enum reason read_host(const struct h1_head *head, struct host *host, uint16_t *port)
+{
+    host->len = 0;
+    *port = 0;
+    if (head->host.at == NULL)
+        return R_OK;
+    return host_parse_authority(host, port, head->host) ? R_OK : R_HOST_MALFORMED;
+}
+
+/* Absolute-form: the target says where to, and Host must say the same (RFC 9112 3.2.2, strictly). */
+static enum reason explicit_target(struct judgement *j, const struct h1_head *head, const struct target *target)
+{
+    struct host host;
+    uint16_t port;
+    enum reason why = read_host(head, &host, &port);
+
+    if (why != R_OK)
+        return why;
+    if (target->form != TARGET_ABSOLUTE || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
+        return R_TARGET_MALFORMED;
+    if (host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port)))
+        return R_HOST_MISMATCH;
+    j->host = j->dial = target->host;
+    j->port = target->port ? target->port : DEFAULT_PORT;
+    return R_OK;
+}
+
+/* Inside a tunnel: Host must name what the tunnel was opened to; a missing port is the tunnel's. */
+static enum reason tunnel_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+{
+    const struct tunnel *tunnel = q->tunnel;
+    struct host host;
+    uint16_t port;
+    enum reason why = read_host(head, &host, &port);
+
+    if (why != R_OK)
+        return why;
+    if (target->form == TARGET_AUTHORITY)
+        return R_TARGET_MALFORMED;
+    if (host.len == 0 || !host_eq(&host, &tunnel->host) || (port != 0 && port != tunnel->port))
+        return R_HOST_MISMATCH;
+    if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &host) || (target->port != 0 && target->port != tunnel->port)))
+        return R_HOST_MISMATCH;
+    j->host = j->dial = tunnel->host;
+    j->port = tunnel->port;
+    return R_OK;
+}
+
+/* Reverse: policies see the Host field, the operator's upstream is dialled. */
+static enum reason reverse_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+{
+    const struct conf_listener *listener = q->listener;
+    const struct conf_upstream *upstream = &listener->upstreams[q->upstream_index % listener->upstream_count];
+    uint16_t port;
+    enum reason why = read_host(head, &j->host, &port);
+    struct addr ip;
+
+    if (why != R_OK)
+        return why;
+    if (target->form == TARGET_AUTHORITY)
+        return R_TARGET_MALFORMED;
+    if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port)))
+        return R_HOST_MISMATCH;
+    if (addr_parse(&ip, span_str(upstream->host), upstream->port))
+        host_from_addr(&j->dial, &ip);
+    else if (!host_parse(&j->dial, span_str(upstream->host)))
+        return R_INTERNAL;
+    j->port = upstream->port;
+    j->facts.operators_word = true;
+    return R_OK;
+}
+
+static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+{
+    if (q->tunnel != NULL)
+        return tunnel_target(q, j, head, target);
+    if (q->listener->mode == MODE_EXPLICIT)
+        return explicit_target(j, head, target);
+    return reverse_target(q, j, head, target);
+}
+
+/* Have we passed this request on before (RFC 9110 7.6.3)? */
+static bool is_loop(const struct examine *q, const struct h1_head *head)
+{
+    const struct conf_listener *listener = q->listener;
+    struct span own = span_str(listener->via[0] ? listener->via : q->generation->instance);
+
+    if (listener->via_off)
+        return false;
+    for (size_t i = 0; i < head->field_count; i++) {
+        struct span list = head->fields[i].value, item;
+
+        while (head->fields[i].id == H1_VIA && span_next_item(&list, &item)) {
+            const char *space = item.len > 0 ? memchr(item.at, ' ', item.len) : NULL;
+            struct span by = space ? span_trim(span_skip(item, (size_t)(space - item.at))) : item;
+            const char *end = by.len > 0 ? memchr(by.at, ' ', by.len) : NULL;
+
+            if (end != NULL)
+                by.len = (size_t)(end - by.at);
+            if (span_ieq(by, own))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What the request is: its protocol, and for a WebSocket its handshake. */
+static enum reason read_protocol(struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
+{
+    if (head->upgrade && !head->upgrade_websocket)
+        return R_UPGRADE_REFUSED;
+    j->facts.protocol = head->upgrade_websocket ? CONF_WEBSOCKET : CONF_HTTP;
+    j->facts.known |= KNOWN_PROTOCOL;
+    return head->upgrade_websocket ? ws_request_check(head, offer) : R_OK;
+}
+
+enum reason examine_request(const struct examine *q, const struct h1_head *head, struct target *target, struct judgement *j,
+                            struct ws_offer *offer)
+{
+    enum reason why = target_parse(target, head->method, head->target, q->scratch, TARGET_BUFFER(head->target.len));
+
+    if (why == R_OK)
+        why = find_target(q, j, head, target);
+    if (why == R_OK)
+        why = read_protocol(j, head, offer);
+    if (why == R_OK && is_loop(q, head))
+        why = R_LOOP;
+    if (why != R_OK)
+        return why;
+    j->facts.method = head->method;
+    j->facts.path = target->path;
+    j->facts.head = head;
+    j->facts.known |= KNOWN_REQUEST;
+    return R_OK;
+}
+
+enum reason examine_connect(const struct examine *q, const struct h1_head *head, struct target *target)
+{
+    enum reason why = target_parse(target, head->method, head->target, q->scratch, TARGET_BUFFER(head->target.len));
+    struct host host;
+    uint16_t port;
+
+    if (why == R_OK && head->framing != H1_NO_BODY)
+        why = R_FRAMING_AMBIGUOUS;
+    if (why == R_OK)
+        why = read_host(head, &host, &port);
+    if (why == R_OK && host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port)))
+        why = R_HOST_MISMATCH;
+    return why == R_OK && is_loop(q, head) ? R_LOOP : why;
+}
+
+/* The policies that allow the addresses also say what a WebSocket's handshake may be. */
+static enum reason judge_handshake(const struct generation *g, const struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
+{
+    for (size_t i = 0; i < j->address_count; i++) {
+        enum reason why;
+
+        if (i > 0 && j->policies[i] == j->policies[i - 1])
+            continue;
+        why = rules_websocket(&g->conf->policies[j->policies[i]], head, offer);
+        if (why != R_OK)
+            return why;
+    }
+    return R_OK;
+}
+
+enum reason examine_addresses(const struct judge_context *c, struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
+{
+    enum reason why = judge_addresses(c, j, true);
+
+    if (why != R_OK)
+        return why;
+    j->stage = head->upgrade_websocket ? STAGE_UPGRADE : STAGE_EXCHANGE;
+    return head->upgrade_websocket ? judge_handshake(c->generation, j, head, offer) : R_OK;
+}

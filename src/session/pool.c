@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Idle upstream connections that sessions share (upstream_reuse = "shared"), by server, policy and generation. A connection that
+ * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more.
+ */
+#include "session/session.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define POOL_MAX 1024
+#define SWEEP_MS 1000
+
+struct pooled {
+    struct pooled *next, **link;
+    struct pool *pool;
+    struct stream stream;
+    struct addr server;
+    int policy;
+    uint16_t generation;
+    uint64_t until; /* ms */
+};
+
+struct pool {
+    struct loop *loop;
+    struct pooled *idle;
+    struct timer sweep;
+    size_t count;
+};
+
+static int take_out(struct pooled *p)
+{
+    int fd = stream_release(&p->stream);
+
+    *p->link = p->next;
+    if (p->next != NULL)
+        p->next->link = p->link;
+    p->pool->count--;
+    free(p);
+    return fd;
+}
+
+/* An idle connection spoke or ended. Its first event may only say that it can be written to. */
+static void on_ready(void *owner)
+{
+    struct pooled *p = owner;
+
+    if (p->stream.can_read || p->stream.hang_up)
+        close(take_out(p));
+}
+
+static void on_sweep(void *arg)
+{
+    struct pool *pool = arg;
+
+    for (struct pooled *p = pool->idle, *next; p != NULL; p = next) {
+        next = p->next;
+        if (p->until <= clock_ms())
+            close(take_out(p));
+    }
+    if (pool->idle != NULL)
+        timer_set(loop_wheel(pool->loop), &pool->sweep, clock_ms() + SWEEP_MS);
+}
+
+struct pool *pool_new(struct loop *loop)
+{
+    struct pool *pool = calloc(1, sizeof(*pool));
+
+    if (pool == NULL)
+        return NULL;
+    pool->loop = loop;
+    timer_init(&pool->sweep, on_sweep, pool);
+    return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    while (pool->idle != NULL)
+        close(take_out(pool->idle));
+    timer_clear(loop_wheel(pool->loop), &pool->sweep);
+    free(pool);
+}
+
+void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until)
+{
+    struct pooled *p = pool->count < POOL_MAX ? calloc(1, sizeof(*p)) : NULL;
+
+    if (p == NULL) {
+        close(fd);
+        return;
+    }
+    if (!stream_open(&p->stream, pool->loop, fd, on_ready, p)) {
+        free(p);
+        return;
+    }
+    p->pool = pool;
+    p->server = *server;
+    p->policy = policy;
+    p->generation = generation;
+    p->until = until;
+    p->next = pool->idle;
+    p->link = &pool->idle;
+    if (p->next != NULL)
+        p->next->link = &p->next;
+    pool->idle = p;
+    pool->count++;
+    timer_set(loop_wheel(pool->loop), &pool->sweep, clock_ms() + SWEEP_MS);
+}
+
+int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation)
+{
+    for (struct pooled *p = pool->idle, *next; p != NULL; p = next) {
+        int look;
+
+        next = p->next;
+        if (p->policy != policy || p->generation != generation || !addr_eq(&p->server, server))
+            continue;
+        look = stream_look(&p->stream);
+        if (look == 0)
+            return take_out(p);
+        close(take_out(p));
+    }
+    return -1;
+}

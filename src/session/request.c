@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Requests, from the first byte of a head to the exchange that it opens. A head stays in the client's stream, unconsumed, until it has
+ * been judged: when a name must be resolved first, it is parsed again afterwards, and the very same code judges it. Requests that a
+ * client sends ahead stay where they are: one exchange is open at a time.
+ */
+#include "session/examine.h"
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void exchange_free(struct session *s)
+{
+    if (s->exchange == NULL)
+        return;
+    free(s->exchange->head);
+    free(s->exchange);
+    s->exchange = NULL;
+}
+
+/* Does a request say itself where it wants to go? */
+static bool is_explicit(const struct session *s)
+{
+    return s->tunnel == NULL && session_listener(s)->mode == MODE_EXPLICIT;
+}
+
+static struct examine question_of(const struct session *s)
+{
+    return (struct examine){ .generation = s->generation, .listener = session_listener(s), .tunnel = s->tunnel,
+                             .upstream_index = s->exchange->upstream_index, .scratch = s->engine->text };
+}
+
+static bool wants_json(const struct h1_head *head)
+{
+    const struct h1_field *accept = h1_find(head, H1_ACCEPT);
+
+    return accept != NULL && accept->value.len >= 16 && span_ieq(span_of(accept->value.at, 16), SPAN("application/json"));
+}
+
+static void read_facts(struct session *s, const struct h1_head *head)
+{
+    struct exchange *x = s->exchange;
+
+    x->wants_json = wants_json(head);
+    x->is_head = head->is_head;
+    x->is_idempotent = head->is_idempotent;
+    x->client_is_10 = head->minor == 0;
+    x->wants_keep = head->keep_alive && s->pipelined < s->generation->conf->limits.pipeline;
+    x->has_body = head->framing != H1_NO_BODY && !(head->framing == H1_LENGTH && head->length == 0);
+    x->request_chunked = head->framing == H1_CHUNKED;
+    h1_body_init(&x->request_body, head->framing, head->length, s->generation->conf->limits.body_bytes);
+}
+
+/* Addresses are known: the last stages, then the head is written anew and the client's is used up. */
+static enum reason judge_request(struct session *s, const struct h1_head *head, const struct target *target)
+{
+    struct exchange *x = s->exchange;
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    enum reason why = examine_addresses(&context, &x->judge, head, &x->offer);
+
+    if (why != R_OK) {
+        report_judged(s, &x->judge);
+        return why;
+    }
+    x->reuse = s->generation->conf->policies[x->judge.verdict.policy].upstream_reuse;
+    return forward_write(s, head, target, is_explicit(s) ? span_of(NULL, 0) : head->host);
+}
+
+/* Everything that can be said of a request before its addresses are known. */
+static enum reason judge_head(struct session *s, const struct h1_head *head, struct target *target)
+{
+    struct exchange *x = s->exchange;
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    struct examine question = question_of(s);
+    enum reason why = examine_request(&question, head, target, &x->judge, &x->offer);
+
+    x->websocket = head->upgrade_websocket;
+    if (x->websocket)
+        s->row->protocol = PROTO_WEBSOCKET;
+    report_request(s, head->method, host_span(&x->judge.host), target->path);
+    if (s->refused != R_OK)
+        return s->refused;
+    if (why == R_OK)
+        why = judge_target(&context, &x->judge);
+    if (why != R_OK)
+        report_judged(s, &x->judge);
+    return why;
+}
+
+static bool begin_exchange(struct session *s, uint32_t head_len)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+
+    if (x == NULL)
+        return false;
+    s->exchange = x;
+    x->head_len = head_len;
+    x->upstream_index = s->engine->round_robin++;
+    judge_init(&x->judge, s->listener, &s->row->client, s->zone_in);
+    report_begin(s, PROTO_HTTP);
+    return true;
+}
+
+/* OPTIONS and TRACE with Max-Forwards: 0 end here (RFC 9110 7.6.2). */
+static bool ends_here(const struct h1_head *head)
+{
+    const struct h1_field *field = h1_find(head, H1_MAX_FORWARDS);
+
+    return field != NULL && span_eq(field->value, SPAN("0")) &&
+           (span_eq(head->method, SPAN("OPTIONS")) || span_eq(head->method, SPAN("TRACE")));
+}
+
+static struct h1_limits head_limits(const struct session *s)
+{
+    const struct conf_limits *limits = &s->generation->conf->limits;
+
+    return (struct h1_limits){ limits->header_bytes, limits->header_count, limits->uri_bytes };
+}
+
+/* CONNECT: authority-form, Host the same, no body (RFC 9110 9.3.6). What follows in the stream waits until the tunnel stands. */
+static enum reason take_connect(struct session *s, const struct h1_head *head)
+{
+    struct target target = { 0 };
+    struct examine question = question_of(s);
+    enum reason why = examine_connect(&question, head, &target);
+
+    report_request(s, head->method, why == R_OK ? host_span(&target.host) : head->target, span_of(NULL, 0));
+    s->row->protocol = PROTO_CONNECT;
+    if (s->refused != R_OK)
+        return s->refused;
+    if (why != R_OK)
+        return why;
+    exchange_free(s);
+    tunnel_begin(s, false, &target.host, target.port);
+    return R_OK;
+}
+
+/*
+ * Takes an exchange as far as it gets with the head that lies complete in `bytes`: to a connection that is being opened, to a look-up,
+ * or to a refusal. Returns how much of the client's input is used up: the head, or nothing while a look-up is under way.
+ */
+static size_t proceed(struct session *s, struct span bytes)
+{
+    struct exchange *x = s->exchange;
+    struct h1_head *head = &s->engine->request_head;
+    struct h1_limits limits = head_limits(s);
+    struct target target = { 0 };
+    enum reason why = h1_parse(head, H1_REQUEST, bytes, &limits, NULL);
+
+    if (why == R_OK)
+        read_facts(s, head);
+    if (why == R_OK && head->is_connect && is_explicit(s)) {
+        why = take_connect(s, head);
+        if (why != R_OK)
+            deny(s, why);
+        return bytes.len;
+    }
+    if (why == R_OK)
+        why = judge_head(s, head, &target);
+    if (why == R_OK && ends_here(head)) {
+        deny_answer_empty(s, 200);
+        return bytes.len;
+    }
+    if (why == R_OK && x->judge.address_count == 0)
+        why = connect_resolve(s, &x->judge);
+    if (why == R_COUNT) {
+        x->step = STEP_RESOLVE;
+        return 0;
+    }
+    if (why == R_OK)
+        why = judge_request(s, head, &target);
+    if (why == R_OK)
+        connect_upstream(s, &x->judge);
+    else
+        deny(s, why);
+    return bytes.len;
+}
+
+/* A complete head lies at the start of `input`. */
+static bool take_head(struct session *s, struct span input)
+{
+    uint32_t head_len = s->exchange->head_len;
+    size_t used = proceed(s, span_of(input.at, head_len));
+
+    if (!session_is_dead(s) && !stream_taken(&s->client, input, used))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    return used > 0;
+}
+
+/* No head yet, or a part of one. */
+static bool wait_for_head(struct session *s, struct span input, bool fresh)
+{
+    bool ended = s->client.eof;
+
+    if (!stream_taken(&s->client, input, 0))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    else if (ended)
+        session_close(s, input.len > 0 ? R_CLIENT_GONE : R_OK, CLOSER_CLIENT);
+    return !fresh; /* bytes that were kept may not be all that there is */
+}
+
+static bool read_head(struct session *s)
+{
+    bool fresh = s->scan.at >= stream_kept(&s->client);
+    struct span input;
+    struct h1_limits limits;
+    enum h1_progress progress;
+    enum reason why = R_OK;
+    uint32_t head_len = 0;
+
+    if (s->scan.at == 0 && !session_adopt_generation(s) && s->row->exchanges > 0) {
+        session_finish(s, R_DRAINED, CLOSER_POSTERN);
+        return true;
+    }
+    limits = head_limits(s);
+    input = stream_input(&s->client, fresh);
+    if (input.len == 0)
+        return wait_for_head(s, input, true);
+    if (s->head_since == 0) {
+        s->head_since = clock_ms();
+        s->pipelined = fresh ? 0 : s->pipelined + 1;
+    }
+    progress = h1_scan(&s->scan, H1_REQUEST, &limits, input, &head_len, &why);
+    if (progress == H1_MORE)
+        return wait_for_head(s, input, fresh);
+    if (!begin_exchange(s, head_len)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    if (progress == H1_DONE)
+        return take_head(s, input);
+    deny(s, why);
+    if (!session_is_dead(s) && !stream_taken(&s->client, input, input.len))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    return true;
+}
+
+void request_begin_refused(struct session *s)
+{
+    if (!begin_exchange(s, 0))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+}
+
+bool request_on_client(struct session *s)
+{
+    struct exchange *x = s->exchange;
+
+    if (x == NULL)
+        return read_head(s);
+    switch (x->step) {
+    case STEP_JUDGE:
+        return take_head(s, stream_input(&s->client, false));
+    case STEP_RESOLVE:
+    case STEP_DIAL:
+        break;
+    case STEP_ASK:
+        return !x->request_done && forward_body(s);
+    }
+    return false;
+}
+
+void exchange_end(struct session *s, enum reason why, enum closer by)
+{
+    struct exchange *x = s->exchange;
+    bool keeps_client = x->keeps_client && x->request_done && !s->engine->draining;
+    bool keeps_server = x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.failed;
+    bool shares = x->reuse == REUSE_SHARED && x->judge.facts.protocol == CONF_HTTP && s->tunnel == NULL;
+
+    report_end(s, RECORD_END, why, by, NULL);
+    exchange_free(s);
+    if (!keeps_server)
+        connect_drop(s, false);
+    else if (shares)
+        connect_share(s);
+    memset(&s->scan, 0, sizeof(s->scan));
+    memset(&s->answer_scan, 0, sizeof(s->answer_scan));
+    s->head_since = 0;
+    s->progress = clock_ms();
+    if (!keeps_client || (s->tunnel != NULL && !stream_is_open(&s->server)))
+        session_finish(s, R_OK, keeps_client ? CLOSER_SERVER : CLOSER_POSTERN);
+}

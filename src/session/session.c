@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The life of a session, and the table of its phases: the security rule of Postern can be read down one column. Where on_server is
+ * NULL the server may not speak, and nothing reads its socket.
+ *
+ * Nothing is freed inside a callback: session_close() ends all activity, writes the record, frees the row, unlinks the session and puts
+ * it on the dead list, which the engine reaps at the end of the loop's turn. Until then it is there, in phase dead, for whoever still
+ * holds it.
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef bool handler(struct session *s);
+
+#define TO(p) (1u << PHASE_##p)
+
+static const struct {
+    handler *on_client;
+    handler *on_server; /* NULL: the server may not speak */
+    enum row_state state;
+    unsigned next;      /* legal successors */
+} phases[PHASE_COUNT] = {
+    [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HTTP) | TO(CLOSING) },
+    [PHASE_SOCKS] = { socks_on_client, NULL, ROW_NEW, TO(TUNNEL_WAIT) | TO(CLOSING) },
+    [PHASE_HTTP] = { request_on_client, answer_on_server, ROW_ESTABLISHED, TO(TUNNEL_WAIT) | TO(UPGRADE_WAIT) | TO(CLOSING) },
+    [PHASE_TUNNEL_WAIT] = { NULL, NULL, ROW_ESTABLISHED, TO(PEEK) | TO(CLOSING) },
+    [PHASE_PEEK] = { peek_on_client, peek_on_server, ROW_ESTABLISHED, TO(HTTP) | TO(TUNNEL) | TO(CLOSING) },
+    [PHASE_TUNNEL] = { tunnel_on_client, tunnel_on_server, ROW_ESTABLISHED, TO(CLOSING) },
+    [PHASE_UPGRADE_WAIT] = { NULL, answer_on_server, ROW_ESTABLISHED, TO(HTTP) | TO(WEBSOCKET) | TO(CLOSING) },
+    [PHASE_WEBSOCKET] = { websocket_on_client, websocket_on_server, ROW_ESTABLISHED, TO(CLOSING) },
+    [PHASE_CLOSING] = { closing_on_client, closing_on_server, ROW_CLOSING, 0 },
+    [PHASE_DEAD] = { NULL, NULL, ROW_CLOSED, 0 },
+};
+
+bool session_is_dead(const struct session *s)
+{
+    return s->phase == PHASE_DEAD;
+}
+
+void session_set_phase(struct session *s, enum phase phase)
+{
+    if (phase != PHASE_DEAD && !(phases[s->phase].next & (1u << phase)))
+        fatal("session %u-%llu: phase %s does not follow %s", s->engine->args.worker, (unsigned long long)s->row->number, phase_name(phase),
+              phase_name(s->phase));
+    s->phase = phase;
+    s->phase_since = s->progress = clock_ms();
+    s->row->phase = (uint8_t)phase;
+    s->row->state = (uint8_t)phases[phase].state;
+}
+
+static void on_ready(void *owner)
+{
+    session_run(owner);
+}
+
+static bool run_handler(struct session *s, handler *h, struct stream *side)
+{
+    return h != NULL && stream_is_open(side) && stream_has_input(side) && h(s);
+}
+
+/* A reset, or a write that failed, ends the session when it is the client's; the server's is the business of its handler. */
+static bool client_is_lost(struct session *s)
+{
+    if (!s->client.failed || session_is_dead(s))
+        return false;
+    session_close(s, s->phase == PHASE_CLOSING ? R_OK : R_CLIENT_GONE, CLOSER_CLIENT);
+    return true;
+}
+
+/* Both sides said their end and saw the other's: nothing is left to wait for. */
+static bool is_over(const struct stream *side)
+{
+    return !stream_is_open(side) || side->failed || (side->eof && side->shut_sent);
+}
+
+static bool close_when_over(struct session *s)
+{
+    if (s->phase != PHASE_CLOSING || !is_over(&s->client) || !is_over(&s->server))
+        return false;
+    session_close(s, R_OK, CLOSER_POSTERN);
+    return true;
+}
+
+void session_run(struct session *s)
+{
+    bool moved = true;
+
+    if (s->running || session_is_dead(s))
+        return;
+    s->running = true;
+    while (moved && !session_is_dead(s)) {
+        moved = run_handler(s, phases[s->phase].on_client, &s->client);
+        if (!session_is_dead(s))
+            moved |= run_handler(s, phases[s->phase].on_server, &s->server);
+        if (session_is_dead(s))
+            break;
+        stream_flush(&s->server);
+        stream_flush(&s->client);
+        if (client_is_lost(s) || close_when_over(s))
+            break;
+    }
+    s->running = false;
+    if (!session_is_dead(s))
+        timers_update(s);
+}
+
+static void link_session(struct session *s)
+{
+    struct engine *e = s->engine;
+
+    s->next = e->sessions;
+    s->link = &e->sessions;
+    if (s->next != NULL)
+        s->next->link = &s->next;
+    e->sessions = s;
+    e->open++;
+}
+
+static void unlink_session(struct session *s)
+{
+    *s->link = s->next;
+    if (s->next != NULL)
+        s->next->link = s->link;
+    s->engine->open--;
+}
+
+const struct conf_listener *session_listener(const struct session *s)
+{
+    return &s->generation->conf->listeners[s->listener];
+}
+
+static void fill_row(struct session *s, int fd, const struct addr *client)
+{
+    struct engine *e = s->engine;
+    const struct conf_listener *listener = session_listener(s);
+    struct row *row = s->row;
+    char interface[IF_NAMESIZE] = "";
+
+    if (e->route != NULL)
+        route_interface_name(e->route, listener_ingress(fd), interface);
+    s->zone_in = zones_find(s->generation->conf, client, interface);
+    row_begin(e->shard, row);
+    row->number = e->next_number++;
+    row->worker = (uint8_t)e->args.worker;
+    row->opened_us = clock_wall_us();
+    row->generation = s->generation->number;
+    row->mode = (uint8_t)listener->mode;
+    row->listener = table_intern(e->shard, listener->name);
+    row->interface_in = table_intern(e->shard, interface);
+    row->zone_in = s->zone_in >= 0 ? table_intern(e->shard, s->generation->conf->zones[s->zone_in].name) : 0;
+    row->client = *client;
+    row->destination = listener->address;
+    row_end(e->shard, row);
+}
+
+struct session *session_open(struct engine *e, int fd, const struct addr *client, int listener, enum reason refused)
+{
+    struct session *s = calloc(1, sizeof(*s));
+
+    if (s == NULL || (s->row = row_take(e->shard)) == NULL)
+        goto fail;
+    if (!clients_add(e->shard, client, 1))
+        goto fail;
+    s->engine = e;
+    s->generation = generation_ref(e->generation);
+    s->listener = listener;
+    s->refused = refused;
+    s->server.fd = -1;
+    timer_init(&s->timer, timers_fire, s);
+    link_session(s);
+    fill_row(s, fd, client);
+    count_add(e->shard, COUNT_SESSIONS_OPENED, 1);
+    count_add(e->shard, COUNT_SESSIONS_OPEN, 1);
+    if (!stream_open(&s->client, e->loop, fd, on_ready, s)) {
+        session_close(s, R_INTERNAL, CLOSER_POSTERN);
+        return NULL;
+    }
+    s->client.can_read = true; /* data often comes with the handshake; a wrong guess costs one read */
+    s->phase = session_listener(s)->mode == MODE_EXPLICIT ? PHASE_SNIFF : PHASE_HTTP;
+    s->opened = s->phase_since = s->progress = clock_ms();
+    s->row->phase = (uint8_t)s->phase;
+    s->row->state = ROW_NEW;
+    session_run(s);
+    return s;
+fail:
+    if (s != NULL && s->row != NULL)
+        row_release(e->shard, s->row);
+    free(s);
+    close(fd);
+    return NULL;
+}
+
+/* Would an end in order look like success to the client, though it is none? An answer without a length that was cut. */
+static bool end_would_lie(const struct session *s, enum reason why)
+{
+    return why != R_OK && s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes;
+}
+
+static void end_session(struct session *s, enum reason why, enum closer by, bool reset)
+{
+    struct engine *e = s->engine;
+
+    report_end(s, RECORD_END, why, by, NULL);
+    connect_cancel(s);
+    stream_close(&s->client, reset);
+    stream_close(&s->server, why != R_OK);
+    if (s->websocket != NULL)
+        count_sub(e->shard, COUNT_WEBSOCKETS_OPEN, 1);
+    exchange_free(s);
+    timer_clear(loop_wheel(e->loop), &s->timer);
+    count_sub(e->shard, COUNT_SESSIONS_OPEN, 1);
+    session_set_phase(s, PHASE_DEAD);
+    if (!clients_add(e->shard, &s->row->client, -1))
+        log_debug("a client's count was already gone");
+    row_release(e->shard, s->row);
+    s->row = NULL;
+    unlink_session(s);
+    s->next = e->dead;
+    e->dead = s;
+}
+
+void session_close(struct session *s, enum reason why, enum closer by)
+{
+    if (!session_is_dead(s))
+        end_session(s, why, by, end_would_lie(s, why));
+}
+
+void session_drop(struct session *s, enum reason why)
+{
+    if (!session_is_dead(s))
+        end_session(s, why, CLOSER_POSTERN, true);
+}
+
+void session_free(struct session *s)
+{
+    free(s->websocket);
+    if (s->tunnel != NULL)
+        free(s->tunnel->judge);
+    free(s->tunnel);
+    generation_unref(s->generation);
+    free(s);
+}
+
+void session_finish(struct session *s, enum reason why, enum closer by)
+{
+    if (session_is_dead(s) || s->phase == PHASE_CLOSING)
+        return;
+    if (end_would_lie(s, why)) {
+        session_close(s, why, by);
+        return;
+    }
+    report_end(s, RECORD_END, why, by, NULL);
+    if (s->row->reason == R_OK) {
+        s->row->reason = (uint8_t)why;
+        s->row->closed_by = (uint8_t)by;
+    }
+    connect_cancel(s);
+    exchange_free(s);
+    session_set_phase(s, PHASE_CLOSING);
+    stream_shutdown(&s->client);
+    if (stream_is_open(&s->server))
+        stream_shutdown(&s->server);
+}
+
+void session_finish_flow(struct session *s, enum reason why)
+{
+    if (s->account.open)
+        report_end(s, RECORD_END, why, CLOSER_POSTERN, NULL);
+    else if (why != R_TIMEOUT_KEEPALIVE)
+        report_event(s, why, CLOSER_POSTERN);
+    session_finish(s, why, CLOSER_POSTERN);
+}
+
+bool session_adopt_generation(struct session *s)
+{
+    struct generation *fresh = s->engine->generation;
+    char interface[TABLE_NAME_SIZE];
+    int listener;
+
+    if (s->generation == fresh)
+        return true;
+    listener = engine_find_listener(fresh->conf, &session_listener(s)->address);
+    if (listener < 0)
+        return false;
+    generation_unref(s->generation);
+    s->generation = generation_ref(fresh);
+    s->listener = listener;
+    s->zone_in = zones_find(fresh->conf, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
+    s->row->generation = fresh->number;
+    s->row->listener = table_intern(s->engine->shard, session_listener(s)->name);
+    s->row->zone_in = s->zone_in >= 0 ? table_intern(s->engine->shard, fresh->conf->zones[s->zone_in].name) : 0;
+    return true;
+}
+
+/* What still comes is read and thrown away, so that the kernel does not answer it with a reset that overtakes our last bytes. */
+static bool discard(struct stream *side)
+{
+    struct span input = stream_input(side, true);
+
+    if (!stream_taken(side, input, input.len))
+        side->failed = true;
+    return input.len > 0;
+}
+
+bool closing_on_client(struct session *s)
+{
+    return discard(&s->client);
+}
+
+bool closing_on_server(struct session *s)
+{
+    return discard(&s->server);
+}

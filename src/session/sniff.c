@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The first bytes on an explicit listener: SOCKS or HTTP. A phase of its own, because until it is over nobody knows in which language a
+ * refusal has to be said.
+ */
+#include "session/state.h"
+
+/* Keeps what is there for the next time; the client may also have gone before it said enough. */
+static bool wait_for_more(struct session *s, struct span input)
+{
+    bool ended = s->client.eof;
+
+    if (!stream_taken(&s->client, input, 0))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    else if (ended)
+        session_close(s, R_OK, CLOSER_CLIENT);
+    return false;
+}
+
+bool sniff_on_client(struct session *s)
+{
+    struct span input = stream_input(&s->client, true);
+    enum sniff found = sniff_explicit(input);
+
+    if (found == SNIFF_MORE)
+        return wait_for_more(s, input);
+    if (!stream_taken(&s->client, input, 0)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    switch (found) {
+    case SNIFF_SOCKS5:
+        session_set_phase(s, PHASE_SOCKS);
+        return true;
+    case SNIFF_SOCKS4:
+    case SNIFF_TLS:
+        report_begin(s, found == SNIFF_TLS ? PROTO_TLS : PROTO_SOCKS);
+        report_end(s, RECORD_DENIED, found == SNIFF_TLS ? R_HEAD_MALFORMED : R_SOCKS_MALFORMED, CLOSER_POSTERN, NULL);
+        session_finish(s, R_HEAD_MALFORMED, CLOSER_POSTERN);
+        return true;
+    case SNIFF_MORE:
+    case SNIFF_HTTP:
+    case SNIFF_OTHER:
+        break;
+    }
+    session_set_phase(s, PHASE_HTTP);
+    return true;
+}
+
+static void socks_refuse(struct session *s, const char *bytes, size_t len, enum reason why)
+{
+    report_begin(s, PROTO_SOCKS);
+    report_end(s, RECORD_DENIED, why, CLOSER_POSTERN, NULL);
+    if (!stream_put(&s->client, bytes, len)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return;
+    }
+    session_finish(s, why, CLOSER_POSTERN);
+}
+
+/* The greeting: answered with "no authentication", or refused. */
+static bool read_greeting(struct session *s, struct span input)
+{
+    enum reason why;
+    size_t used;
+
+    switch (socks_greeting(input, &used, &why)) {
+    case SOCKS_MORE:
+        return wait_for_more(s, input);
+    case SOCKS_BAD:
+        socks_refuse(s, "\x05\xff", 2, why);
+        return false;
+    case SOCKS_DONE:
+        break;
+    }
+    s->pipelined = 1; /* the greeting is over */
+    return stream_taken(&s->client, input, used) && stream_put(&s->client, "\x05\x00", 2);
+}
+
+static bool read_request(struct session *s, struct span input)
+{
+    struct socks_request request;
+    char answer[SOCKS_REPLY_MAX];
+    enum socks_reply reply;
+    enum reason why;
+    size_t used;
+
+    switch (socks_request(input, &request, &used, &reply, &why)) {
+    case SOCKS_MORE:
+        return wait_for_more(s, input);
+    case SOCKS_BAD:
+        socks_refuse(s, answer, socks_write_reply(answer, reply, NULL), why);
+        return false;
+    case SOCKS_DONE:
+        break;
+    }
+    s->pipelined = 0;
+    if (!stream_taken(&s->client, input, used)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    report_begin(s, PROTO_SOCKS);
+    tunnel_begin(s, true, &request.host, request.port);
+    return true;
+}
+
+bool socks_on_client(struct session *s)
+{
+    struct span input = stream_input(&s->client, true);
+
+    return s->pipelined == 0 ? read_greeting(s, input) : read_request(s, input);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The one place that knows how long things may take. One timer a session; what it means follows from the phase and from how far the
+ * exchange is, and is worked out when the session comes to rest (timers_update) and again when the timer fires: a deadline that moved
+ * away meanwhile is simply set again.
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#define LINGER_MS 2000     /* how long a closed client may take to take its last bytes and go */
+#define WS_CLOSE_MS 5000   /* for the second close frame */
+
+struct due {
+    uint64_t at; /* ms; 0: never */
+    enum reason why;
+};
+
+/* A head is timed in total, not by the byte; before its first byte the connection is idle, or new. */
+static struct due due_of_head(const struct session *s, const struct conf_timeouts *t)
+{
+    if (s->head_since != 0)
+        return (struct due){ s->head_since + t->header, R_TIMEOUT_HEADER };
+    if (s->row->exchanges == 0)
+        return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
+    return (struct due){ s->progress + t->keepalive, R_TIMEOUT_KEEPALIVE };
+}
+
+static struct due due_of_connecting(const struct session *s, const struct conf_timeouts *t)
+{
+    if (s->query != NULL)
+        return (struct due){ s->progress + s->generation->conf->resolver_timeout, R_NAME_TIMEOUT };
+    return (struct due){ s->progress + t->connect, R_TIMEOUT_CONNECT };
+}
+
+/* The answer is waited for since the request was complete: interim answers do not start that anew. */
+static struct due due_of_exchange(const struct session *s, const struct conf_timeouts *t)
+{
+    const struct exchange *x = s->exchange;
+
+    if (x->step != STEP_ASK)
+        return due_of_connecting(s, t);
+    if (x->answer_final)
+        return (struct due){ s->progress + t->body, R_TIMEOUT_BODY };
+    if (!x->request_done)
+        return (struct due){ s->progress + t->body, stream_waiting(&s->server) > 0 ? R_TIMEOUT_RESPONSE : R_TIMEOUT_BODY };
+    return (struct due){ s->asked_since + t->response, R_TIMEOUT_RESPONSE };
+}
+
+static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
+{
+    if (s->websocket->closing_since != 0)
+        return (struct due){ s->websocket->closing_since + WS_CLOSE_MS, R_TIMEOUT_CLOSE };
+    return (struct due){ s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
+}
+
+static struct due find_due(const struct session *s)
+{
+    const struct conf_timeouts *t = &s->generation->conf->timeouts;
+
+    switch (s->phase) {
+    case PHASE_SNIFF:
+    case PHASE_SOCKS:
+        return (struct due){ s->opened + t->handshake, R_TIMEOUT_HANDSHAKE };
+    case PHASE_HTTP:
+        return s->exchange != NULL ? due_of_exchange(s, t) : due_of_head(s, t);
+    case PHASE_TUNNEL_WAIT:
+        return due_of_connecting(s, t);
+    case PHASE_PEEK:
+        return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
+    case PHASE_UPGRADE_WAIT:
+        return due_of_exchange(s, t);
+    case PHASE_TUNNEL:
+        return (struct due){ s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
+    case PHASE_WEBSOCKET:
+        return due_of_websocket(s, t);
+    case PHASE_CLOSING:
+        return (struct due){ s->phase_since + LINGER_MS, R_OK };
+    case PHASE_DEAD:
+    case PHASE_COUNT:
+        break;
+    }
+    return (struct due){ 0, R_OK };
+}
+
+/* When the next interval record is due. */
+static uint64_t next_interval(const struct session *s)
+{
+    return s->account.open ? s->account.reported_ms + s->generation->conf->log_interval : UINT64_MAX;
+}
+
+void timers_update(struct session *s)
+{
+    struct due due = find_due(s);
+    uint64_t interval = next_interval(s);
+
+    if (interval < due.at)
+        due.at = interval;
+    if (due.at != 0)
+        timer_set(loop_wheel(s->engine->loop), &s->timer, due.at);
+}
+
+static void expired(struct session *s, enum reason why)
+{
+    switch (s->phase) {
+    case PHASE_CLOSING:
+        session_close(s, R_OK, CLOSER_POSTERN);
+        break;
+    case PHASE_WEBSOCKET:
+        websocket_close(s, why);
+        break;
+    case PHASE_SNIFF:
+    case PHASE_SOCKS:
+    case PHASE_TUNNEL:
+    case PHASE_PEEK:
+        session_finish_flow(s, why);
+        break;
+    case PHASE_HTTP:
+        if (s->exchange == NULL && s->head_since != 0)
+            request_begin_refused(s);
+        if (s->exchange == NULL)
+            session_finish_flow(s, why);
+        else
+            deny(s, why);
+        break;
+    case PHASE_TUNNEL_WAIT:
+    case PHASE_UPGRADE_WAIT:
+        deny(s, why);
+        break;
+    case PHASE_DEAD:
+    case PHASE_COUNT:
+        break;
+    }
+}
+
+void timers_fire(void *arg)
+{
+    struct session *s = arg;
+    struct due due;
+
+    if (session_is_dead(s))
+        return;
+    if (next_interval(s) <= clock_ms())
+        report_alive(s, RECORD_INTERVAL);
+    due = find_due(s);
+    if (due.at != 0 && due.at <= clock_ms())
+        expired(s, due.why);
+    session_run(s);
+}

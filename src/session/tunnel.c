@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Tunnels: CONNECT and SOCKS. The way in is judged like a request (target, then addresses), then the first bytes of the client are
+ * looked at before any of them passes: HTTP in clear goes back to the HTTP phase, under the same policies; a ClientHello must name
+ * what the tunnel was opened to; anything else, and a server that speaks first, needs a policy that allows "tunnel".
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port)
+{
+    struct tunnel *t = calloc(1, sizeof(*t));
+    struct judgement *j = calloc(1, sizeof(*j));
+
+    if (t == NULL || j == NULL) {
+        free(t);
+        free(j);
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return;
+    }
+    t->socks = socks;
+    t->host = *host;
+    t->port = port;
+    t->judge = j;
+    judge_init(j, s->listener, &s->row->client, s->zone_in);
+    j->host = j->dial = *host;
+    j->port = port;
+    s->tunnel = t;
+    s->account.port = port;
+    if (socks)
+        report_request(s, SPAN("CONNECT"), host_span(host), span_of(NULL, 0));
+    session_set_phase(s, PHASE_TUNNEL_WAIT);
+    tunnel_proceed(s);
+}
+
+void tunnel_proceed(struct session *s)
+{
+    struct judgement *j = s->tunnel->judge;
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    enum reason why = s->refused != R_OK ? s->refused : judge_target(&context, j);
+
+    if (why == R_OK && j->address_count == 0)
+        why = connect_resolve(s, j);
+    if (why == R_COUNT)
+        return;
+    if (why == R_OK)
+        why = judge_addresses(&context, j, false);
+    report_judged(s, j);
+    if (why == R_OK)
+        connect_upstream(s, j);
+    else
+        deny(s, why);
+}
+
+void tunnel_connected(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+    char reply[SOCKS_REPLY_MAX];
+    struct span answer = SPAN("HTTP/1.1 200 Connection established\r\n\r\n");
+
+    if (t->socks)
+        answer = span_of(reply, socks_write_reply(reply, SOCKS_SUCCEEDED, &s->row->upstream));
+    else
+        s->row->status = 200;
+    t->answered = true;
+    if (!stream_put(&s->client, answer.at, answer.len))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    else
+        session_set_phase(s, PHASE_PEEK);
+}
+
+/* Does a policy allow this protocol to this target? */
+static bool is_allowed(struct session *s, enum conf_protocol protocol, bool last)
+{
+    struct judgement *j = s->tunnel->judge;
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    bool granted;
+
+    j->facts.protocol = protocol;
+    j->facts.known |= KNOWN_PROTOCOL;
+    granted = judge_stage(&context, j, STAGE_BYTES, last) == R_OK;
+    if (granted)
+        report_judged(s, j);
+    return granted;
+}
+
+/* From now on bytes pass unread. */
+static void pass(struct session *s, enum row_protocol protocol)
+{
+    free(s->tunnel->judge);
+    s->tunnel->judge = NULL;
+    s->row->protocol = (uint8_t)protocol;
+    ledger_open_tunnel(&s->ledger);
+    count_add(s->engine->shard, COUNT_ALLOWED, 1);
+    count_add(s->engine->shard, COUNT_TUNNELS, 1);
+    session_set_phase(s, PHASE_TUNNEL);
+    report_alive(s, RECORD_START);
+}
+
+static void enter_http(struct session *s)
+{
+    if (!is_allowed(s, CONF_HTTP, false) && !is_allowed(s, CONF_WEBSOCKET, false)) {
+        s->row->protocol = PROTO_HTTP;
+        deny(s, R_TUNNEL_PROTOCOL);
+        return;
+    }
+    report_end(s, RECORD_END, R_OK, CLOSER_NONE, NULL);
+    free(s->tunnel->judge);
+    s->tunnel->judge = NULL;
+    session_set_phase(s, PHASE_HTTP);
+}
+
+static enum reason check_hello(const struct session *s, const struct hello *hello)
+{
+    if (!hello->has_sni)
+        return R_SNI_MISSING;
+    return host_eq(&hello->sni, &s->tunnel->host) ? R_OK : R_SNI_MISMATCH;
+}
+
+static bool enter_tls(struct session *s, struct span input)
+{
+    struct hello hello;
+    enum reason why;
+
+    switch (hello_parse(input, &hello)) {
+    case HELLO_MORE:
+        return false;
+    case HELLO_BAD:
+        deny(s, R_HELLO_MALFORMED);
+        return true;
+    case HELLO_DONE:
+        break;
+    }
+    why = check_hello(s, &hello);
+    if (why == R_OK && !is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
+        why = R_TUNNEL_PROTOCOL;
+    s->row->protocol = PROTO_TLS;
+    if (why != R_OK)
+        deny(s, why);
+    else
+        pass(s, PROTO_TLS);
+    return true;
+}
+
+static void enter_tunnel(struct session *s, enum reason otherwise)
+{
+    if (is_allowed(s, CONF_TUNNEL, true))
+        pass(s, PROTO_TUNNEL);
+    else
+        deny(s, otherwise);
+}
+
+/* The client's first bytes stay where they are until it is known what they are. */
+bool peek_on_client(struct session *s)
+{
+    struct span input = stream_input(&s->client, true);
+    enum sniff found = sniff_bytes(input);
+    bool ended = s->client.eof, moved = true;
+
+    if (!stream_taken(&s->client, input, 0)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    if (found == SNIFF_MORE && ended)
+        found = SNIFF_OTHER; /* it will say no more: the server may still have its say, if "tunnel" is allowed */
+    switch (found) {
+    case SNIFF_MORE:
+        return false;
+    case SNIFF_HTTP:
+        enter_http(s);
+        break;
+    case SNIFF_TLS:
+        moved = enter_tls(s, input);
+        if (!moved && ended)
+            deny(s, R_HELLO_MALFORMED);
+        break;
+    case SNIFF_SOCKS5:
+    case SNIFF_SOCKS4:
+    case SNIFF_OTHER:
+        enter_tunnel(s, R_TUNNEL_PROTOCOL);
+        break;
+    }
+    return moved;
+}
+
+/* The server speaks before the client said what it wants. Nothing is read unless a policy allows a server to speak first. */
+bool peek_on_server(struct session *s)
+{
+    int look = stream_look(&s->server);
+
+    if (look == 0) {
+        s->server.can_read = false;
+        return false;
+    }
+    if (look < 0 && stream_kept(&s->client) == 0) {
+        report_end(s, RECORD_END, R_UPSTREAM_CLOSED, CLOSER_SERVER, NULL);
+        session_finish(s, R_UPSTREAM_CLOSED, CLOSER_SERVER);
+        return true;
+    }
+    enter_tunnel(s, R_SERVER_FIRST);
+    return true;
+}
+
+/* One direction of a tunnel: bytes, then the end. */
+static bool relay(struct session *s, struct stream *from, struct stream *to, enum direction direction)
+{
+    struct span input;
+    bool good;
+
+    if (stream_waiting(to) >= STREAM_HIGH_WATER)
+        return false;
+    input = stream_input(from, true);
+    good = input.len == 0 || stream_send(to, input);
+    if (!good || !stream_taken(from, input, input.len)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    if (input.len > 0) {
+        s->progress = clock_ms();
+        report_bytes(s, direction, input.len);
+    }
+    if (from->eof && !to->shut)
+        stream_shutdown(to);
+    if (from->failed || (from->eof && to->eof && to->shut && from->shut))
+        session_close(s, from->failed ? R_PEER_RESET : R_OK, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
+    return input.len > 0;
+}
+
+bool tunnel_on_client(struct session *s)
+{
+    return relay(s, &s->client, &s->server, UP);
+}
+
+bool tunnel_on_server(struct session *s)
+{
+    enum reason why = ledger_bytes(&s->ledger);
+
+    if (why != R_OK) {
+        session_close(s, why, CLOSER_SERVER);
+        return false;
+    }
+    return relay(s, &s->server, &s->client, DOWN);
+}
