@@ -57,7 +57,7 @@ def jobs_of(vectors, options):
     jobs = []
     for vector in vectors:
         for mode in selection.MODES[vector["mode"]]:
-            if options.mode and mode != options.mode or options.peer and mode not in peer_modes(options):
+            if options.mode and mode != options.mode or options.peer and (mode not in peer_modes(options) or vector["policy"] != "baseline"):
                 continue
             jobs += [(vector, mode, split) for split in (SPLITS if options.wire else (None,))]
     return jobs
