@@ -39,7 +39,7 @@ static bool is_number(struct span label)
     for (size_t i = hex ? 2 : 0; i < label.len; i++)
         if (hex ? byte_hex(label.at[i]) < 0 : !is_digit(label.at[i]))
             return false;
-    return label.len > 0;
+    return true;
 }
 
 static struct span last_label(struct span name)
@@ -71,7 +71,7 @@ static bool is_reg_name(struct span text)
         if (!(c >= 'a' && c <= 'z') && !is_digit(c) && c != '-' && c != '.' && c != '_')
             return false;
     }
-    return text.len > 0;
+    return true;
 }
 
 bool host_parse(struct host *out, struct span text)

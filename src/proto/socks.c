@@ -78,25 +78,29 @@ static bool read_ip6(struct host *out, const uint8_t *at)
 {
     struct sockaddr_in6 sa = { .sin6_family = AF_INET6 };
     struct addr ip;
+    bool good;
 
     memcpy(&sa.sin6_addr, at, 16);
-    if (!addr_from_sockaddr(&ip, (const struct sockaddr *)&sa, sizeof(sa)))
-        return false;
+    good = addr_from_sockaddr(&ip, (const struct sockaddr *)&sa, sizeof(sa));
     host_from_addr(out, &ip);
-    return true;
+    return good;
+}
+
+static bool read_name(struct host *out, struct span text)
+{
+    char name[HOST_TEXT];
+
+    return idna_to_ascii(text, name) && host_parse(out, span_str(name));
 }
 
 static bool read_host(struct host *out, const uint8_t *at, size_t len, uint8_t type)
 {
-    char name[HOST_TEXT];
-
-    if (type == ADDRESS_IP4) {
-        read_ip4(out, at);
-        return true;
-    }
+    if (type == ADDRESS_NAME)
+        return read_name(out, span_of((const char *)at, len));
     if (type == ADDRESS_IP6)
         return read_ip6(out, at);
-    return idna_to_ascii(span_of((const char *)at, len), name) && host_parse(out, span_str(name));
+    read_ip4(out, at);
+    return true;
 }
 
 enum socks_progress socks_request(struct span in, struct socks_request *out, size_t *used, enum socks_reply *reply,

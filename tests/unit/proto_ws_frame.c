@@ -389,6 +389,38 @@ static void test_limits(void **state)
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
 }
 
+/* Without limits a length of 2^63 is refused all the same (RFC 6455 5.2), and one less is not. */
+static void test_no_limits(void **state)
+{
+    struct ws_reader r;
+    enum reason why;
+
+    (void)state;
+    ws_reader_init(&r, WS_SERVER);
+    r.frame_limit = r.message_limit = UINT64_MAX;
+    assert_int_equal(ws_feed(&r, SPAN("\x82\x7f\x80\0\0\0\0\0\0\0"), &why), 0);
+    assert_int_equal(why, R_MESSAGE_TOO_BIG);
+    assert_int_equal(ws_feed(&r, SPAN("\x02\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), &why), 10);
+    assert_int_equal(why, R_OK);
+    assert_true(r.left == INT64_MAX);
+}
+
+static void test_close_bytes(void **state)
+{
+    char out[WS_CLOSE_MAX];
+
+    (void)state;
+    assert_int_equal(ws_write_close(out, WS_SERVER, 1000, SPAN("bye"), NULL), 7);
+    assert_memory_equal(out,
+                        "\x88\x05\x03\xe8"
+                        "bye",
+                        7);
+    assert_int_equal(ws_write_close(out, WS_CLIENT, 1000, SPAN("bye"), key), 11);
+    assert_memory_equal(out, "\x88\x85\x11\x22\x33\xc4\x12\xca\x51\xbd\x74", 11);
+    assert_int_equal(ws_write_close(out, WS_SERVER, 0, SPAN("bye"), NULL), 2);
+    assert_memory_equal(out, "\x88\x00", 2);
+}
+
 /* What is written as a close frame reads as one. */
 static void expect_close(enum ws_sender sender, unsigned code, struct span reason, size_t text)
 {
@@ -426,10 +458,11 @@ static void test_write_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_good),   cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_fragments),   cmocka_unit_test(test_mask),   cmocka_unit_test(test_close_codes),
-        cmocka_unit_test(test_after_close), cmocka_unit_test(test_early),  cmocka_unit_test(test_not_at_boundary),
-        cmocka_unit_test(test_counters),    cmocka_unit_test(test_limits), cmocka_unit_test(test_write_close),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_good),        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_fragments),   cmocka_unit_test(test_mask),        cmocka_unit_test(test_close_codes),
+        cmocka_unit_test(test_after_close), cmocka_unit_test(test_early),       cmocka_unit_test(test_not_at_boundary),
+        cmocka_unit_test(test_counters),    cmocka_unit_test(test_limits),      cmocka_unit_test(test_no_limits),
+        cmocka_unit_test(test_close_bytes), cmocka_unit_test(test_write_close),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
