@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The table of keys: that it is consistent in itself, that each bound holds (at it and one past it), that the defaults are those of the
- * design, and that the examples in etc/ are accepted and etc/postern.conf shows every key.
+ * The table of keys: that it is consistent in itself, that each bound holds (at it and one past it), that the defaults are those of
+ * the design, and that the examples in etc/ are accepted and etc/postern.conf shows every key.
  */
 #include "conf/conf_file.h"
 #include "conf/conf_keys.h"
@@ -72,9 +72,9 @@ static bool value_accepted(const struct conf_key *key, const char *value)
 {
     const char *group = group_name(key->in);
     char text[256];
-    const char *more = strcmp(key->name, "header_bytes") == 0 ? "uri_bytes = 64; " :
-                       strcmp(key->name, "uri_bytes") == 0    ? "header_bytes = 65536; " :
-                                                                "";
+    const char *more = strcmp(key->name, "header_bytes") == 0 ? "uri_bytes = 64; "
+                       : strcmp(key->name, "uri_bytes") == 0  ? "header_bytes = 65536; "
+                                                              : "";
 
     if (group != NULL)
         snprintf(text, sizeof(text), "%s = { %s%s = %s; };", group, more, key->name, value);
@@ -113,8 +113,8 @@ static void numbers_hold_their_bounds(void **state)
 static void seconds_hold_their_bounds(void **state)
 {
     static const char *const good[] = { "0.001", "1", "1.5", "86400", "86400.0", "1e2" };
-    static const char *const bad[] = { "0",  "0.0", "-1",     "-0.5",  "0.0009", "86400.001", "86401", "1e400", "-1e400", "true", "\"1\"",
-                                       "[1]", "{}",  "86401L" };
+    static const char *const bad[] = { "0",     "0.0",    "-1",   "-0.5",  "0.0009", "86400.001", "86401",
+                                       "1e400", "-1e400", "true", "\"1\"", "[1]",    "{}",        "86401L" };
     unsigned seen = 0;
 
     (void)state;

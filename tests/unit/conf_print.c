@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: ISC */
+/* posternd -T: what is printed reads back to the same snapshot, without a word. */
+#include "conf/conf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The printed form; freed by the caller. */
+static char *printed(const char *text, size_t max_warnings)
+{
+    struct conf_messages messages;
+    struct conf *conf = conf_parse("f", span_str(text), &messages);
+    char *out;
+
+    if (conf == NULL)
+        print_error("%s\nof: %s\n", messages.errors[0], text);
+    assert_non_null(conf);
+    assert_true(messages.warning_count <= max_warnings);
+    out = conf_print(conf);
+    assert_non_null(out);
+    conf_free(conf);
+    conf_messages_fini(&messages);
+    return out;
+}
+
+static void check_round(const char *text, size_t max_warnings)
+{
+    char *once = printed(text, max_warnings), *twice = printed(once, max_warnings);
+
+    assert_string_equal(once, twice);
+    free(once);
+    free(twice);
+}
+
+static void examples(void **state)
+{
+    static const char *const names[] = { "default.conf", "postern.conf", "explicit.conf", "reverse.conf" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[512], text[32768] = "";
+        FILE *file;
+
+        snprintf(path, sizeof(path), SOURCE_DIR "/etc/%s", names[i]);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+        fclose(file);
+        check_round(text, 0);
+    }
+    check_round("", 3);
+}
+
+/* Values of every type that are not the default, and texts with all that has to be escaped. */
+#define FULL                                                                                                                       \
+    "workers = 64; user = \"a \\\"b\\\" \\\\ c\"; runtime_dir = \"/run/\\\\x\303\274\";"                                           \
+    "log = { level = \"debug\"; access = \"-\"; interval = 0.001; }; admin = { address = \"[::1]:9128\"; };"                       \
+    "resolver = { servers = [ \"1.2.3.4\", \"[2001:db8::1]:5353\" ]; hosts = \"/h\"; timeout = 1.5; negative_ttl = 86400; };"      \
+    "limits = { sessions = 0x10; body_bytes = 4611686018427387904L; interim = 0; };"                                               \
+    "zones = ({ name = \"a\"; interfaces = \"lo\"; }, { name = \"b\"; networks = [ \"::/0\", \"1.2.3.4\" ]; });"                   \
+    "listeners = ({ name = \"e\"; mode = \"explicit\"; address = \"0.0.0.0:1\"; from = \"a\"; via = \"off\"; forwarded = "         \
+    "\"append\"; },"                                                                                                               \
+    "{ name = \"r\"; mode = \"reverse\"; address = \"[::]:1\"; upstreams = [ \"[::1]:1\", \"x:2\" ]; via = \"v\"; });"             \
+    "policies = ({ name = \"p\"; from = [ \"a\", \"b\" ]; to = \"b\"; clients = \"1.2.3.4\"; listeners = [ \"e\" ];"               \
+    "hosts = [ \"*.x\", \"::1\" ]; hosts_file = \"/a\\\"b\"; networks = \"fd00::/8\"; ports = ( 1, \"2-3\" ); methods = \"GET\";"  \
+    "paths = \"/\\\"\\\\*\"; headers = [ \"A: \\\"x\\\"\", \"B\" ]; protocols = [ \"tunnel\", \"http\", \"websocket\" ];"          \
+    "action = \"allow\"; upstream_reuse = \"shared\"; websocket = { origins = \"null\"; origin_required = false;"                  \
+    "subprotocols = [ \"a\", \"b\" ]; }; }, { name = \"q\"; from = \"a\"; action = \"allow\"; websocket = { }; },"                 \
+    "{ name = \"r\"; action = \"drop\"; });"
+
+static void everything(void **state)
+{
+    static const char *const lines[] = {
+        "workers = 64;",
+        "user = \"a \\\"b\\\" \\\\ c\";",
+        "interval = 0.001;",
+        "address = \"[::1]:9128\";",
+        "servers = [ \"1.2.3.4:53\", \"[2001:db8::1]:5353\" ];",
+        "timeout = 1.500;",
+        "negative_ttl = 86400.0;",
+        "sessions = 16;",
+        "body_bytes = 4611686018427387904L;",
+        "interim = 0;",
+        "sessions_per_client = 256;",
+        "interfaces = [ \"lo\" ];",
+        "networks = [ \"::/0\", \"1.2.3.4/32\" ];",
+        "via = \"off\";",
+        "via = \"v\";",
+        "upstreams = [ \"[::1]:1\", \"x:2\" ];",
+        "hosts_file = \"/a\\\"b\";",
+        "ports = [ \"1\", \"2-3\" ];",
+        "paths = [ \"/\\\"\\\\*\" ];",
+        "headers = [ \"A: \\\"x\\\"\", \"B\" ];",
+        "protocols = [ \"http\", \"websocket\", \"tunnel\" ];",
+        "origin_required = false;",
+        "action = \"drop\";",
+    };
+    char *out = printed(FULL, 0);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        if (strstr(out, lines[i]) == NULL)
+            print_error("no %s in %s\n", lines[i], out);
+        assert_non_null(strstr(out, lines[i]));
+    }
+    free(out);
+    check_round(FULL, 0);
+}
+
+/* What was not given and has no default is not printed. */
+static void absent(void **state)
+{
+    static const char *const keys[] = { "user",      "runtime_dir", "access", "admin",     "websocket",
+                                        "protocols", "via",         "from",   "hosts_file" };
+    char *out = printed("policies = ({ name = \"p\"; action = \"deny\"; });", 2);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char key[64];
+
+        snprintf(key, sizeof(key), " %s = ", keys[i]);
+        assert_null(strstr(out, key));
+        assert_true(strncmp(out, key + 1, strlen(key + 1)) != 0);
+    }
+    free(out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(examples),
+        cmocka_unit_test(everything),
+        cmocka_unit_test(absent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
