@@ -9,6 +9,7 @@
 struct event;
 struct event_base;
 struct client;
+struct admin;
 
 /*
  * The control process: control.c (start, messages of the monitor and the workers), control_clients.c (connections to the control
@@ -34,6 +35,7 @@ struct control {
     int monitor; /* -1: it is dead */
     struct peer peers[WORKERS_MAX];
     struct client *clients[CLIENTS_MAX];
+    struct admin *admins;  /* a list */
     unsigned admin_clients;
     bool reload_running;
     uint64_t next_request;

@@ -36,10 +36,7 @@ struct worker {
     struct shard *shards[WORKERS_MAX];
     struct generation *current;
     struct generation_inbox inbox;
-    struct {
-        struct addr address;
-        int fd;
-    } pending[LISTEN_PENDING]; /* sockets that came with the generation that is not committed yet */
+    int pending[LISTEN_PENDING]; /* listening sockets that came with the generation that is not committed yet */
     size_t pending_count;
     struct event *monitor_event, *peer_event;
     int peer;                  /* control; -1: none */
@@ -73,34 +70,16 @@ static void tell_monitor(struct worker *w, enum ipc_type type, const void *data,
 
 static void hold_sockets(struct worker *w, struct ipc_message *m)
 {
-    struct addr addresses[IPC_FDS];
-
-    if (m->fd_count > IPC_FDS || !ipc_read(m, addresses, m->fd_count * sizeof(addresses[0])))
-        return;
-    for (size_t i = 0; i < m->fd_count && w->pending_count < LISTEN_PENDING; i++) {
-        w->pending[w->pending_count].address = addresses[i];
-        w->pending[w->pending_count++].fd = ipc_take_fd(m, i);
-    }
+    for (size_t i = 0; i < m->fd_count && w->pending_count < LISTEN_PENDING; i++)
+        w->pending[w->pending_count++] = ipc_take_fd(m, i);
 }
 
-static const char *listener_at(const struct conf *conf, const struct addr *address)
-{
-    for (size_t i = 0; i < conf->listener_count; i++)
-        if (addr_eq(&conf->listeners[i].address, address))
-            return conf->listeners[i].name;
-    return NULL;
-}
-
+/* Sockets that came with a generation that was refused are served under the old one, if there is one. */
 static void listen_on_pending(struct worker *w)
 {
-    for (size_t i = 0; i < w->pending_count; i++) {
-        const char *name = w->current != NULL ? listener_at(w->current->conf, &w->pending[i].address) : NULL;
-
-        if (name == NULL)
-            close(w->pending[i].fd);
-        else if (!engine_listen(w->engine, w->pending[i].fd, name))
-            log_error("listener \"%s\" cannot be served", name);
-    }
+    for (size_t i = 0; i < w->pending_count; i++)
+        if (!engine_listen(w->engine, w->pending[i]))
+            log_error("a listening socket cannot be served");
     w->pending_count = 0;
 }
 
@@ -121,8 +100,9 @@ static void commit(struct worker *w)
 
     if (g == NULL) {
         tell_monitor(w, IPC_REFUSED, w->inbox.error, strlen(w->inbox.error));
-        listen_on_pending(w);
-        if (w->current == NULL) {
+        if (w->current != NULL)
+            listen_on_pending(w);
+        else {
             w->exit_code = 1;
             loop_stop(w->loop);
         }

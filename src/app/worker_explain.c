@@ -49,6 +49,7 @@ const char *explain_read(struct explain_question *q, const json_t *object)
 
     memset(&q->query, 0, sizeof(q->query));
     q->query.listener = json_string_value(json_object_get(object, "listener"));
+    q->query.interface = json_string_value(json_object_get(object, "interface"));
     q->query.resolve = json_is_true(json_object_get(object, "resolve"));
     q->query.method = text_of(object, "method");
     q->query.url = text_of(object, "url");

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_FILTERS_H
+#define POSTERN_APP_FILTERS_H
+
+#include "base/table.h"
+
+/*
+ * What `posternctl sessions` and `kill` select by: field=value, field!=value, field~part. All filters have to fit. Words are compared
+ * without case. `client`, `server`, `upstream` and `destination` take an address or a network; `~` looks for a part of the text.
+ */
+#define FILTERS_MAX 16
+#define FILTER_VALUE 256
+
+enum filter_field {
+    FIELD_ID, FIELD_WORKER, FIELD_STATE, FIELD_PHASE, FIELD_MODE, FIELD_LISTENER, FIELD_PROTOCOL, FIELD_CLIENT, FIELD_DESTINATION,
+    FIELD_UPSTREAM, FIELD_SERVER, FIELD_ZONE_IN, FIELD_ZONE_OUT, FIELD_INTERFACE_IN, FIELD_INTERFACE_OUT, FIELD_HOST, FIELD_METHOD,
+    FIELD_PATH, FIELD_POLICY, FIELD_STATUS, FIELD_GENERATION, FIELD_COUNT
+};
+enum filter_test { FILTER_IS, FILTER_IS_NOT, FILTER_CONTAINS };
+
+struct filter {
+    enum filter_field field;
+    enum filter_test test;
+    char value[FILTER_VALUE];
+    bool has_network;       /* the value is an address or a network: compared as such */
+    struct network network;
+};
+
+struct filters {
+    size_t count;
+    struct filter items[FILTERS_MAX];
+};
+
+/* Adds one; NULL, or what is wrong with it. */
+MUST_CHECK const char *filters_add(struct filters *set, struct span text);
+/* Names come from the row's own shard. */
+bool filters_fit(const struct filters *set, const struct row *row, const struct shard *shard);
+
+#endif

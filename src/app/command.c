@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The requests of posternctl, read. One table names them; each has a function that takes its arguments from the object and either makes
+ * the reply or says what is to be done. Nothing here has a side effect: doing is control_clients.c's.
+ */
+#include "app/command.h"
+
+#include "app/command_reply.h"
+
+#include <string.h>
+
+#define DENIALS_DEFAULT 20
+#define DENIALS_MAX 1000
+
+static void reply_error(struct command *c, const char *error)
+{
+    c->kind = COMMAND_REPLY;
+    c->reply = json_pack("{s:s}", "error", error);
+}
+
+static struct span text_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    return json_is_string(value) ? span_of(json_string_value(value), json_string_length(value)) : span_of(NULL, 0);
+}
+
+static bool read_id(struct command *c, const struct view *v, const json_t *object)
+{
+    if (stream_id_parse(&c->id, text_of(object, "id"), v->workers))
+        return true;
+    reply_error(c, "an id is W-N or W-N-K: worker, session, request");
+    return false;
+}
+
+static bool read_filters(struct command *c, const json_t *object)
+{
+    const json_t *list = json_object_get(object, "filters");
+    const char *fault = list == NULL || json_is_array(list) ? NULL : "\"filters\" is a list of texts";
+
+    for (size_t i = 0; i < json_array_size(list) && fault == NULL; i++) {
+        const json_t *item = json_array_get(list, i);
+
+        fault = json_is_string(item) ? filters_add(&c->filters, span_of(json_string_value(item), json_string_length(item)))
+                                     : "\"filters\" is a list of texts";
+    }
+    if (fault != NULL)
+        reply_error(c, fault);
+    return fault == NULL;
+}
+
+static void read_status(struct command *c, const struct view *v, json_t *object)
+{
+    (void)object;
+    c->reply = reply_status(v);
+}
+
+static void read_sessions(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    c->kind = COMMAND_SESSIONS;
+    (void)read_filters(c, object);
+}
+
+static void read_watch(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    c->kind = COMMAND_WATCH;
+    (void)read_filters(c, object);
+}
+
+static void read_show(struct command *c, const struct view *v, json_t *object)
+{
+    if (read_id(c, v, object))
+        c->reply = reply_show(v, &c->id);
+}
+
+static void read_kill(struct command *c, const struct view *v, json_t *object)
+{
+    c->kind = COMMAND_KILL;
+    c->by_id = json_object_get(object, "id") != NULL;
+    if (c->by_id)
+        (void)read_id(c, v, object);
+    else if (read_filters(c, object) && c->filters.count == 0)
+        reply_error(c, "kill needs an id or a filter");
+}
+
+static void read_explain(struct command *c, const struct view *v, json_t *object)
+{
+    if (json_object_get(object, "id") == NULL) {
+        c->kind = COMMAND_EXPLAIN;
+        c->question = json_incref(object);
+    } else if (read_id(c, v, object))
+        c->reply = reply_explain(v, &c->id);
+}
+
+static void read_denials(struct command *c, const struct view *v, json_t *object)
+{
+    const json_t *count = json_object_get(object, "count");
+    json_int_t wanted = count != NULL ? json_integer_value(count) : DENIALS_DEFAULT;
+
+    if (wanted < 1 || wanted > DENIALS_MAX)
+        reply_error(c, "count is a number from 1 to 1000");
+    else
+        c->reply = reply_denials(v, (unsigned)wanted);
+}
+
+static void read_reload(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    (void)object;
+    c->kind = COMMAND_RELOAD;
+}
+
+static void read_drain(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    (void)object;
+    c->kind = COMMAND_DRAIN;
+}
+
+static void read_log(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    c->kind = COMMAND_LOG;
+    if (!log_level_find(text_of(object, "level"), &c->level))
+        reply_error(c, "a level is one of error, warn, info, debug");
+}
+
+static void read_filter_command(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    (void)object;
+    reply_error(c, "this version has no packet filter");
+}
+
+static const struct {
+    const char *name;
+    void (*read)(struct command *c, const struct view *v, json_t *object);
+} commands[] = {
+    { "status", read_status }, { "sessions", read_sessions }, { "watch", read_watch }, { "show", read_show }, { "kill", read_kill },
+    { "explain", read_explain }, { "denials", read_denials }, { "reload", read_reload }, { "drain", read_drain }, { "log", read_log },
+    { "block", read_filter_command }, { "unblock", read_filter_command }, { "filter", read_filter_command },
+    { "doctor", read_filter_command },
+};
+
+static void read_object(struct command *c, const struct view *v, json_t *object)
+{
+    struct span name = text_of(object, "command");
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (span_eq(span_str(commands[i].name), name)) {
+            commands[i].read(c, v, object);
+            return;
+        }
+    reply_error(c, "no such command");
+}
+
+void command_read(struct command *out, const struct view *view, struct span line)
+{
+    json_t *object = json_loadb(line.at != NULL ? line.at : "", line.len, JSON_REJECT_DUPLICATES, NULL);
+
+    memset(out, 0, sizeof(*out));
+    if (json_is_object(object))
+        read_object(out, view, object);
+    else {
+        reply_error(out, "a request is one JSON object in a line");
+        out->hang_up = true;
+    }
+    json_decref(object);
+}
+
+void command_fini(struct command *command)
+{
+    json_decref(command->reply);
+    json_decref(command->question);
+    command->reply = command->question = NULL;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What posternctl is told: made from the view alone, so that a test can fill a table and read the answers.
+ */
+#include "app/command_reply.h"
+
+#include "app/json_put.h"
+#include "app/row_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static json_t *worker_list(const struct view *v)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < v->workers; i++) {
+        json_t *worker = json_object();
+
+        put_number(worker, "worker", i);
+        put_count(worker, "pid", (uint64_t)v->status.workers[i].pid);
+        put_bool(worker, "ready", v->status.workers[i].ready);
+        put_number(worker, "restarts", v->status.workers[i].restarts);
+        put_number(worker, "sessions", count_read(v->shards[i], COUNT_SESSIONS_OPEN));
+        (void)json_array_append_new(list, worker);
+    }
+    return list;
+}
+
+static json_t *listener_list(const struct conf *conf)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        json_t *listener = json_object();
+
+        put_text(listener, "name", conf->listeners[i].name);
+        put_text(listener, "mode", mode_name(conf->listeners[i].mode));
+        put_addr(listener, "address", &conf->listeners[i].address);
+        (void)json_array_append_new(list, listener);
+    }
+    return list;
+}
+
+/* What an operator should know though nothing is broken. */
+static json_t *note_list(const struct view *v, const struct conf *conf)
+{
+    json_t *list = json_array();
+    char text[256];
+
+    if (v->status.sessions_limit < v->status.sessions_configured) {
+        snprintf(text, sizeof(text), "limits.sessions is %llu, but %llu descriptors a process leave room for %llu",
+                 (unsigned long long)v->status.sessions_configured, (unsigned long long)v->status.files,
+                 (unsigned long long)v->status.sessions_limit);
+        (void)json_array_append_new(list, json_string(text));
+    }
+    for (size_t i = 0; i < conf->policy_count; i++) {
+        if (conf->policies[i].upstream_reuse != REUSE_SHARED)
+            continue;
+        snprintf(text, sizeof(text), "policy %s shares upstream connections between sessions: one client's stream is no longer alone",
+                 conf->policies[i].name);
+        (void)json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+static json_t *session_counts(const struct view *v)
+{
+    json_t *sessions = json_object();
+
+    put_number(sessions, "open", view_count(v, COUNT_SESSIONS_OPEN));
+    put_number(sessions, "websockets", view_count(v, COUNT_WEBSOCKETS_OPEN));
+    put_number(sessions, "opened", view_count(v, COUNT_SESSIONS_OPENED));
+    put_number(sessions, "denied", view_count(v, COUNT_DENIED));
+    put_number(sessions, "limit", v->status.sessions_limit);
+    return sessions;
+}
+
+json_t *reply_status(const struct view *v)
+{
+    json_t *status = json_object();
+
+    put_text(status, "version", POSTERN_VERSION);
+    put_text(status, "state", v->status.draining ? "draining" : view_healthy(v) ? "serving" : "degraded");
+    put_number(status, "pid", (uint64_t)v->status.monitor);
+    put_count(status, "logger", (uint64_t)v->status.logger);
+    put_count(status, "control", (uint64_t)v->status.control);
+    put_time(status, "started", v->status.started_us);
+    put_number(status, "uptime_s", v->now_us > v->status.started_us ? (v->now_us - v->status.started_us) / 1000000u : 0);
+    put_text(status, "configuration", view_file(v));
+    put_number(status, "generation", v->status.generation);
+    put_text(status, "log_level", log_level_name(v->status.log_level <= LOG_LEVEL_DEBUG ? v->status.log_level : LOG_LEVEL_INFO));
+    put_number(status, "log_dropped", view_count(v, COUNT_LOG_DROPPED));
+    (void)json_object_set_new(status, "sessions", session_counts(v));
+    (void)json_object_set_new(status, "workers", worker_list(v));
+    if (v->generation == NULL)
+        return status;
+    put_number(status, "policies", v->generation->conf->policy_count);
+    (void)json_object_set_new(status, "listeners", listener_list(v->generation->conf));
+    (void)json_object_set_new(status, "notes", note_list(v, v->generation->conf));
+    return status;
+}
+
+static json_t *not_found(void)
+{
+    return json_pack("{s:s}", "error", "no such session: it is not open, and not among those remembered");
+}
+
+json_t *reply_show(const struct view *v, const struct stream_id *id)
+{
+    struct record record;
+    struct row row;
+
+    if (view_find_row(v, id, &row))
+        return json_pack("{s:b,s:o}", "live", 1, "session", row_object(&row, v->shards[id->worker], view_file(v)));
+    if (view_find_record(v, id, &record))
+        return json_pack("{s:b,s:o}", "live", 0, "session", record_object(&record, v->shards[id->worker], view_file(v)));
+    return not_found();
+}
+
+json_t *reply_explain(const struct view *v, const struct stream_id *id)
+{
+    struct record record;
+    struct row row;
+
+    if (view_find_record(v, id, &record))
+        return record_explained(&record, v->shards[id->worker], view_file(v));
+    if (view_find_row(v, id, &row))
+        return row_explained(&row, v->shards[id->worker], view_file(v));
+    return not_found();
+}
+
+struct denial {
+    uint64_t time_us, sequence;
+    unsigned worker;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct denial *x = a, *y = b;
+
+    return x->time_us < y->time_us ? 1 : x->time_us > y->time_us ? -1 : 0;
+}
+
+/* The newest denials of one worker, at most `max`. */
+static size_t collect(const struct view *v, unsigned worker, struct denial *out, size_t max)
+{
+    uint64_t newest = count_read(v->shards[worker], COUNT_ENDED), oldest = newest > TABLE_ENDED ? newest - TABLE_ENDED : 0;
+    struct record record;
+    size_t count = 0;
+
+    for (uint64_t sequence = newest; sequence > oldest && count < max; sequence--)
+        if (ended_read(v->shards[worker], sequence, &record) && record.event == RECORD_DENIED)
+            out[count++] = (struct denial){ record.time_us, sequence, worker };
+    return count;
+}
+
+json_t *reply_denials(const struct view *v, unsigned count)
+{
+    struct denial *all = calloc((size_t)count * v->workers, sizeof(*all));
+    json_t *list = json_array();
+    struct record record;
+    size_t found = 0;
+
+    for (unsigned i = 0; i < v->workers && all != NULL; i++)
+        found += collect(v, i, all + found, count);
+    if (found > 1)
+        qsort(all, found, sizeof(*all), newest_first);
+    for (size_t i = 0; i < found && i < count; i++)
+        if (ended_read(v->shards[all[i].worker], all[i].sequence, &record))
+            (void)json_array_append_new(list, record_explained(&record, v->shards[all[i].worker], view_file(v)));
+    free(all);
+    return json_pack("{s:o}", "denials", list);
+}

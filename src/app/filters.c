@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Filters over rows. A field of a row is turned into the text that the row is shown with and that is compared, so that what is seen in a
+ * list can be filtered for; only addresses are compared as addresses.
+ */
+#include "app/filters.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const field_names[FIELD_COUNT] = { "id", "worker", "state", "phase", "mode", "listener", "protocol", "client",
+    "destination", "upstream", "server", "zone_in", "zone_out", "interface_in", "interface_out", "host", "method", "path", "policy",
+    "status", "generation" };
+
+static bool is_address(enum filter_field field)
+{
+    return field == FIELD_CLIENT || field == FIELD_DESTINATION || field == FIELD_UPSTREAM || field == FIELD_SERVER;
+}
+
+static bool find_field(struct span name, enum filter_field *out)
+{
+    for (unsigned i = 0; i < FIELD_COUNT; i++) {
+        if (!span_ieq(span_str(field_names[i]), name))
+            continue;
+        *out = (enum filter_field)i;
+        return true;
+    }
+    return false;
+}
+
+/* Splits at the first operator: where the value begins, 0 if there is none. */
+static size_t find_test(struct span text, size_t *name_len, enum filter_test *test)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        *name_len = i;
+        *test = text.at[i] == '~' ? FILTER_CONTAINS : text.at[i] == '!' ? FILTER_IS_NOT : FILTER_IS;
+        if (text.at[i] == '=' || text.at[i] == '~')
+            return i + 1;
+        if (text.at[i] == '!')
+            return i + 1 < text.len && text.at[i + 1] == '=' ? i + 2 : 0;
+    }
+    return 0;
+}
+
+const char *filters_add(struct filters *set, struct span text)
+{
+    struct filter *f = &set->items[set->count];
+    size_t name_len = 0, value;
+
+    if (set->count == FILTERS_MAX)
+        return "too many filters (16)";
+    value = find_test(text, &name_len, &f->test);
+    if (value == 0)
+        return "a filter is field=value, field!=value or field~part";
+    if (!find_field(span_of(text.at, name_len), &f->field))
+        return "no such field to filter by";
+    if (!span_cstr(span_skip(text, value), f->value, sizeof(f->value)) || f->value[0] == '\0')
+        return "the value of a filter is empty or too long";
+    f->has_network = is_address(f->field) && f->test != FILTER_CONTAINS && network_parse(&f->network, span_str(f->value));
+    set->count++;
+    return NULL;
+}
+
+static const struct addr *address_of(const struct row *row, enum filter_field field)
+{
+    if (field == FIELD_CLIENT)
+        return &row->client;
+    if (field == FIELD_DESTINATION)
+        return &row->destination;
+    return field == FIELD_UPSTREAM ? &row->upstream : &row->server;
+}
+
+static const char *number_text(uint64_t number, char out[FILTER_VALUE])
+{
+    snprintf(out, FILTER_VALUE, "%llu", (unsigned long long)number);
+    return out;
+}
+
+static const char *id_text(const struct row *row, char out[FILTER_VALUE])
+{
+    snprintf(out, FILTER_VALUE, "%u-%llu", row->worker, (unsigned long long)row->number);
+    return out;
+}
+
+/* The text of a field, in `out` or elsewhere. */
+static const char *field_text(const struct row *row, const struct shard *shard, enum filter_field field, char out[FILTER_VALUE])
+{
+    switch (field) {
+    case FIELD_ID: return id_text(row, out);
+    case FIELD_WORKER: return number_text(row->worker, out);
+    case FIELD_STATE: return row_state_name((enum row_state)row->state);
+    case FIELD_PHASE: return phase_name((enum phase)row->phase);
+    case FIELD_MODE: return mode_name((enum mode)row->mode);
+    case FIELD_LISTENER: return table_name(shard, row->listener, out);
+    case FIELD_PROTOCOL: return row_protocol_name((enum row_protocol)row->protocol);
+    case FIELD_CLIENT:
+    case FIELD_DESTINATION:
+    case FIELD_UPSTREAM:
+    case FIELD_SERVER: return addr_port_text(address_of(row, field), out);
+    case FIELD_ZONE_IN: return table_name(shard, row->zone_in, out);
+    case FIELD_ZONE_OUT: return table_name(shard, row->zone_out, out);
+    case FIELD_INTERFACE_IN: return table_name(shard, row->interface_in, out);
+    case FIELD_INTERFACE_OUT: return table_name(shard, row->interface_out, out);
+    case FIELD_HOST: return row->host;
+    case FIELD_METHOD: return row->method;
+    case FIELD_PATH: return row->path;
+    case FIELD_POLICY: return table_name(shard, row->policy, out);
+    case FIELD_STATUS: return number_text(row->status, out);
+    case FIELD_GENERATION: return number_text(row->generation, out);
+    case FIELD_COUNT: break;
+    }
+    return "";
+}
+
+static bool filter_fits(const struct filter *f, const struct row *row, const struct shard *shard)
+{
+    char out[FILTER_VALUE];
+    const char *text;
+    bool same;
+
+    if (f->has_network)
+        return network_has(&f->network, address_of(row, f->field)) == (f->test == FILTER_IS);
+    text = field_text(row, shard, f->field, out);
+    if (f->test == FILTER_CONTAINS)
+        return strcasestr(text, f->value) != NULL;
+    same = span_ieq(span_str(text), span_str(f->value));
+    return same == (f->test == FILTER_IS);
+}
+
+bool filters_fit(const struct filters *set, const struct row *row, const struct shard *shard)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (!filter_fits(&set->items[i], row, shard))
+            return false;
+    return true;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The counters of all shards as Prometheus reads them. What is counted is in one list (base/table.h); here it only gets its prefix, and
+ * its type from its name: what ends in _total is a counter.
+ */
+#include "app/metrics.h"
+
+#include <string.h>
+
+static void write_head(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP postern_%s %s\n# TYPE postern_%s %s\n", name, help, name, type);
+}
+
+static void write_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    write_head(out, name, type, help);
+    fprintf(out, "postern_%s %llu\n", name, (unsigned long long)value);
+}
+
+static const char *type_of(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 6 && strcmp(name + len - 6, "_total") == 0 ? "counter" : "gauge";
+}
+
+static void write_reasons(const struct view *v, FILE *out)
+{
+    write_head(out, "reasons_total", "counter", "Streams ended or denied, by reason.");
+    for (unsigned r = 0; r < R_COUNT; r++)
+        fprintf(out, "postern_reasons_total{reason=\"%s\"} %llu\n", reason_name((enum reason)r),
+                (unsigned long long)view_reason(v, (enum reason)r));
+}
+
+static void write_processes(const struct view *v, FILE *out)
+{
+    uint64_t up = 0, restarts = 0;
+
+    for (unsigned i = 0; i < v->workers; i++) {
+        up += v->status.workers[i].pid != 0 && v->status.workers[i].ready;
+        restarts += v->status.workers[i].restarts;
+    }
+    write_metric(out, "workers", "gauge", "Worker processes that should run.", v->workers);
+    write_metric(out, "workers_up", "gauge", "Worker processes that serve.", up);
+    write_metric(out, "worker_restarts_total", "counter", "Workers started again after a death.", restarts);
+    write_metric(out, "generation", "gauge", "Number of the configuration in force.", v->generation != NULL ? v->generation->number : 0);
+    write_metric(out, "sessions_limit", "gauge", "Sessions that there is room for.", v->status.sessions_limit);
+}
+
+void metrics_write(const struct view *v, FILE *out)
+{
+    uint64_t written = v->log_stats != NULL ? atomic_load_explicit(&v->log_stats->written, memory_order_relaxed) : 0;
+
+    write_head(out, "build_info", "gauge", "The version that runs; always 1.");
+    fprintf(out, "postern_build_info{version=\"%s\"} 1\n", POSTERN_VERSION);
+    for (unsigned c = 0; c < COUNTERS; c++)
+        write_metric(out, counter_name((enum counter)c), type_of(counter_name((enum counter)c)), counter_help((enum counter)c),
+                     view_count(v, (enum counter)c));
+    write_metric(out, "log_written_total", "counter", "Access-log lines written.", written);
+    write_processes(v, out);
+    write_reasons(v, out);
+}
