@@ -147,7 +147,8 @@ static enum hello_progress parse_extensions(struct span extensions, struct hello
 
 static void test_facts(void **state)
 {
-    struct parts none = { 0 }, old = { .version = SPAN("\x03\x01") };
+    struct parts none = { 0 }, least = { .suites = SPAN("\x00\x02\x13\x01"), .extensions = SPAN("\x00\x10\x00\x04\x00\x02\x01x") },
+                 old = { .version = SPAN("\x03\x01") };
     struct hello h;
 
     (void)state;
@@ -162,6 +163,7 @@ static void test_facts(void **state)
     assert_int_equal(h.version, 0x0303);
     assert_int_equal(parse_parts(&old, &h), HELLO_DONE);
     assert_int_equal(h.version, 0x0301);
+    assert_int_equal(parse_parts(&least, &h), HELLO_DONE);
     assert_int_equal(parse_extensions(SPAN(""), &h), HELLO_DONE);
     assert_int_equal(parse_extensions(SPAN("\x00\x00\x00\x0c\x00\x0a\x00\x00\x07"
                                            "A.TEST."),
