@@ -49,8 +49,8 @@ struct shard; /* a mapping */
 
 /* Bytes that a shard for `rows` rows takes. */
 size_t shard_bytes(uint32_t rows);
-/* Maps `fd`, which is zero-filled or used already and not shorter than shard_bytes(); NULL with errno set. Writer: the worker alone, and
- * the monitor for shard_clear() while there is no worker. */
+/* Maps `fd`, which is zero-filled or used already and not shorter than shard_bytes(); NULL with errno set. Writer: the worker
+ * alone, and the monitor for shard_clear() while there is no worker. */
 MUST_CHECK struct shard *shard_map(int fd, uint32_t rows, bool writer);
 void shard_unmap(struct shard *s);
 /* Monitor: forgets all that a dead worker left (rows, counts, open gauges); totals, names and ended streams stay. Returns how many

@@ -6,14 +6,14 @@
 #include "base/span.h"
 
 /*
- * How many of each key there are, in shared memory: one writer, any number of readers, no lock. A reader may see a count that is a moment
- * old, never one of another key.
+ * How many of each key there are, in shared memory: one writer, any number of readers, no lock. A reader may see a count that is a
+ * moment old, never one of another key.
  */
 struct tally_entry;
 
 struct tally {
     struct tally_entry *entries;
-    uint32_t count; /* a power of two, at least TALLY_BUCKET */
+    uint32_t count;             /* a power of two, at least TALLY_BUCKET */
     const struct hash_key *key; /* where the writer put it, in the shared memory */
 };
 

@@ -8,8 +8,8 @@
 
 /*
  * What the kernel's routing says: the interface by which an address would be left (RTM_GETROUTE), and the names of interfaces
- * (RTM_GETLINK). One netlink socket a process, opened once at start, so that a worker needs no new one under its sandbox. The kernel
- * answers while it takes the question; nothing here waits. Answers are kept for a second at most.
+ * (RTM_GETLINK). One netlink socket a process, opened once at start, so that a worker needs no new one under its sandbox. The
+ * kernel answers while it takes the question; nothing here waits. Answers are kept for a second at most.
  */
 struct route;
 
@@ -20,8 +20,8 @@ void route_close(struct route *r);
 enum route_result { ROUTE_FOUND, ROUTE_NONE, ROUTE_ERROR };
 
 /*
- * The interface that packets to `to` leave by; the port does not matter. ROUTE_NONE: the kernel has no route there (R_NO_ROUTE), or one
- * that forbids it. ROUTE_ERROR: it could not be asked; this is never kept. `interface` is "" unless ROUTE_FOUND.
+ * The interface that packets to `to` leave by; the port does not matter. ROUTE_NONE: the kernel has no route there (R_NO_ROUTE), or
+ * one that forbids it. ROUTE_ERROR: it could not be asked; this is never kept. `interface` is "" unless ROUTE_FOUND.
  */
 MUST_CHECK enum route_result route_find(struct route *r, const struct addr *to, char interface[IF_NAMESIZE]);
 

@@ -5,9 +5,9 @@
 #include "proto/host.h"
 
 /*
- * A compiled hosts file: a flat table of names (policy/names.h), each meaning itself and all names under it. A look-up hashes the name and
- * each of its parents, so its cost grows with the labels of the name and not with the set. The monitor compiles hosts files into
- * sealed memfds that workers map read-only.
+ * A compiled hosts file: a flat table of names (policy/names.h), each meaning itself and all names under it. A look-up hashes the
+ * name and each of its parents, so its cost grows with the labels of the name and not with the set. The monitor compiles hosts
+ * files into sealed memfds that workers map read-only.
  */
 struct hostset {
     const void *memory;
@@ -19,8 +19,8 @@ size_t hostset_size(struct span text);
 /*
  * Compiles a hosts file into zeroed `memory` of hostset_size() bytes: a name a line, '#' comments, surrounding white space ignored;
  * a line means the name and all names under it. Names are normalised (idna_to_ascii); lines that are no name (also addresses, in
- * whatever spelling) are counted in *bad_lines and *first_bad (line number, from 1; untouched if there is none) and left out. Returns
- * how many different names are in the set.
+ * whatever spelling) are counted in *bad_lines and *first_bad (line number, from 1; untouched if there is none) and left out.
+ * Returns how many different names are in the set.
  */
 size_t hostset_compile(struct span text, void *memory, size_t size, size_t *bad_lines, size_t *first_bad);
 /* Checks geometry of memory that came from elsewhere; false if it is not a compiled set. Look-ups never leave the memory. */

@@ -9,7 +9,7 @@
 struct netmap {
     struct netmap_node *nodes; /* of IPv4, then of IPv6 */
     size_t count[2];
-    uint32_t none;             /* for addresses in no network */
+    uint32_t none; /* for addresses in no network */
 };
 
 struct netmap_item {

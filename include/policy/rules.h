@@ -8,14 +8,14 @@
 #include "proto/ws_handshake.h"
 
 /*
- * Decisions. A stream is judged in stages, each knowing more than the one before; a condition is true, false or unknown. Policies are
- * walked in order: all conditions true, the policy decides; one false, it is skipped; some unknown, it is remembered if it allows and
- * skipped if it denies. A stage is granted if a decided or remembered allow exists. At the last stage nothing is unknown: what was
- * never seen (a path inside TLS) is false. Pure: facts in, verdict out.
+ * Decisions. A stream is judged in stages, each knowing more than the one before; a condition is true, false or unknown. Policies
+ * are walked in order: all conditions true, the policy decides; one false, it is skipped; some unknown, it is remembered if it
+ * allows and skipped if it denies. A stage is granted if a decided or remembered allow exists. At the last stage nothing is
+ * unknown: what was never seen (a path inside TLS) is false. Pure: facts in, verdict out.
  *
- * The protocol is the one unknown that is not taken for just anything: a flow can only turn out to be http, websocket, tls or tunnel. A
- * stage before that is known is granted if it would be for one of them, so a policy that denies a host for all protocols that others allow denies
- * it before its name is resolved.
+ * The protocol is the one unknown that is not taken for just anything: a flow can only turn out to be http, websocket, tls or
+ * tunnel. A stage before that is known is granted if it would be for one of them, so a policy that denies a host for all protocols
+ * that others allow denies it before its name is resolved.
  *
  * A condition with a list is true if one of its items fits; `headers` alone is true if each of its items fits some field.
  */
@@ -61,8 +61,8 @@ struct verdict {
 struct rules;
 
 /*
- * Compiles the policies. `files` has one entry a policy: the compiled hosts file of those that name one (memory owned by the caller and
- * longer-lived than the rules). NULL: no memory.
+ * Compiles the policies. `files` has one entry a policy: the compiled hosts file of those that name one (memory owned by the caller
+ * and longer-lived than the rules). NULL: no memory.
  */
 MUST_CHECK struct rules *rules_new(const struct conf *conf, const struct hostset *files);
 void rules_free(struct rules *rules);
@@ -74,9 +74,9 @@ void rules_free(struct rules *rules);
 struct verdict rules_judge(const struct rules *rules, const struct facts *facts, bool last);
 
 /*
- * The allowing policies that came closest, nearest first (fewest false conditions, then order): index and the first false condition.
- * Those with no false condition are not among them: they did not miss. Returns how many were written, at most `max`. For `explain`;
- * slower than judging.
+ * The allowing policies that came closest, nearest first (fewest false conditions, then order): index and the first false
+ * condition. Those with no false condition are not among them: they did not miss. Returns how many were written, at most `max`. For
+ * `explain`; slower than judging.
  */
 struct rules_near {
     int policy;

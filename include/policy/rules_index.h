@@ -6,9 +6,9 @@
 #include "policy/rules.h"
 
 /*
- * What policies are compiled to; private to rules.c, rules_compile.c, conditions.c and near.c. For each indexed condition there is a map from
- * the fact that it asks about to the set of policies for which it is true; policies without the condition are in every set of it. The
- * other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing.
+ * What policies are compiled to; private to rules.c, rules_compile.c, conditions.c and near.c. For each indexed condition there is
+ * a map from the fact that it asks about to the set of policies for which it is true; policies without the condition are in every
+ * set of it. The other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing.
  */
 #define COND_BIT(c) (1u << (c))
 #define CONDITIONS_SLOW (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
@@ -22,12 +22,15 @@ struct name_map {
     uint32_t *self, *under; /* by number of the name */
 };
 
-/* From a port to a set: spans from `first` to the port before the next span. */
+/* From `first` to the port before the next span. */
+struct port_span {
+    uint16_t first;
+    uint32_t set;
+};
+
+/* From a port to a set. The first span begins at port 0. */
 struct port_map {
-    struct port_span {
-        uint16_t first;
-        uint32_t set;
-    } *spans;
+    struct port_span *spans;
     size_t count;
 };
 
@@ -50,8 +53,8 @@ struct rules {
 };
 
 /*
- * The conditions of all policies over these facts. A condition is in one of three ways known: by its mask; as slow, to be evaluated; or it is
- * unknown. Masks of conditions that nobody has, that are exempt, slow or unknown hold every policy.
+ * The conditions of all policies over these facts. A condition is in one of three ways known: by its mask; as slow, to be
+ * evaluated; or it is unknown. Masks of conditions that nobody has, that are exempt, slow or unknown hold every policy.
  */
 struct view {
     const struct rules *rules;

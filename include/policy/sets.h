@@ -5,8 +5,8 @@
 #include "base/span.h"
 
 /*
- * Sets of policies as bitmaps, each different one stored once. Whatever a condition is asked about (a port, a name, an address), the answer
- * is the number of the set of policies whose condition is true.
+ * Sets of policies as bitmaps, each different one stored once. Whatever a condition is asked about (a port, a name, an address),
+ * the answer is the number of the set of policies whose condition is true.
  */
 struct sets;
 

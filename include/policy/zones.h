@@ -7,10 +7,10 @@
 #define ZONE_NONE (-1)
 
 /*
- * The first zone that an address fits, or ZONE_NONE (design.md, zones): its interface is in `interfaces` where given, and it lies in
- * `networks` where given. A special-purpose address fits only through a network that equals or lies inside its special-purpose block.
- * So a zone of interfaces alone holds no special-purpose address.
- * `interface` is "" if it is not known; then zones with interfaces do not fit. An address of family 0 is in no zone.
+ * The first zone that an address fits, or ZONE_NONE (design.md, zones): its interface is in `interfaces` where given, and it lies
+ * in `networks` where given. A special-purpose address fits only through a network that equals or lies inside its special-purpose
+ * block. So a zone of interfaces alone holds no special-purpose address. `interface` is "" if it is not known; then zones with
+ * interfaces do not fit. An address of family 0 is in no zone.
  */
 int zones_find(const struct conf *conf, const struct addr *address, const char *interface);
 /* Does any zone name interfaces? If not, nobody has to ask the kernel for them. */

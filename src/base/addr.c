@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Addresses and networks. There is one spelling of an address inside Postern: IPv4 in four bytes, IPv6 in sixteen, IPv4-mapped turned
- * into IPv4 at the door. Everything that compares addresses (zones, policies, loops, special-purpose blocks) relies on that.
+ * Addresses and networks. There is one spelling of an address inside Postern: IPv4 in four bytes, IPv6 in sixteen, IPv4-mapped
+ * turned into IPv4 at the door. Everything that compares addresses (zones, policies, loops, special-purpose blocks) relies on that.
  */
 #include "base/addr.h"
 
@@ -116,8 +116,8 @@ bool addr_parse_port(struct addr *out, struct span text)
 }
 
 /*
- * One part of a loosely written IPv4 address: 0x hex, 0 octal, or decimal. Returns false if it is no number at all. "08" is one whose
- * value nobody agrees about: it is out of every range.
+ * One part of a loosely written IPv4 address: 0x hex, 0 octal, or decimal. Returns false if it is no number at all. "08" is one
+ * whose value nobody agrees about: it is out of every range.
  */
 static bool loose_number(struct span part, uint64_t *value)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A tree of bitmaps. In the lowest level a bit stands for a number, above it a bit stands for a word of 64 bits below that is full; four
- * levels are enough for SLOTS_MAX. The lowest free number is where the lowest zero bit leads, from the one word at the top down. Bits
- * that stand for nothing, behind the end of a level, count as taken, so that "full" is always "all ones".
+ * A tree of bitmaps. In the lowest level a bit stands for a number, above it a bit stands for a word of 64 bits below that is full;
+ * four levels are enough for SLOTS_MAX. The lowest free number is where the lowest zero bit leads, from the one word at the top
+ * down. Bits that stand for nothing, behind the end of a level, count as taken, so that "full" is always "all ones".
  */
 #include "base/slots.h"
 
@@ -12,8 +12,8 @@
 #define FULL UINT64_MAX
 
 struct slots {
-    unsigned top;             /* [I] the level that is one word */
-    uint64_t *level[LEVELS];  /* [I] into words */
+    unsigned top;            /* [I] the level that is one word */
+    uint64_t *level[LEVELS]; /* [I] into words */
     uint64_t words[];
 };
 

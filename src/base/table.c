@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One shard of the session table in shared memory: header (counters, names), counts per client, sequence counters, rows, ended streams,
- * each part on pages of its own. The memory is sparse: rows are taken lowest first, so what was never used costs nothing.
+ * One shard of the session table in shared memory: header (counters, names), counts per client, sequence counters, rows, ended
+ * streams, each part on pages of its own. The memory is sparse: rows are taken lowest first, so what was never used costs nothing.
  *
- * Rows are guarded by sequence counters: odd while the writer changes one, so a reader that sees the same even number before and after
- * its copy has a consistent one. The same is done to ended streams with the sequence in the record itself. Which rows are free, and
- * where a name is found, the writer keeps for itself and makes anew from the rows and names when it maps the shard: a reader never needs it.
+ * Rows are guarded by sequence counters: odd while the writer changes one, so a reader that sees the same even number before and
+ * after its copy has a consistent one. The same is done to ended streams with the sequence in the record itself. Which rows are
+ * free, and where a name is found, the writer keeps for itself and makes anew from the rows and names when it maps the shard: a
+ * reader never needs it.
  *
- * Readers believe nothing but the geometry that they were told. A worker that was taken over can lie in its shard, but it cannot make
- * another process read outside of it or run past the end of a string.
+ * Readers believe nothing but the geometry that they were told. A worker that was taken over can lie in its shard, but it cannot
+ * make another process read outside of it or run past the end of a string.
  */
 #include "base/table.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Counts by key, hashed into two buckets of eight entries each; a new key goes to the emptier one. An entry whose count is zero is free:
- * nothing is ever moved or marked as deleted, and a look-up reads both buckets whole, two cache lines each. With at most half of the entries in
- * use two choices of eight practically never overflow.
+ * Counts by key, hashed into two buckets of eight entries each; a new key goes to the emptier one. An entry whose count is zero is
+ * free: nothing is ever moved or marked as deleted, and a look-up reads both buckets whole, two cache lines each. With at most half
+ * of the entries in use two choices of eight practically never overflow.
  *
  * An entry gets a new key only while its count is zero. A reader looks at the key before and after it reads the count, so what it
  * returns belonged to its key.

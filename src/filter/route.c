@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Route look-ups over netlink, one question and one answer at a time. The kernel answers inside sendto(2), so the answer is there when
- * that returns; the socket does not block all the same, and an answer that is missing is an error, not a wait.
+ * Route look-ups over netlink, one question and one answer at a time. The kernel answers inside sendto(2), so the answer is there
+ * when that returns; the socket does not block all the same, and an answer that is missing is an error, not a wait.
  *
- * Two caches of fixed size, in which a newcomer takes the place of whoever had it: from an address to the index of an interface, and from an
- * index to a name. Both forget after a second: a changed route or a renamed interface is seen that soon. The first is hashed with a random key,
- * since clients choose the addresses.
+ * Two caches of fixed size, in which a newcomer takes the place of whoever had it: from an address to the index of an interface,
+ * and from an index to a name. Both forget after a second: a changed route or a renamed interface is seen that soon. The first is
+ * hashed with a random key, since clients choose the addresses.
  */
 #include "filter/route.h"
 
@@ -25,7 +25,7 @@
 
 struct route_entry {
     struct addr to;
-    unsigned index;    /* of the interface; 0: no route */
+    unsigned index; /* of the interface; 0: no route */
     uint64_t until_ms;
 };
 
@@ -79,8 +79,8 @@ static struct nlmsghdr *begin(struct route *r, uint16_t type)
 }
 
 /*
- * Sends the request and returns its answer, which is of `type` or NLMSG_ERROR; it lies in the buffer. NULL: there is none. Answers to
- * earlier questions, whose wait was given up, are passed over.
+ * Sends the request and returns its answer, which is of `type` or NLMSG_ERROR; it lies in the buffer. NULL: there is none. Answers
+ * to earlier questions, whose wait was given up, are passed over.
  */
 static const struct nlmsghdr *ask(struct route *r, const struct nlmsghdr *request, uint16_t type)
 {
@@ -110,7 +110,8 @@ static const struct nlattr *attribute(const struct nlmsghdr *answer, size_t fixe
 {
     const struct nlattr *attr;
 
-    mnl_attr_for_each(attr, answer, fixed) {
+    mnl_attr_for_each(attr, answer, fixed)
+    {
         if (mnl_attr_get_type(attr) == type)
             return mnl_attr_get_payload_len(attr) >= size ? attr : NULL;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Conditions: from facts to sets of policies. Each condition needs one kind of facts; as long as they are not known the condition is unknown,
- * and once nothing more will be known it is false. Names, addresses, ports and the rest are looked up in maps whose cost does not
- * depend on how many policies or entries there are.
+ * Conditions: from facts to sets of policies. Each condition needs one kind of facts; as long as they are not known the condition
+ * is unknown, and once nothing more will be known it is false. Names, addresses, ports and the rest are looked up in maps whose
+ * cost does not depend on how many policies or entries there are.
  */
 #include "policy/names.h"
 #include "policy/rules_index.h"
@@ -18,10 +18,10 @@ const char *condition_name(enum condition c)
 
 /* The facts that a condition is about. */
 static const unsigned needs[COND_COUNT] = {
-    [COND_LISTENERS] = KNOWN_FLOW,    [COND_FROM] = KNOWN_FLOW,         [COND_CLIENTS] = KNOWN_FLOW,
-    [COND_HOSTS] = KNOWN_TARGET,      [COND_HOSTS_FILE] = KNOWN_TARGET, [COND_PORTS] = KNOWN_TARGET,
-    [COND_TO] = KNOWN_ADDRESS,        [COND_NETWORKS] = KNOWN_ADDRESS,  [COND_PROTOCOLS] = KNOWN_PROTOCOL,
-    [COND_METHODS] = KNOWN_REQUEST,   [COND_PATHS] = KNOWN_REQUEST,     [COND_HEADERS] = KNOWN_REQUEST,
+    [COND_LISTENERS] = KNOWN_FLOW,  [COND_FROM] = KNOWN_FLOW,         [COND_CLIENTS] = KNOWN_FLOW,
+    [COND_HOSTS] = KNOWN_TARGET,    [COND_HOSTS_FILE] = KNOWN_TARGET, [COND_PORTS] = KNOWN_TARGET,
+    [COND_TO] = KNOWN_ADDRESS,      [COND_NETWORKS] = KNOWN_ADDRESS,  [COND_PROTOCOLS] = KNOWN_PROTOCOL,
+    [COND_METHODS] = KNOWN_REQUEST, [COND_PATHS] = KNOWN_REQUEST,     [COND_HEADERS] = KNOWN_REQUEST,
 };
 
 static uint32_t by_index(const uint32_t *sets, size_t count, int index, uint32_t none)
@@ -146,8 +146,7 @@ static bool header_fits(const struct conf_header *wanted, const struct h1_head *
     for (size_t i = 0; i < head->field_count; i++) {
         const struct h1_field *field = &head->fields[i];
 
-        if (span_ieq(field->name, name) &&
-            (wanted->pattern == NULL || target_path_fits(field->value, span_str(wanted->pattern))))
+        if (span_ieq(field->name, name) && (wanted->pattern == NULL || target_path_fits(field->value, span_str(wanted->pattern))))
             return true;
     }
     return false;

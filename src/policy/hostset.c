@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Hosts files. The text is read twice by the same loop: once to know how much room its names may take, once to enter them. A name whose
- * parent is in the set too is entered all the same; it is never asked for more than the walk up from a longer name asks anyway.
+ * Hosts files. The text is read twice by the same loop: once to know how much room its names may take, once to enter them. A name
+ * whose parent is in the set too is entered all the same; it is never asked for more than the walk up from a longer name asks
+ * anyway.
  */
 #include "policy/hostset.h"
 
@@ -70,7 +71,8 @@ static bool enter(void *memory, struct span line)
     char name[HOST_TEXT];
     struct addr ip;
 
-    return idna_to_ascii(line, name) && !addr_parse_loose(&ip, span_str(name), 0) && names_add(memory, span_str(name)) != NAMES_NONE;
+    return idna_to_ascii(line, name) && !addr_parse_loose(&ip, span_str(name), 0) &&
+           names_add(memory, span_str(name)) != NAMES_NONE;
 }
 
 size_t hostset_compile(struct span text, void *memory, size_t size, size_t *bad_lines, size_t *first_bad)

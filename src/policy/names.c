@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The flat table of strings behind host sets and method lists. Slots hold the offset of a string and half of its hash, so that a miss seldom looks
- * at a string at all; at most seven of ten slots are used. Strings are a length byte and the bytes. The hash is keyed with a random
- * key from the header: what is looked up comes from the network.
+ * The flat table of strings behind host sets and method lists. Slots hold the offset of a string and half of its hash, so that a
+ * miss seldom looks at a string at all; at most seven of ten slots are used. Strings are a length byte and the bytes. The hash is
+ * keyed with a random key from the header: what is looked up comes from the network.
  *
- * Memory may come from another process. names_check() looks at the header once; after that an offset is believed only if what it points
- * to lies inside, and no walk is longer than the table.
+ * Memory may come from another process. names_check() looks at the header once; after that an offset is believed only if what it
+ * points to lies inside, and no walk is longer than the table.
  */
 #include "policy/names.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Near misses: which policies would have allowed this, had one or two conditions been otherwise. For `explain` and for records of denials, so
- * each policy is looked at by itself.
+ * Near misses: which policies would have allowed this, had one or two conditions been otherwise. For `explain` and for records of
+ * denials, so each policy is looked at by itself.
  */
 #include "policy/rules_index.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Networks as a forest: two of them either have nothing in common, or one lies in the other. Sorted by address, then by length, each
- * stands behind all that it lies in. The last one that begins at or before an address is the innermost that the address lies in, or lies
- * itself in that one, or has nothing to do with it: so the way up its parents, which is as long as networks are nested, ends at the right
- * one. What each knows is the set of its own policies together with those of its parents.
+ * Networks as a forest: two of them either have nothing in common, or one lies in the other. Sorted by address, then by length,
+ * each stands behind all that it lies in. The last one that begins at or before an address is the innermost that the address lies
+ * in, or lies itself in that one, or has nothing to do with it: so the way up its parents, which is as long as networks are nested,
+ * ends at the right one. What each knows is the set of its own policies together with those of its parents.
  */
 #include "policy/netmap.h"
 
@@ -49,11 +49,18 @@ static bool node_has(const struct netmap_node *n, uint64_t high, uint64_t low)
     return n->high == high && ((n->low ^ low) & first_bits(n->bits - 64u)) == 0;
 }
 
-/* Appends the network of items[0 .. equal): `family` is where the nodes of its family begin, `last` the one before it. */
-static void append(struct netmap *map, size_t family, const struct netmap_item *items, size_t equal, struct sets *sets, uint64_t *scratch)
+struct build {
+    struct netmap *map;
+    struct sets *sets;
+    uint64_t *scratch; /* one set */
+};
+
+/* Appends the network that the first `equal` items name alike. */
+static void append(const struct build *b, const struct netmap_item *items, size_t equal)
 {
-    struct netmap_node *nodes = map->nodes + (family == 1 ? map->count[0] : 0);
-    uint32_t at = (uint32_t)map->count[family]++, parent = at > 0 ? at - 1 : NO_PARENT;
+    bool six = items[0].network.base.family == AF_INET6;
+    struct netmap_node *nodes = b->map->nodes + (six ? b->map->count[0] : 0);
+    uint32_t at = (uint32_t)b->map->count[six]++, parent = at > 0 ? at - 1 : NO_PARENT;
     struct netmap_node *node = &nodes[at];
 
     read_ip(items[0].network.base.ip, &node->high, &node->low);
@@ -61,19 +68,20 @@ static void append(struct netmap *map, size_t family, const struct netmap_item *
     while (parent != NO_PARENT && !node_has(&nodes[parent], node->high, node->low))
         parent = nodes[parent].parent;
     node->parent = parent;
-    memcpy(scratch, sets_at(sets, parent == NO_PARENT ? map->none : nodes[parent].set), sets_words(sets) * sizeof(uint64_t));
+    memcpy(b->scratch, sets_at(b->sets, parent == NO_PARENT ? b->map->none : nodes[parent].set),
+           sets_words(b->sets) * sizeof(uint64_t));
     for (size_t i = 0; i < equal; i++)
-        bits_add(scratch, items[i].member);
-    node->set = sets_intern(sets, scratch);
+        bits_add(b->scratch, items[i].member);
+    node->set = sets_intern(b->sets, b->scratch);
 }
 
 bool netmap_build(struct netmap *map, struct netmap_item *items, size_t count, struct sets *sets, uint32_t none)
 {
-    uint64_t *scratch = calloc(sets_words(sets), sizeof(uint64_t));
+    struct build b = { map, sets, calloc(sets_words(sets), sizeof(uint64_t)) };
 
     *map = (struct netmap){ .nodes = calloc(count + 1, sizeof(*map->nodes)), .none = none };
-    if (scratch == NULL || map->nodes == NULL) {
-        free(scratch);
+    if (b.scratch == NULL || map->nodes == NULL) {
+        free(b.scratch);
         return false;
     }
     if (count > 0)
@@ -81,9 +89,9 @@ bool netmap_build(struct netmap *map, struct netmap_item *items, size_t count, s
     for (size_t i = 0, equal; i < count; i += equal) {
         for (equal = 1; i + equal < count && compare(&items[i], &items[i + equal]) == 0;)
             equal++;
-        append(map, items[i].network.base.family == AF_INET6, &items[i], equal, sets, scratch);
+        append(&b, &items[i], equal);
     }
-    free(scratch);
+    free(b.scratch);
     return !sets_failed(sets);
 }
 

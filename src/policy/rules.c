@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The judge. It is asked several times a request, so it does not walk policies: it joins the sets of policies that each condition leaves
- * standing (conditions.c) and looks only at what is left, in order. No allocation, no lock, no clock.
+ * The judge. It is asked several times a request, so it does not walk policies: it joins the sets of policies that each condition
+ * leaves standing (conditions.c) and looks only at what is left, in order. No allocation, no lock, no clock.
  *
- * Before the protocol is known, a policy that denies http, websocket and tls would be "unknown" and so skipped, though nothing that it
- * leaves open could be allowed by anybody: a name would be resolved for nothing. So then each protocol that a flow can turn out to be is judged as
- * if it were known, and the stage is granted if one of them would be.
+ * Before the protocol is known, a policy that denies http, websocket and tls would be "unknown" and so skipped, though nothing that
+ * it leaves open could be allowed by anybody: a name would be resolved for nothing. So then each protocol that a flow can turn out
+ * to be is judged as if it were known, and the stage is granted if one of them would be.
  */
 #include "policy/rules_index.h"
 
@@ -43,8 +43,8 @@ static bool slow_conditions_fit(const struct view *v, size_t index)
 }
 
 /*
- * The first policy none of whose conditions is false, and which either has none that is unknown or allows. A later one that is all true
- * would not make the stage any more granted.
+ * The first policy none of whose conditions is false, and which either has none that is unknown or allows. A later one that is all
+ * true would not make the stage any more granted.
  */
 static struct verdict walk(const struct view *v)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From policies to maps. Most sets are made by asking every policy whether its condition is true for one key (a listener, a zone, a span of
- * ports); names and networks, of which there may be very many, are entered one by one. Nothing is thrown away half-way: a failure is noted in
- * the pool of sets or as a missing piece, and the whole is freed at the end.
+ * From policies to maps. Most sets are made by asking every policy whether its condition is true for one key (a listener, a zone, a
+ * span of ports); names and networks, of which there may be very many, are entered one by one. Nothing is thrown away half-way: a
+ * failure is noted in the pool of sets or as a missing piece, and the whole is freed at the end.
  */
 #include "policy/names.h"
 #include "policy/rules_index.h"
@@ -21,10 +21,18 @@ static unsigned protocols_of(const struct conf_policy *p)
 static uint16_t present_in(const struct conf_policy *p)
 {
     const bool has[COND_COUNT] = {
-        [COND_LISTENERS] = p->listeners.count > 0, [COND_FROM] = p->from.count > 0,         [COND_CLIENTS] = p->clients.count > 0,
-        [COND_HOSTS] = p->hosts.count > 0,         [COND_HOSTS_FILE] = p->hosts_file,       [COND_PORTS] = p->ports.count > 0,
-        [COND_TO] = p->to.count > 0,               [COND_NETWORKS] = p->networks.count > 0, [COND_PROTOCOLS] = true,
-        [COND_METHODS] = p->methods.count > 0,     [COND_PATHS] = p->paths.count > 0,       [COND_HEADERS] = p->header_count > 0,
+        [COND_LISTENERS] = p->listeners.count > 0,
+        [COND_FROM] = p->from.count > 0,
+        [COND_CLIENTS] = p->clients.count > 0,
+        [COND_HOSTS] = p->hosts.count > 0,
+        [COND_HOSTS_FILE] = p->hosts_file,
+        [COND_PORTS] = p->ports.count > 0,
+        [COND_TO] = p->to.count > 0,
+        [COND_NETWORKS] = p->networks.count > 0,
+        [COND_PROTOCOLS] = true,
+        [COND_METHODS] = p->methods.count > 0,
+        [COND_PATHS] = p->paths.count > 0,
+        [COND_HEADERS] = p->header_count > 0,
     };
     uint16_t set = 0;
 
@@ -332,8 +340,8 @@ static bool build_all(struct build *b)
 
     build_present(b);
     build_flow(b);
-    return build_ports(b) && build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) && build_literals(b) &&
-           build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
+    return build_ports(b) && build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) &&
+           build_literals(b) && build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
            build_networks(b, &r->networks, COND_NETWORKS, server_networks) && !sets_failed(r->sets);
 }
 

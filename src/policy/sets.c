@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The pool of policy sets. Many names, ports and networks share few different sets, because they come from the same few policies; so a
- * list of a hundred thousand entries costs a number an entry, and a set is compared by its number.
+ * The pool of policy sets. Many names, ports and networks share few different sets, because they come from the same few policies;
+ * so a list of a hundred thousand entries costs a number an entry, and a set is compared by its number.
  */
 #include "policy/sets.h"
 
@@ -12,9 +12,9 @@
 
 struct sets {
     size_t words;
-    uint32_t count, room;   /* sets that there are, and that there is memory for */
+    uint32_t count, room; /* sets that there are, and that there is memory for */
     uint64_t *bits;
-    uint32_t *index;        /* hash to number, open addressing; twice `room`, a power of two; 0: empty */
+    uint32_t *index; /* hash to number, open addressing; twice `room`, a power of two; 0: empty */
     bool failed;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a policy says of a WebSocket handshake that it allowed: the pages that may open it (Origin, RFC 6455 10.2), and the subprotocols that
- * may be passed on. The handshake itself was checked before (proto/ws_handshake.h).
+ * What a policy says of a WebSocket handshake that it allowed: the pages that may open it (Origin, RFC 6455 10.2), and the
+ * subprotocols that may be passed on. The handshake itself was checked before (proto/ws_handshake.h).
  */
 #include "policy/rules.h"
 

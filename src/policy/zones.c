@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Zones. A zone is a claim about where an address is: behind which interface, in which network. The rule about special-purpose addresses
- * lives here and nowhere else: "the whole internet" as a network does not name the loopback, the link or a cloud's metadata service, in
- * whatever spelling; only a network that is part of the special-purpose block does.
+ * Zones. A zone is a claim about where an address is: behind which interface, in which network. The rule about special-purpose
+ * addresses lives here and nowhere else: "the whole internet" as a network does not name the loopback, the link or a cloud's
+ * metadata service, in whatever spelling; only a network that is part of the special-purpose block does.
  */
 #include "policy/zones.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Hosts files against a naive reading of them: a list of names, searched from end to end. Every name of the file is looked up, and what is
- * made of it by putting labels before it and taking some away. Then one byte of the compiled form is changed, as another process might,
- * and the look-ups are done again for nothing but their memory accesses.
+ * Hosts files against a naive reading of them: a list of names, searched from end to end. Every name of the file is looked up, and
+ * what is made of it by putting labels before it and taking some away. Then one byte of the compiled form is changed, as another
+ * process might, and the look-ups are done again for nothing but their memory accesses.
  */
 #include "policy/hostset.h"
 

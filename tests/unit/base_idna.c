@@ -23,13 +23,20 @@ static void test_names(void **state)
         { "_dmarc.a-b.example", "_dmarc.a-b.example" },
         { LABEL63 ".x", LABEL63 ".x" },
         { "a" LABEL63 ".x", NULL },
-        { DOTTED62 LABEL61, DOTTED62 LABEL61 },       /* 253 bytes */
+        { DOTTED62 LABEL61, DOTTED62 LABEL61 }, /* 253 bytes */
         { DOTTED62 LABEL61 ".", DOTTED62 LABEL61 },
-        { DOTTED62 "a" LABEL61, NULL },               /* 254 */
-        { "b\xc3\xbc" "cher.example", "xn--bcher-kva.example" },
-        { "B\xc3\x9c" "CHER.example", "xn--bcher-kva.example" },
-        { "b\xc3\xbc" "cher\xe3\x80\x82" "example", "xn--bcher-kva.example" }, /* ideographic full stop */
-        { "fa\xc3\x9f.example", "xn--fa-hia.example" },                   /* nontransitional: sharp s stays */
+        { DOTTED62 "a" LABEL61, NULL }, /* 254 */
+        { "b\xc3\xbc"
+          "cher.example",
+          "xn--bcher-kva.example" },
+        { "B\xc3\x9c"
+          "CHER.example",
+          "xn--bcher-kva.example" },
+        { "b\xc3\xbc"
+          "cher\xe3\x80\x82"
+          "example",
+          "xn--bcher-kva.example" },                    /* ideographic full stop */
+        { "fa\xc3\x9f.example", "xn--fa-hia.example" }, /* nontransitional: sharp s stays */
         { "", NULL },
         { ".", NULL },
         { "..", NULL },
@@ -42,7 +49,7 @@ static void test_names(void **state)
         { "*.a", NULL },
         { "a%41", NULL },
         { "user@a", NULL },
-        { "\xff\xfe", NULL },           /* not UTF-8 */
+        { "\xff\xfe", NULL }, /* not UTF-8 */
         { "a\xe2\x80\x8b.b c", NULL },
         { "\xef\xbc\x8f.example", NULL }, /* a full-width slash becomes one */
     };
@@ -82,7 +89,8 @@ static void test_long_unicode(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_nul), cmocka_unit_test(test_long_unicode) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_nul),
+                                        cmocka_unit_test(test_long_unicode) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

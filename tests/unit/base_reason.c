@@ -64,7 +64,8 @@ static void test_out_of_range(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_names), cmocka_unit_test(test_out_of_range) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_names),
+                                        cmocka_unit_test(test_out_of_range) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,7 +251,8 @@ static void test_clients(void **state)
 {
     struct fixture *f = *state;
     struct addr v4 = address("32.1.13.184"), other = address("32.1.13.185"), net = address("2001:db8:1:2::1"),
-                same_net = address("2001:db8:1:2:ffff::9"), next_net = address("2001:db8:1:3::1"), lookalike = address("2001:db8:ffff:ffff::");
+                same_net = address("2001:db8:1:2:ffff::9"), next_net = address("2001:db8:1:3::1"),
+                lookalike = address("2001:db8:ffff:ffff::");
 
     assert_true(clients_add(f->writer, &v4, 1));
     v4.port = 99;
@@ -421,10 +422,21 @@ static void test_death(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_geometry), FRESH(test_rows_lowest_first), FRESH(test_row_changing),     FRESH(test_strings_end),
-        FRESH(test_never_torn),          FRESH(test_names),             FRESH(test_long_name_is_cut), FRESH(test_new_writer_finds_all),
-        FRESH(test_counters),            FRESH(test_clients),           FRESH(test_clients_churn),    FRESH(test_clients_full),
-        FRESH(test_ended),               FRESH(test_ended_never_torn),  FRESH(test_death),
+        cmocka_unit_test(test_geometry),
+        FRESH(test_rows_lowest_first),
+        FRESH(test_row_changing),
+        FRESH(test_strings_end),
+        FRESH(test_never_torn),
+        FRESH(test_names),
+        FRESH(test_long_name_is_cut),
+        FRESH(test_new_writer_finds_all),
+        FRESH(test_counters),
+        FRESH(test_clients),
+        FRESH(test_clients_churn),
+        FRESH(test_clients_full),
+        FRESH(test_ended),
+        FRESH(test_ended_never_torn),
+        FRESH(test_death),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

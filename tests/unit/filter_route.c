@@ -147,8 +147,8 @@ static void test_no_socket(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback), cmocka_unit_test(test_many), cmocka_unit_test(test_namespace),
-                                        cmocka_unit_test(test_no_socket) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback), cmocka_unit_test(test_many),
+                                        cmocka_unit_test(test_namespace), cmocka_unit_test(test_no_socket) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ static void test_meaning(void **state)
                                      "   # another\n"
                                      "deep.ads.example # under one that is there\n"
                                      "ads.example\n"
-                                     "b\xc3\xbc" "cher.example\n"
+                                     "b\xc3\xbc"
+                                     "cher.example\n"
                                      "test"));
 
     (void)state;
@@ -229,8 +230,9 @@ static void test_full_of_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_meaning), cmocka_unit_test(test_bad_lines),      cmocka_unit_test(test_empty), cmocka_unit_test(test_long_names),
-        cmocka_unit_test(test_many),    cmocka_unit_test(test_foreign_memory), cmocka_unit_test(test_names), cmocka_unit_test(test_full_of_others),
+        cmocka_unit_test(test_meaning),    cmocka_unit_test(test_bad_lines),      cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_long_names), cmocka_unit_test(test_many),           cmocka_unit_test(test_foreign_memory),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_full_of_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The judge against the words of the design, taken literally: each policy by itself, each condition true, false or unknown, lists searched
- * from end to end. Random policies, random facts, the same ones every time. A protocol that is not known yet is tried with all that a flow
- * can turn out to be (policy/rules.h).
+ * The judge against the words of the design, taken literally: each policy by itself, each condition true, false or unknown, lists
+ * searched from end to end. Random policies, random facts, the same ones every time. A protocol that is not known yet is tried with
+ * all that a flow can turn out to be (policy/rules.h).
  */
 #include "policy/rules.h"
 #include "proto/target.h"
@@ -19,21 +19,26 @@ enum { POLICIES = 130, ZONES = 3, LISTENERS = 2, ITEMS = 3, ROUNDS = 60, QUESTIO
 
 static char *zone_names[] = { (char[]){ "za" }, (char[]){ "zb" }, (char[]){ "zc" } };
 static char *listener_names[] = { (char[]){ "la" }, (char[]){ "lb" } };
-static char *host_items[] = { (char[]){ "x" },   (char[]){ "*.x" },     (char[]){ "a.x" },       (char[]){ "*.a.x" },
+static char *host_items[] = { (char[]){ "x" },       (char[]){ "*.x" },       (char[]){ "a.x" },         (char[]){ "*.a.x" },
                               (char[]){ "y.b.a.x" }, (char[]){ "192.0.2.1" }, (char[]){ "2001:db8::1" }, (char[]){ "*.b.a.x" } };
-static const char *const hosts[] = { "x", "a.x", "b.a.x", "y.b.a.x", "z.y.b.a.x", "q.x", "qx", "192.0.2.1", "[2001:db8::1]", "192.0.2.2" };
+static const char *const hosts[] = { "x",   "a.x", "b.a.x",     "y.b.a.x",       "z.y.b.a.x",
+                                     "q.x", "qx",  "192.0.2.1", "[2001:db8::1]", "192.0.2.2" };
 static char *method_items[] = { (char[]){ "GET" }, (char[]){ "POST" }, (char[]){ "PUT" } };
 static char *path_items[] = { (char[]){ "/a*" }, (char[]){ "*b" }, (char[]){ "/" } };
 static const char *const paths[] = { "/", "/a", "/ab", "/b", "/c" };
-static const char *const networks[] = { "0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "2001:db8::/32", "2001:db8:1::/48" };
-static const char *const addresses[] = { "10.1.2.3", "10.1.2.4", "10.2.0.0", "11.0.0.1", "2001:db8:1::5", "2001:db8:2::5", "2002:808:808::" };
+static const char *const networks[] = { "0.0.0.0/0", "10.0.0.0/8",    "10.1.0.0/16",    "10.1.2.3",
+                                        "::/0",      "2001:db8::/32", "2001:db8:1::/48" };
+static const char *const addresses[] = { "10.1.2.3",      "10.1.2.4",      "10.2.0.0",      "11.0.0.1",
+                                         "2001:db8:1::5", "2001:db8:2::5", "2002:808:808::" };
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static struct conf_policy policies[POLICIES];
 static struct conf_zone zones[ZONES];
 static struct conf_listener listeners[LISTENERS];
-static struct conf conf = { .policies = policies, .zones = zones, .zone_count = ZONES, .listeners = listeners, .listener_count = LISTENERS };
+static struct conf conf = {
+    .policies = policies, .zones = zones, .zone_count = ZONES, .listeners = listeners, .listener_count = LISTENERS
+};
 
 /* Storage of the lists of each policy. */
 static struct lists {
@@ -109,8 +114,13 @@ static struct addr some_address(void)
 
 static struct facts make_facts(void)
 {
-    static const unsigned known[] = { KNOWN_FLOW, KNOWN_FLOW | KNOWN_TARGET, KNOWN_FLOW | KNOWN_TARGET | KNOWN_ADDRESS,
-                                      KNOWN_FLOW | KNOWN_TARGET | KNOWN_PROTOCOL | KNOWN_REQUEST, 31, 31, KNOWN_FLOW | KNOWN_PROTOCOL };
+    static const unsigned known[] = { KNOWN_FLOW,
+                                      KNOWN_FLOW | KNOWN_TARGET,
+                                      KNOWN_FLOW | KNOWN_TARGET | KNOWN_ADDRESS,
+                                      KNOWN_FLOW | KNOWN_TARGET | KNOWN_PROTOCOL | KNOWN_REQUEST,
+                                      31,
+                                      31,
+                                      KNOWN_FLOW | KNOWN_PROTOCOL };
 
     assert_true(host_parse(&the_host, span_str(hosts[dice(COUNT(hosts))])));
     return (struct facts){ .known = known[dice(COUNT(known))],

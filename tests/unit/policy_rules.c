@@ -50,7 +50,9 @@ static struct addr address(const char *text)
 /* Facts, in the order in which they become known. */
 static struct facts flow(int listener, int zone_in, const char *client)
 {
-    return (struct facts){ .known = KNOWN_FLOW, .listener = listener, .zone_in = zone_in, .client = address(client), .zone_out = ZONE_NONE };
+    return (struct facts){
+        .known = KNOWN_FLOW, .listener = listener, .zone_in = zone_in, .client = address(client), .zone_out = ZONE_NONE
+    };
 }
 
 static struct host the_host;
@@ -96,8 +98,8 @@ static void add_field(const char *name, const char *value, enum h1_name id)
 /* What is expected of a verdict: the policy by its name, and how it came. */
 enum outcome { GRANTED, REMEMBERED, DENIED, DROPPED };
 
-static void expect_at(const struct setting *s, const struct facts *f, bool last, enum outcome outcome, const char *policy, enum reason reason,
-                      int line)
+static void expect_at(const struct setting *s, const struct facts *f, bool last, enum outcome outcome, const char *policy,
+                      enum reason reason, int line)
 {
     struct verdict v = rules_judge(s->rules, f, last);
     const char *name = v.policy >= 0 ? s->conf->policies[v.policy].name : "";
@@ -110,12 +112,12 @@ static void expect_at(const struct setting *s, const struct facts *f, bool last,
 #define EXPECT(s, f, last, outcome, policy, reason) expect_at(s, f, last, outcome, policy, reason, __LINE__)
 
 #define ZONES                                                                                                                      \
-    "zones = ( { name = \"inside\"; networks = [ \"10.77.1.0/24\" ]; },"                                                            \
-    "          { name = \"lab\"; networks = [ \"10.77.2.0/24\" ]; },"                                                               \
+    "zones = ( { name = \"inside\"; networks = [ \"10.77.1.0/24\" ]; },"                                                           \
+    "          { name = \"lab\"; networks = [ \"10.77.2.0/24\" ]; },"                                                              \
     "          { name = \"outside\"; networks = [ \"0.0.0.0/0\", \"::/0\" ]; } );"
 #define LISTENERS                                                                                                                  \
-    "listeners = ( { name = \"proxy\"; mode = \"explicit\"; address = \"127.0.0.1:3128\"; },"                                       \
-    "              { name = \"second\"; mode = \"explicit\"; address = \"127.0.0.1:3129\"; from = [ \"inside\" ]; },"                \
+    "listeners = ( { name = \"proxy\"; mode = \"explicit\"; address = \"127.0.0.1:3128\"; },"                                      \
+    "              { name = \"second\"; mode = \"explicit\"; address = \"127.0.0.1:3129\"; from = [ \"inside\" ]; },"              \
     "              { name = \"chat\"; mode = \"reverse\"; address = \"127.0.0.1:8080\"; upstreams = [ \"127.0.0.1:9000\" ]; } );"
 #define POLICIES(text) ZONES LISTENERS "policies = (" text ");"
 
@@ -153,7 +155,8 @@ static void test_first_match_decides(void **state)
     struct setting s = compile(POLICIES("{ name = \"not-b\"; hosts = [ \"b.example\" ]; action = \"deny\"; },"
                                         "{ name = \"not-c\"; hosts = [ \"c.example\" ]; action = \"drop\"; },"
                                         "{ name = \"web\"; ports = [ 80 ]; action = \"allow\"; },"
-                                        "{ name = \"late\"; hosts = [ \"a.example\" ]; action = \"deny\"; }"), NULL);
+                                        "{ name = \"late\"; hosts = [ \"a.example\" ]; action = \"deny\"; }"),
+                               NULL);
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
@@ -176,14 +179,30 @@ static void test_hosts(void **state)
         const char *host;
         bool fits;
     } cases[] = {
-        { "chat.example", true }, { "CHAT.example.", true }, { "a.chat.example", false }, { "b.wild.example", true },
-        { "a.b.wild.example", true }, { "wild.example", false }, { "xwild.example", false }, { "example", false }, { "both.example", true },
-        { "x.both.example", true }, { "deep.wild.example", true }, { "192.0.2.7", true }, { "3221225991", true } /* 192.0.2.7 */,
-        { "192.0.2.8", false }, { "[2001:db8::7]", true }, { "[2001:DB8:0::7]", true }, { "[2001:db8::8]", false },
-        { "[::ffff:192.0.2.7]", true }, { "7.2.0.192", false },
+        { "chat.example", true },
+        { "CHAT.example.", true },
+        { "a.chat.example", false },
+        { "b.wild.example", true },
+        { "a.b.wild.example", true },
+        { "wild.example", false },
+        { "xwild.example", false },
+        { "example", false },
+        { "both.example", true },
+        { "x.both.example", true },
+        { "deep.wild.example", true },
+        { "192.0.2.7", true },
+        { "3221225991", true } /* 192.0.2.7 */,
+        { "192.0.2.8", false },
+        { "[2001:db8::7]", true },
+        { "[2001:DB8:0::7]", true },
+        { "[2001:db8::8]", false },
+        { "[::ffff:192.0.2.7]", true },
+        { "7.2.0.192", false },
     };
-    struct setting s = compile(POLICIES("{ name = \"p\"; hosts = [ \"chat.example\", \"*.wild.example\", \"both.example\", \"*.both.example\","
-                                        "\"192.0.2.7\", \"2001:db8::7\" ]; action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"p\"; hosts = [ \"chat.example\", \"*.wild.example\", \"both.example\", \"*.both.example\","
+                         "\"192.0.2.7\", \"2001:db8::7\" ]; action = \"allow\"; }"),
+                NULL);
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -200,17 +219,18 @@ static void test_hosts(void **state)
 /* Names of several policies above one another: each means its own. */
 static void test_nested_hosts(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"a\"; hosts = [ \"*.x.example\" ]; ports = [ 1 ]; action = \"allow\"; },"
-                                        "{ name = \"b\"; hosts = [ \"y.x.example\" ]; ports = [ 2 ]; action = \"allow\"; },"
-                                        "{ name = \"c\"; hosts = [ \"*.y.x.example\" ]; ports = [ 3 ]; action = \"allow\"; },"
-                                        "{ name = \"d\"; hosts = [ \"z.y.x.example\", \"q.example\" ]; ports = [ 4 ]; action = \"allow\"; }"),
-                               NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"a\"; hosts = [ \"*.x.example\" ]; ports = [ 1 ]; action = \"allow\"; },"
+                         "{ name = \"b\"; hosts = [ \"y.x.example\" ]; ports = [ 2 ]; action = \"allow\"; },"
+                         "{ name = \"c\"; hosts = [ \"*.y.x.example\" ]; ports = [ 3 ]; action = \"allow\"; },"
+                         "{ name = \"d\"; hosts = [ \"z.y.x.example\", \"q.example\" ]; ports = [ 4 ]; action = \"allow\"; }"),
+                NULL);
     static const struct {
         const char *host;
         const char *policies; /* that fit, in the order of their ports */
     } cases[] = {
-        { "x.example", "" }, { "w.x.example", "a" }, { "y.x.example", "ab" }, { "w.y.x.example", "ac" }, { "z.y.x.example", "acd" },
-        { "v.z.y.x.example", "ac" }, { "q.example", "d" }, { "r.q.example", "" },
+        { "x.example", "" },        { "w.x.example", "a" },      { "y.x.example", "ab" }, { "w.y.x.example", "ac" },
+        { "z.y.x.example", "acd" }, { "v.z.y.x.example", "ac" }, { "q.example", "d" },    { "r.q.example", "" },
     };
 
     (void)state;
@@ -241,8 +261,10 @@ static struct hostset make_set(const char *text)
 static void test_hosts_file(void **state)
 {
     struct hostset files[2] = { { NULL, 0 }, make_set("ads.example\n") };
-    struct setting s = compile(POLICIES("{ name = \"first\"; ports = [ 81 ]; action = \"allow\"; },"
-                                        "{ name = \"ads\"; hosts_file = \"/x/ads\"; hosts = [ \"*.example\" ]; action = \"allow\"; }"), files);
+    struct setting s =
+        compile(POLICIES("{ name = \"first\"; ports = [ 81 ]; action = \"allow\"; },"
+                         "{ name = \"ads\"; hosts_file = \"/x/ads\"; hosts = [ \"*.example\" ]; action = \"allow\"; }"),
+                files);
     struct facts f = request("ads.example", 80, "GET", "/");
 
     (void)state;
@@ -265,9 +287,12 @@ static void test_hosts_file(void **state)
 
 static void test_ports(void **state)
 {
-    static const uint16_t inside[] = { 1, 80, 8000, 8050, 8100, 9000, 65535 }, outside[] = { 0, 2, 79, 81, 7999, 8101, 8999, 9001, 65534 };
-    struct setting s = compile(POLICIES("{ name = \"p\"; ports = [ \"8000-8100\", \"80\", \"8040-8060\", \"1\", \"9000\", \"65535\" ];"
-                                        " action = \"allow\"; }"), NULL);
+    static const uint16_t inside[] = { 1, 80, 8000, 8050, 8100, 9000, 65535 },
+                          outside[] = { 0, 2, 79, 81, 7999, 8101, 8999, 9001, 65534 };
+    struct setting s =
+        compile(POLICIES("{ name = \"p\"; ports = [ \"8000-8100\", \"80\", \"8040-8060\", \"1\", \"9000\", \"65535\" ];"
+                         " action = \"allow\"; }"),
+                NULL);
 
     (void)state;
     for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
@@ -285,10 +310,11 @@ static void test_ports(void **state)
 
 static void test_clients_and_networks(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"c\"; clients = [ \"10.77.1.0/28\", \"10.77.1.5\", \"fd00::/8\" ];"
-                                        "  networks = [ \"93.184.0.0/16\", \"2001:db8::/32\" ]; action = \"allow\"; },"
-                                        "{ name = \"d\"; clients = [ \"10.77.0.0/16\" ]; networks = [ \"93.184.216.34\" ]; action = \"allow\"; }"),
-                               NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"c\"; clients = [ \"10.77.1.0/28\", \"10.77.1.5\", \"fd00::/8\" ];"
+                         "  networks = [ \"93.184.0.0/16\", \"2001:db8::/32\" ]; action = \"allow\"; },"
+                         "{ name = \"d\"; clients = [ \"10.77.0.0/16\" ]; networks = [ \"93.184.216.34\" ]; action = \"allow\"; }"),
+                NULL);
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
@@ -313,9 +339,11 @@ static void test_clients_and_networks(void **state)
 
 static void test_from_to_listeners(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"a\"; from = \"inside\"; to = \"outside\"; action = \"allow\"; },"
-                                        "{ name = \"b\"; from = [ \"inside\", \"lab\" ]; to = [ \"lab\" ]; listeners = [ \"proxy\" ];"
-                                        "  action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"a\"; from = \"inside\"; to = \"outside\"; action = \"allow\"; },"
+                         "{ name = \"b\"; from = [ \"inside\", \"lab\" ]; to = [ \"lab\" ]; listeners = [ \"proxy\" ];"
+                         "  action = \"allow\"; }"),
+                NULL);
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
@@ -339,7 +367,8 @@ static void test_protocols(void **state)
     struct setting s = compile(POLICIES("{ name = \"usual\"; ports = [ 80 ]; action = \"allow\"; },"
                                         "{ name = \"ws\"; ports = [ 81 ]; protocols = [ \"websocket\" ]; action = \"allow\"; },"
                                         "{ name = \"dns\"; ports = [ 53 ]; protocols = [ \"tls\" ]; action = \"allow\"; },"
-                                        "{ name = \"raw\"; ports = [ 22 ]; protocols = [ \"tunnel\" ]; action = \"allow\"; }"), NULL);
+                                        "{ name = \"raw\"; ports = [ 22 ]; protocols = [ \"tunnel\" ]; action = \"allow\"; }"),
+                               NULL);
     static const struct {
         uint16_t port;
         unsigned protocols; /* that fit */
@@ -380,11 +409,14 @@ static void test_methods_and_paths(void **state)
         const char *method, *path;
         bool fits;
     } cases[] = {
-        { "GET", "/a/", true }, { "HEAD", "/a/b", true }, { "GET", "/ws", true }, { "get", "/ws", false }, { "GETX", "/ws", false },
-        { "GE", "/ws", false }, { "POST", "/ws", false }, { "GET", "/ws/", false }, { "GET", "/b", false }, { "GET", "/x/deny", true },
+        { "GET", "/a/", true },   { "HEAD", "/a/b", true },   { "GET", "/ws", true },   { "get", "/ws", false },
+        { "GETX", "/ws", false }, { "GE", "/ws", false },     { "POST", "/ws", false }, { "GET", "/ws/", false },
+        { "GET", "/b", false },   { "GET", "/x/deny", true },
     };
-    struct setting s = compile(POLICIES("{ name = \"p\"; methods = [ \"GET\", \"HEAD\" ]; paths = [ \"/a/*\", \"/ws\", \"*/deny\" ];"
-                                        " action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"p\"; methods = [ \"GET\", \"HEAD\" ]; paths = [ \"/a/*\", \"/ws\", \"*/deny\" ];"
+                         " action = \"allow\"; }"),
+                NULL);
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -397,7 +429,8 @@ static void test_methods_and_paths(void **state)
 
 static void test_headers(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"p\"; headers = [ \"X-Team: build*\", \"Authorization\" ]; action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"p\"; headers = [ \"X-Team: build*\", \"Authorization\" ]; action = \"allow\"; }"), NULL);
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
@@ -446,8 +479,10 @@ static void test_zones(void **state)
 
 static void test_operators_word(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"chat\"; listeners = [ \"chat\" ]; to = \"outside\"; networks = [ \"127.0.0.1\" ];"
-                                        " ports = [ 9000 ]; hosts = [ \"chat.example\" ]; action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"chat\"; listeners = [ \"chat\" ]; to = \"outside\"; networks = [ \"127.0.0.1\" ];"
+                         " ports = [ 9000 ]; hosts = [ \"chat.example\" ]; action = \"allow\"; }"),
+                NULL);
     struct facts f = request("chat.example", 9000, "GET", "/");
 
     (void)state;
@@ -469,11 +504,13 @@ static void test_operators_word(void **state)
 /* One flow through all stages: what is unknown is remembered if it allows, skipped if it denies, and false at the last. */
 static void test_stages(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"no-uploads\"; hosts = [ \"a.example\" ]; methods = [ \"POST\" ]; action = \"deny\"; },"
-                                        "{ name = \"docs\"; to = \"outside\"; hosts = [ \"a.example\" ]; paths = [ \"/docs/*\" ];"
-                                        "  action = \"allow\"; },"
-                                        "{ name = \"tls\"; hosts = [ \"a.example\" ]; ports = [ 443 ]; protocols = [ \"tls\" ];"
-                                        "  action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"no-uploads\"; hosts = [ \"a.example\" ]; methods = [ \"POST\" ]; action = \"deny\"; },"
+                         "{ name = \"docs\"; to = \"outside\"; hosts = [ \"a.example\" ]; paths = [ \"/docs/*\" ];"
+                         "  action = \"allow\"; },"
+                         "{ name = \"tls\"; hosts = [ \"a.example\" ]; ports = [ 443 ]; protocols = [ \"tls\" ];"
+                         "  action = \"allow\"; }"),
+                NULL);
     struct facts f = flow(PROXY, INSIDE, CLIENT), g;
 
     (void)state;
@@ -507,10 +544,12 @@ static void test_stages(void **state)
 /* A denied host is denied before it is resolved, unless it could turn out to be something that the denying policy is not about. */
 static void test_deny_before_protocol(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"bad\"; hosts = [ \"bad.example\" ]; action = \"drop\"; },"
-                                        "{ name = \"no-tls\"; hosts = [ \"plain.example\" ]; protocols = [ \"tls\" ]; action = \"deny\"; },"
-                                        "{ name = \"web\"; ports = [ 80 ]; action = \"allow\"; },"
-                                        "{ name = \"raw\"; ports = [ 22 ]; protocols = [ \"tunnel\" ]; action = \"allow\"; }"), NULL);
+    struct setting s =
+        compile(POLICIES("{ name = \"bad\"; hosts = [ \"bad.example\" ]; action = \"drop\"; },"
+                         "{ name = \"no-tls\"; hosts = [ \"plain.example\" ]; protocols = [ \"tls\" ]; action = \"deny\"; },"
+                         "{ name = \"web\"; ports = [ 80 ]; action = \"allow\"; },"
+                         "{ name = \"raw\"; ports = [ 22 ]; protocols = [ \"tunnel\" ]; action = \"allow\"; }"),
+                NULL);
     struct facts f = flow(PROXY, INSIDE, CLIENT);
 
     (void)state;
@@ -528,12 +567,14 @@ static void test_deny_before_protocol(void **state)
 
 static void test_near(void **state)
 {
-    struct setting s = compile(POLICIES("{ name = \"zero\"; hosts = [ \"a.example\" ]; ports = [ 1 ]; methods = [ \"PUT\" ]; action = \"allow\"; },"
-                                        "{ name = \"one\"; hosts = [ \"a.example\" ]; ports = [ 80 ]; methods = [ \"PUT\" ]; action = \"allow\"; },"
-                                        "{ name = \"two\"; hosts = [ \"b.example\" ]; paths = [ \"/x\" ]; to = \"lab\"; action = \"allow\"; },"
-                                        "{ name = \"three\"; paths = [ \"/x\" ]; action = \"allow\"; },"
-                                        "{ name = \"denies\"; ports = [ 1 ]; action = \"deny\"; },"
-                                        "{ name = \"hit\"; ports = [ 80 ]; action = \"allow\"; }"), NULL);
+    struct setting s = compile(
+        POLICIES("{ name = \"zero\"; hosts = [ \"a.example\" ]; ports = [ 1 ]; methods = [ \"PUT\" ]; action = \"allow\"; },"
+                 "{ name = \"one\"; hosts = [ \"a.example\" ]; ports = [ 80 ]; methods = [ \"PUT\" ]; action = \"allow\"; },"
+                 "{ name = \"two\"; hosts = [ \"b.example\" ]; paths = [ \"/x\" ]; to = \"lab\"; action = \"allow\"; },"
+                 "{ name = \"three\"; paths = [ \"/x\" ]; action = \"allow\"; },"
+                 "{ name = \"denies\"; ports = [ 1 ]; action = \"deny\"; },"
+                 "{ name = \"hit\"; ports = [ 80 ]; action = \"allow\"; }"),
+        NULL);
     struct facts f = request("a.example", 80, "GET", "/");
     struct rules_near near[4];
 
@@ -570,8 +611,8 @@ static void test_websocket(void **state)
     static const struct {
         const char *offered, *left; /* NULL: denied */
     } cases[] = {
-        { "", "" }, { "chat.v1", "chat.v1" }, { "v2, x, chat.v1", "v2,chat.v1" }, { "x,v2", "v2" }, { "Chat.V1", NULL }, { "x", NULL },
-        { "x, chat.v", NULL },
+        { "", "" },    { "chat.v1", "chat.v1" }, { "v2, x, chat.v1", "v2,chat.v1" }, { "x,v2", "v2" }, { "Chat.V1", NULL },
+        { "x", NULL }, { "x, chat.v", NULL },
     };
     struct ws_offer offer;
 
@@ -603,6 +644,40 @@ static void test_websocket(void **state)
     assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_ORIGIN_DENIED);
 }
 
+/* Each of many policies decides what is its own, beyond one word of a set. */
+static void test_many_policies(void **state)
+{
+    enum { COUNT = 200 };
+    static char text[COUNT * 160];
+    size_t len = (size_t)sprintf(text, "%s", ZONES LISTENERS "policies = (");
+    struct setting s;
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++)
+        len += (size_t)sprintf(text + len,
+                               "%s{ name = \"p%u\"; hosts = [ \"*.h%u.example\" ]; ports = [ %u ]; networks = [ \"93.184.0.0/16\","
+                               "\"20.%u.0.0/16\" ]; action = \"allow\"; }",
+                               i ? "," : "", i, i, 1000 + i, i);
+    strcpy(text + len, ");");
+    s = compile(text, NULL);
+    for (unsigned i = 0; i < COUNT; i++) {
+        char host[32], policy[8];
+        struct facts f;
+
+        sprintf(host, "www.h%u.example", i);
+        sprintf(policy, "p%u", i);
+        f = request(host, (uint16_t)(1000 + i), "GET", "/");
+        EXPECT(&s, &f, true, GRANTED, policy, R_OK);
+        f.server.ip[0] = 20;
+        EXPECT(&s, &f, true, i == 184 ? GRANTED : DENIED, i == 184 ? policy : "", i == 184 ? R_OK : R_NO_POLICY);
+        f.server.ip[1] = (uint8_t)i;
+        EXPECT(&s, &f, true, GRANTED, policy, R_OK);
+        f.port++;
+        EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
+    }
+    discard(&s);
+}
+
 static void test_words(void **state)
 {
     (void)state;
@@ -618,12 +693,25 @@ static void test_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_policies),          cmocka_unit_test(test_first_match_decides), cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_nested_hosts),         cmocka_unit_test(test_hosts_file),          cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_clients_and_networks), cmocka_unit_test(test_from_to_listeners),   cmocka_unit_test(test_protocols),
-        cmocka_unit_test(test_methods_and_paths),    cmocka_unit_test(test_headers),             cmocka_unit_test(test_zones),
-        cmocka_unit_test(test_operators_word),       cmocka_unit_test(test_stages),              cmocka_unit_test(test_deny_before_protocol),
-        cmocka_unit_test(test_near),                 cmocka_unit_test(test_websocket),           cmocka_unit_test(test_words),
+        cmocka_unit_test(test_no_policies),
+        cmocka_unit_test(test_first_match_decides),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_nested_hosts),
+        cmocka_unit_test(test_hosts_file),
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_clients_and_networks),
+        cmocka_unit_test(test_from_to_listeners),
+        cmocka_unit_test(test_protocols),
+        cmocka_unit_test(test_methods_and_paths),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_operators_word),
+        cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_deny_before_protocol),
+        cmocka_unit_test(test_near),
+        cmocka_unit_test(test_websocket),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_many_policies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,10 +71,25 @@ static void test_first_that_fits(void **state)
 /* 0.0.0.0/0, an interface alone, or a network wider than the block never name a special-purpose address. */
 static void test_special_addresses(void **state)
 {
-    static const char *const special[] = { "127.0.0.1", "10.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", "0.0.0.0", "100.64.0.1",
-                                           "::1", "::", "fe80::1", "fd00:ec2::254", "ff02::1", "::127.0.0.1", "::ffff:10.0.0.1",
-                                           "2002:7f00:1::", "64:ff9b::a9fe:a9fe", "2001:0:4136:e378:8000:63bf:80ff:fffe" };
-    static const struct plan wide[] = { { { NULL }, { "0.0.0.0/0", "::/0" } }, { { "wan0" }, { NULL } },
+    static const char *const special[] = { "127.0.0.1",
+                                           "10.0.0.1",
+                                           "169.254.169.254",
+                                           "224.0.0.1",
+                                           "255.255.255.255",
+                                           "0.0.0.0",
+                                           "100.64.0.1",
+                                           "::1",
+                                           "::",
+                                           "fe80::1",
+                                           "fd00:ec2::254",
+                                           "ff02::1",
+                                           "::127.0.0.1",
+                                           "::ffff:10.0.0.1",
+                                           "2002:7f00:1::",
+                                           "64:ff9b::a9fe:a9fe",
+                                           "2001:0:4136:e378:8000:63bf:80ff:fffe" };
+    static const struct plan wide[] = { { { NULL }, { "0.0.0.0/0", "::/0" } },
+                                        { { "wan0" }, { NULL } },
                                         { { NULL }, { "8.0.0.0/5", "fc00::/6", "::/8" } } };
     struct conf *conf = build(wide, 3);
 
