@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET 20000000 /* comparisons of items; some tenths of a second */
+#define BUDGET 60000000 /* comparisons of items: half a second */
 #define PATH 64
 
 struct reach {
@@ -29,11 +29,13 @@ struct condition {
     bool (*covers)(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later);
 };
 
-/* Of one policy, for the first look: the conditions that it has, the bits that its hosts hash to, and those of hosts it may cover.
+/*
+ * Of one policy, for the first look: the conditions and protocols that it has, the bits that its hosts hash to, and the bits of all
+ * patterns that would cover the first of them.
  */
 struct summary {
     unsigned given, protocols;
-    uint64_t hosts, may_cover;
+    uint64_t hosts, first_host;
 };
 
 static void spend(struct reach *r)
@@ -251,26 +253,45 @@ static const struct condition conditions[] = {
 };
 #define CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
 
-static struct summary summarise(const struct conf_policy *p)
+static uint64_t bit_of(const char *text)
 {
     static const struct hash_key key;
+
+    return 1ull << (hash_bytes(&key, text, strlen(text)) % 64);
+}
+
+/* "*.x" stands for its tail ".x", which is also a tail of every name that it covers. */
+static const char *tail_of(const char *host)
+{
+    return host[0] == '*' ? host + 1 : host;
+}
+
+static uint64_t covering_bits(const char *host)
+{
+    uint64_t bits = bit_of(tail_of(host));
+
+    for (const char *dot = strchr(host, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+        bits |= bit_of(dot);
+    return bits;
+}
+
+static struct summary summarise(const struct conf_policy *p)
+{
     struct summary s = { .protocols = p->protocols };
-    bool wildcard = p->hosts.count == 0;
 
     for (size_t i = 0; i < CONDITIONS; i++)
         s.given |= (unsigned)conditions[i].given(p) << i;
-    for (size_t i = 0; i < p->hosts.count; i++) {
-        s.hosts |= 1ull << (hash_bytes(&key, p->hosts.items[i], strlen(p->hosts.items[i])) % 64);
-        wildcard = wildcard || p->hosts.items[i][0] == '*';
-    }
-    s.may_cover = wildcard ? UINT64_MAX : s.hosts;
+    for (size_t i = 0; i < p->hosts.count; i++)
+        s.hosts |= bit_of(tail_of(p->hosts.items[i]));
+    if (p->hosts.count > 0)
+        s.first_host = covering_bits(p->hosts.items[0]);
     return s;
 }
 
 static bool may_hide(const struct summary *earlier, const struct summary *later)
 {
     return (earlier->given & ~later->given) == 0 && (later->protocols & ~earlier->protocols) == 0 &&
-           (later->hosts & ~earlier->may_cover) == 0;
+           (earlier->hosts == 0 || (later->first_host & earlier->hosts) != 0);
 }
 
 static bool hides(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later, unsigned given)

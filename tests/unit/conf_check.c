@@ -256,6 +256,41 @@ static void many(void **state)
     free(text);
 }
 
+/* The search for hidden policies is bounded: two policies with the same ports, in opposite order, cost count * count / 2
+ * comparisons. */
+static char *two_long_policies(unsigned count)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    assert_non_null(out);
+    fputs(PRELUDE "policies = ({ name = \"p\"; action = \"deny\"; ports = [ 1", out);
+    for (unsigned i = 2; i <= count; i++)
+        fprintf(out, ",%u", i);
+    fprintf(out, " ]; },\n{ name = \"q\"; action = \"deny\"; ports = [ %u", count);
+    for (unsigned i = count - 1; i > 0; i--)
+        fprintf(out, ",%u", i);
+    fputs(" ]; });", out);
+    fclose(out);
+    return text;
+}
+
+static void bounded(void **state)
+{
+    char *text = two_long_policies(10000), *all = all_said(span_str(text));
+
+    (void)state;
+    assert_string_equal(all, "f:2: policies.q: can never decide: all that it matches is decided by \"p\" in line 1\n");
+    free(all);
+    free(text);
+    text = two_long_policies(12000);
+    all = all_said(span_str(text));
+    assert_string_equal(all, "W f:2: policies.q: from here on it was not checked whether earlier policies hide later ones\n");
+    free(all);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +300,7 @@ int main(void)
         cmocka_unit_test(reach),
         cmocka_unit_test(reach_passes_over_errors),
         cmocka_unit_test(many),
+        cmocka_unit_test(bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
