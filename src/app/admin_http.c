@@ -88,7 +88,7 @@ static void answer_request(struct admin *a, struct span head_bytes)
     struct span path;
     const char *query;
 
-    if (h1_parse(&head, H1_REQUEST, head_bytes, &limits, NULL) != R_OK) {
+    if (h1_parse(&head, H1_REQUEST, head_bytes, &limits, NULL) != R_NONE) {
         answer_text(a, "400 Bad Request", "", "bad request\n");
         return;
     }
@@ -109,7 +109,7 @@ static void on_read(struct bufferevent *buffer, void *arg)
     struct admin *a = arg;
     struct evbuffer *in = bufferevent_get_input(buffer);
     struct span bytes = span_of((const char *)evbuffer_pullup(in, -1), evbuffer_get_length(in));
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     uint32_t head_len = 0;
 
     if (!a->answered && bytes.len > 0)

@@ -32,6 +32,7 @@ struct client {
     enum waiting waiting;
     bool closing;           /* freed when everything is written */
     unsigned seconds_left;  /* of waiting for others */
+    unsigned seconds_idle;  /* since its last request */
     uint64_t request;       /* what a worker's answer has to name */
     uint64_t owed;          /* a bit for each worker that has not answered */
     uint64_t killed;
@@ -57,6 +58,7 @@ static void reply(struct client *client, json_t *answer)
     struct evbuffer *out = bufferevent_get_output(client->buffer);
 
     client->waiting = WAIT_NOTHING;
+    client->seconds_idle = 0;
     (void)evbuffer_add_printf(out, "%s\n", text != NULL ? text : "{\"error\":\"no memory\"}");
     free(text);
     json_decref(answer);
@@ -323,23 +325,37 @@ static struct client *client_new(struct control *c, int fd)
     return client;
 }
 
+/* A place for a new client. When all are taken the one that has been idle longest gives way: who only connects locks nobody out. */
+static struct client **find_place(struct control *c)
+{
+    struct client **longest = NULL;
+
+    for (struct client **p = c->clients; p < c->clients + CLIENTS_MAX; p++) {
+        if (*p == NULL)
+            return p;
+        if ((*p)->waiting == WAIT_NOTHING && (longest == NULL || (*p)->seconds_idle > (*longest)->seconds_idle))
+            longest = p;
+    }
+    if (longest != NULL)
+        client_free(*longest);
+    return longest;
+}
+
 static void on_accept(int listener, short what, void *arg)
 {
     static const char full[] = "{\"error\":\"too many connections\"}\n";
     struct control *c = arg;
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    unsigned i = 0;
+    struct client **place;
 
     (void)what;
     if (fd < 0)
         return;
-    while (i < CLIENTS_MAX && c->clients[i] != NULL)
-        i++;
     if (!is_allowed(c, fd))
         log_remote("a connection to the control socket from another user was refused");
-    else if (i == CLIENTS_MAX)
+    else if ((place = find_place(c)) == NULL)
         (void)send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL);
-    else if ((c->clients[i] = client_new(c, fd)) != NULL)
+    else if ((*place = client_new(c, fd)) != NULL)
         return;
     close(fd);
 }
@@ -370,6 +386,8 @@ static void tick_client(struct client *client)
         (void)listing_fill(&client->listing, v, out);
         return;
     }
+    if (client->waiting == WAIT_NOTHING)
+        client->seconds_idle++;
     if (client->waiting < WAIT_RELOAD_TURN || --client->seconds_left > 0)
         return;
     reply_error(client, "no answer in time");

@@ -59,9 +59,9 @@ void put_time(json_t *object, const char *key, uint64_t wall_us)
 
 void put_verdict(json_t *object, enum reason reason)
 {
-    put_text(object, "verdict", reason == R_OK ? "allowed" : "denied");
+    put_text(object, "verdict", reason == R_NONE ? "allowed" : "denied");
     put_text(object, "reason", reason_name(reason));
-    put_text(object, "sentence", reason == R_OK ? "A policy allows this." : reason_sentence(reason));
+    put_text(object, "sentence", reason == R_NONE ? "A policy allows this." : reason_sentence(reason));
 }
 
 void put_policy(json_t *object, const char *key, const char *name, const char *file, unsigned line)

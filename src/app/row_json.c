@@ -85,7 +85,7 @@ static void put_numbers(json_t *object, const struct row *row)
     put_time(object, "opened", row->opened_us);
     put_time(object, "last_up", row->last_us[UP]);
     put_time(object, "last_down", row->last_us[DOWN]);
-    if (row->reason != R_OK)
+    if (row->reason != R_NONE)
         put_text(object, "reason", reason_name((enum reason)row->reason));
     put_text(object, "closed_by", closer_name((enum closer)row->closed_by));
     put_count(object, "close_code", row->close_code);
