@@ -10,7 +10,7 @@
  * that a person reads. A status of 0 means that no HTTP answer is given for it: the connection is closed.
  */
 #define REASONS(X)                                                                                                                 \
-    X(OK, "ok", 0, 1000, "", "The stream ended as it should.")                                                                     \
+    X(NONE, "ok", 0, 1000, "", "The stream ended as it should.")                                                                     \
     X(POLICY_DENIED, "policy-denied", 403, 1008, "http_request_denied", "A policy denies this.")                                   \
     X(NO_POLICY, "no-policy", 403, 1008, "http_request_denied", "No policy allows this.")                                          \
     X(NO_ROUTE, "no-route", 502, 1011, "destination_ip_unroutable", "The kernel has no route to the server.")                      \

@@ -63,7 +63,7 @@ struct row {
     uint8_t phase;                /* [S] enum phase */
     uint8_t mode;                 /* [I] enum mode */
     uint8_t protocol;             /* [E] enum row_protocol */
-    uint8_t reason;               /* enum reason; R_OK while open */
+    uint8_t reason;               /* enum reason; R_NONE while open */
     uint8_t closed_by;            /* enum closer */
     struct addr client;           /* [I] */
     struct addr destination;      /* [I] what the client dialled (transparent), else our listener */

@@ -54,7 +54,7 @@ struct conf_listener {
     struct conf_strings from;          /* zones of clients; empty: any zone */
     struct conf_upstream *upstreams;   /* reverse: at least one */
     size_t upstream_count;
-    enum conf_forwarded forwarded;     /* default: replace on reverse listeners, none on explicit ones */
+    enum conf_forwarded forwarded;     /* none (default): such fields of the client are removed and none is added */
     char via[64];                      /* pseudonym of the Via field; "": the instance's own */
     bool via_off;                      /* via = "off": no Via field, no loop check by it */
 };

@@ -39,7 +39,7 @@ void ledger_open_tunnel(struct ledger *l);
 void ledger_request_end(struct ledger *l);
 
 /*
- * The server sent bytes. R_OK: they may be parsed. R_UNSOLICITED_BYTES: nobody asked for anything. R_SURPLUS_ANSWER: the answer was
+ * The server sent bytes. R_NONE: they may be parsed. R_UNSOLICITED_BYTES: nobody asked for anything. R_SURPLUS_ANSWER: the answer was
  * complete before them, though the request is not. Then the ledger is condemned.
  */
 MUST_CHECK enum reason ledger_bytes(struct ledger *l);
@@ -50,7 +50,7 @@ bool ledger_wants_position(const struct ledger *l);
  * (design.md, causality). R_ANSWER_BEFORE_REQUEST if the request's head was not all of it.
  */
 MUST_CHECK enum reason ledger_causality(struct ledger *l, uint64_t acknowledged);
-/* A head with this status was read. R_OK, R_INTERIM_LIMIT or R_UPGRADE_UNASKED. After a 101 the caller checks the handshake. */
+/* A head with this status was read. R_NONE, R_INTERIM_LIMIT or R_UPGRADE_UNASKED. After a 101 the caller checks the handshake. */
 MUST_CHECK enum reason ledger_answer(struct ledger *l, unsigned status);
 /* The handshake was good: frames may flow. */
 void ledger_upgrade(struct ledger *l);

@@ -55,7 +55,7 @@ struct verdict {
     bool remembered;         /* granted by a policy some of whose conditions are unknown yet */
     bool drop;               /* denied with action = "drop": RST, no byte */
     int policy;              /* index in conf->policies of the one that decided or is remembered first; -1: none */
-    enum reason reason;      /* R_OK if granted; R_POLICY_DENIED, R_NO_POLICY, R_ZONE_UNKNOWN or R_ADDRESS_PRIVATE */
+    enum reason reason;      /* R_NONE if granted; R_POLICY_DENIED, R_NO_POLICY, R_ZONE_UNKNOWN or R_ADDRESS_PRIVATE */
 };
 
 struct rules;
@@ -87,7 +87,7 @@ struct rules_near {
 size_t rules_near(const struct rules *rules, const struct facts *facts, bool last, struct rules_near *out, size_t max);
 
 /*
- * What the policy that allowed a WebSocket says of its handshake: R_OK, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols were
+ * What the policy that allowed a WebSocket says of its handshake: R_NONE, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols were
  * offered and none is allowed). offer->protocols is reduced to the allowed ones, in the client's order.
  */
 MUST_CHECK enum reason rules_websocket(const struct conf_policy *policy, const struct h1_head *head, struct ws_offer *offer);

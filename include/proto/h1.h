@@ -111,7 +111,7 @@ struct h1_asked {
 
 /*
  * Parses a complete head, which h1_scan() has delimited and found good. `head` is large: callers keep one a thread. For a response
- * `asked` says what was requested; NULL for a request. Returns R_OK or why not; for a request one of R_HEAD_MALFORMED,
+ * `asked` says what was requested; NULL for a request. Returns R_NONE or why not; for a request one of R_HEAD_MALFORMED,
  * R_METHOD_UNKNOWN, R_URI_TOO_LONG (a target over uri_bytes), R_FRAMING_AMBIGUOUS (also for a body with CONNECT or an upgrade),
  * R_BODY_TOO_LARGE (a length of 2^63 and more), R_HOST_MALFORMED (missing in 1.1, more than one, empty: its value is not parsed
  * here), R_EXPECTATION_UNKNOWN, R_HEAD_TOO_LARGE; for a response R_RESPONSE_MALFORMED, or R_UPGRADE_UNASKED for a 101 that nobody

@@ -25,7 +25,7 @@ struct target {
  * 6.2.2), and what clients write raw against RFC 3986 ('"', '<', '>', '[', ']', '^', '`', '{', '|', '}') escaped, so that it can be
  * longer than what was written: TARGET_BUFFER(text.len) bytes are always enough.
  *
- * Returns R_OK or R_TARGET_MALFORMED: '#', controls, space, DEL and 8-bit bytes anywhere; in the path malformed escapes, a raw
+ * Returns R_NONE or R_TARGET_MALFORMED: '#', controls, space, DEL and 8-bit bytes anywhere; in the path malformed escapes, a raw
  * '\', encoded NUL, CR, LF, '/' or '\', climbing above the root, ".." behind an empty segment; userinfo, '*' with a method other
  * than OPTIONS, a scheme other than http and ws, authority-form with another method than CONNECT or without a port, anything but
  * authority-form with CONNECT; and no room in `buffer`.

@@ -37,7 +37,7 @@ void ws_reader_init(struct ws_reader *r, enum ws_sender sender);
 
 /*
  * Reads from the front of `in`. Returns how many bytes are good and may be passed on; the others are either an incomplete unit
- * (give them again with more) or, when *why is not R_OK, the offence. When the offending frame began in this very call, its own
+ * (give them again with more) or, when *why is not R_NONE, the offence. When the offending frame began in this very call, its own
  * bytes are not counted, so that what was passed on ends at a frame's end and a close frame can follow (ws_at_boundary). After a
  * close frame nothing more is taken: bytes behind it are R_FRAME_MALFORMED. After an offence the reader must not be fed again.
  * Reasons: R_FRAME_MALFORMED, R_FRAME_UNMASKED, R_FRAME_MASKED, R_CLOSE_MALFORMED, R_UTF8_INVALID, R_MESSAGE_TOO_BIG (a length of

@@ -32,6 +32,8 @@ void engine_set_generation(struct engine *e, struct generation *g);
 
 /* A listening socket; the engine owns the descriptor. Which listener it serves follows, in each generation, from its address. */
 MUST_CHECK bool engine_listen(struct engine *e, int fd);
+/* A connection that was accepted for the listener at this address; the engine owns the descriptor. */
+void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener);
 /* No longer configured: accepts what is queued at this address, then closes. Called before engine_set_generation(), so that these
  * connections are still served by the generation that their listener belongs to. */
 void engine_unlisten(struct engine *e, const struct addr *address);
@@ -60,7 +62,7 @@ struct explain_answer {
     size_t step_count;
     struct explain_step steps[JUDGE_TRAIL];
     struct verdict verdict;       /* the last one */
-    enum reason reason;           /* R_OK: allowed */
+    enum reason reason;           /* R_NONE: allowed */
     unsigned protocol;            /* bit of enum conf_protocol */
     int zone_in, zone_out, listener;
     struct host host;

@@ -15,7 +15,7 @@ struct examine {
 
 /*
  * Everything about a request that its head alone tells: target, Host, protocol, handshake, loops. Fills the judgement's host, what is
- * dialled, port, and facts. R_OK or the reason for the refusal; `target` is valid as far as it was read.
+ * dialled, port, and facts. R_NONE or the reason for the refusal; `target` is valid as far as it was read.
  */
 MUST_CHECK enum reason examine_request(const struct examine *q, const struct h1_head *head, struct target *target, struct judgement *j,
                                        struct ws_offer *offer);

@@ -43,11 +43,11 @@ struct judge_context {
 
 /* Begins with the flow: listener, client, zone. `protocol` is one bit, or 0 if it is not known yet. */
 void judge_init(struct judgement *j, int listener, const struct addr *client, int zone_in);
-/* The target and, for HTTP, the request are known: may it be resolved? R_OK or why not. */
+/* The target and, for HTTP, the request are known: may it be resolved? R_NONE or why not. */
 MUST_CHECK enum reason judge_target(const struct judge_context *c, struct judgement *j);
 /*
  * All addresses are known: every one must pass. `last`: nothing more will be known. Fills policies, zones and interfaces, and sets the
- * facts to the first address. R_OK, R_NO_ROUTE, R_LOOP, R_ADDRESS_PRIVATE, ...
+ * facts to the first address. R_NONE, R_NO_ROUTE, R_LOOP, R_ADDRESS_PRIVATE, ...
  */
 MUST_CHECK enum reason judge_addresses(const struct judge_context *c, struct judgement *j, bool last);
 /* Sets the facts to address `index`, the one that was connected. */

@@ -162,7 +162,7 @@ void exchange_free(struct session *s);
 void exchange_end(struct session *s, enum reason why, enum closer by);
 
 /* connect.c: from a judged target to an open connection */
-/* Resolves judge->host if need be. R_OK: judge->addresses is filled; R_COUNT: it will be, and session_run() is called then. */
+/* Resolves judge->host if need be. R_NONE: judge->addresses is filled; R_COUNT: it will be, and session_run() is called then. */
 MUST_CHECK enum reason connect_resolve(struct session *s, struct judgement *judge);
 /* Reuses, takes from the pool, or dials; ends with connected() or a denial. */
 void connect_upstream(struct session *s, struct judgement *judge);

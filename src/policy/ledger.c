@@ -52,7 +52,7 @@ enum reason ledger_bytes(struct ledger *l)
     case LEDGER_ANSWERING:
     case LEDGER_UPGRADED:
     case LEDGER_TUNNEL:
-        return R_OK;
+        return R_NONE;
     case LEDGER_ANSWERED:
         return condemned(l, R_SURPLUS_ANSWER);
     case LEDGER_IDLE:
@@ -73,7 +73,7 @@ enum reason ledger_causality(struct ledger *l, uint64_t acknowledged)
     l->first_seen = true;
     if (acknowledged < l->head_end)
         return condemned(l, R_ANSWER_BEFORE_REQUEST);
-    return R_OK;
+    return R_NONE;
 }
 
 enum reason ledger_answer(struct ledger *l, unsigned status)
@@ -81,12 +81,12 @@ enum reason ledger_answer(struct ledger *l, unsigned status)
     if (l->state != LEDGER_ASKED)
         return condemned(l, R_SURPLUS_ANSWER);
     if (status == 101)
-        return l->upgrade_asked ? R_OK : condemned(l, R_UPGRADE_UNASKED);
+        return l->upgrade_asked ? R_NONE : condemned(l, R_UPGRADE_UNASKED);
     if (status >= 200) {
         l->state = LEDGER_ANSWERING;
-        return R_OK;
+        return R_NONE;
     }
-    return ++l->interim > l->interim_max ? condemned(l, R_INTERIM_LIMIT) : R_OK;
+    return ++l->interim > l->interim_max ? condemned(l, R_INTERIM_LIMIT) : R_NONE;
 }
 
 void ledger_upgrade(struct ledger *l)

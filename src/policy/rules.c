@@ -29,7 +29,7 @@ static struct verdict decided_by(const struct rules *r, size_t index, bool remem
                              .remembered = remembered,
                              .drop = action == ACTION_DROP,
                              .policy = (int)index,
-                             .reason = action == ACTION_ALLOW ? R_OK : R_POLICY_DENIED };
+                             .reason = action == ACTION_ALLOW ? R_NONE : R_POLICY_DENIED };
 }
 
 static bool slow_conditions_fit(const struct view *v, size_t index)
@@ -111,7 +111,7 @@ static enum reason check_zones(const struct rules *r, const struct facts *f)
         return R_ZONE_UNKNOWN;
     if ((f->known & KNOWN_ADDRESS) && !f->operators_word && f->zone_out == ZONE_NONE)
         return addr_special(&f->server, &block) ? R_ADDRESS_PRIVATE : R_ZONE_UNKNOWN;
-    return R_OK;
+    return R_NONE;
 }
 
 struct verdict rules_judge(const struct rules *rules, const struct facts *facts, bool last)
@@ -119,7 +119,7 @@ struct verdict rules_judge(const struct rules *rules, const struct facts *facts,
     enum reason why = check_zones(rules, facts);
     struct view v;
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return denied(why);
     view_init(&v, rules, facts, last);
     return v.unknown & COND_BIT(COND_PROTOCOLS) ? walk_protocols(&v) : walk(&v);

@@ -62,5 +62,5 @@ enum reason rules_websocket(const struct conf_policy *policy, const struct h1_he
         return R_ORIGIN_DENIED;
     if (ws->subprotocols.count > 0 && !reduce(&ws->subprotocols, offer->protocols))
         return R_SUBPROTOCOL_DENIED;
-    return R_OK;
+    return R_NONE;
 }

@@ -132,7 +132,7 @@ static void note_method(struct h1_head *head, unsigned method)
 
 static enum reason tokenize(struct h1_head *head, struct span bytes, const struct h1_limits *limits)
 {
-    struct reading reading = { head, limits, R_OK };
+    struct reading reading = { head, limits, R_NONE };
     llhttp_t parser;
     llhttp_errno_t error;
 
@@ -148,7 +148,7 @@ static enum reason tokenize(struct h1_head *head, struct span bytes, const struc
         note_method(head, parser.method);
     else
         head->status = parser.status_code;
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason read_host(struct h1_head *head)
@@ -157,7 +157,7 @@ static enum reason read_host(struct h1_head *head)
 
     if (count == 1)
         head->host = h1_find(head, H1_HOST)->value;
-    return count > 1 || (count == 0 && head->minor == 1) || (count == 1 && head->host.len == 0) ? R_HOST_MALFORMED : R_OK;
+    return count > 1 || (count == 0 && head->minor == 1) || (count == 1 && head->host.len == 0) ? R_HOST_MALFORMED : R_NONE;
 }
 
 /* RFC 9110 10.1.1: HTTP/1.0 clients do not know interim answers, whatever they send. */
@@ -170,25 +170,25 @@ static enum reason read_expect(struct h1_head *head)
             return R_EXPECTATION_UNKNOWN;
         head->expects_continue = head->minor == 1;
     }
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason parse_request(struct h1_head *head)
 {
     enum reason why = h1_connection_read(head);
 
-    if (why == R_OK)
+    if (why == R_NONE)
         why = h1_framing_request(head);
-    if (why == R_OK)
+    if (why == R_NONE)
         why = read_host(head);
-    return why == R_OK ? read_expect(head) : why;
+    return why == R_NONE ? read_expect(head) : why;
 }
 
 static enum reason parse_response(struct h1_head *head, const struct h1_asked *asked)
 {
     enum reason why = h1_connection_read(head);
 
-    return why == R_OK ? h1_framing_response(head, asked) : why;
+    return why == R_NONE ? h1_framing_response(head, asked) : why;
 }
 
 enum reason h1_parse(struct h1_head *head, enum h1_kind kind, struct span bytes, const struct h1_limits *limits,
@@ -200,10 +200,10 @@ enum reason h1_parse(struct h1_head *head, enum h1_kind kind, struct span bytes,
     head->kind = kind;
     why = tokenize(head, bytes, limits);
     if (kind == H1_REQUEST)
-        return why == R_OK ? parse_request(head) : why;
-    if (why == R_OK)
+        return why == R_NONE ? parse_request(head) : why;
+    if (why == R_NONE)
         why = parse_response(head, asked);
-    return why == R_OK || why == R_UPGRADE_UNASKED ? why : R_RESPONSE_MALFORMED;
+    return why == R_NONE || why == R_UPGRADE_UNASKED ? why : R_RESPONSE_MALFORMED;
 }
 
 const struct h1_field *h1_find(const struct h1_head *head, enum h1_name id)

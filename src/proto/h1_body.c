@@ -70,7 +70,7 @@ static enum reason take_digit(struct h1_body *body, char c)
         return R_BODY_MALFORMED;
     body->digits++;
     body->left = body->left << 4 | (unsigned)digit;
-    return R_OK;
+    return R_NONE;
 }
 
 /* qdtext or the second byte of a quoted-pair (RFC 9110 5.6.4): all but control characters; HTAB is none. */
@@ -85,7 +85,7 @@ static enum reason end_extension(struct h1_body *body, char c)
     if (c != ';' && c != '\r')
         return R_BODY_MALFORMED;
     body->state = c == ';' ? CHUNK_EXT_NAME_FIRST : CHUNK_SIZE_LF;
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason take_size(struct h1_body *body, char c)
@@ -98,7 +98,7 @@ static enum reason take_token(struct h1_body *body, char c, enum h1_chunk_state 
 {
     if (byte_is_token((unsigned char)c)) {
         body->state = next;
-        return R_OK;
+        return R_NONE;
     }
     return body->state == next ? end_extension(body, c) : R_BODY_MALFORMED;
 }
@@ -107,7 +107,7 @@ static enum reason take_name(struct h1_body *body, char c)
 {
     if (c == '=' && body->state == CHUNK_EXT_NAME) {
         body->state = CHUNK_EXT_VALUE_FIRST;
-        return R_OK;
+        return R_NONE;
     }
     return take_token(body, c, CHUNK_EXT_NAME);
 }
@@ -116,7 +116,7 @@ static enum reason take_value(struct h1_body *body, char c)
 {
     if (c == '"' && body->state == CHUNK_EXT_VALUE_FIRST) {
         body->state = CHUNK_EXT_QUOTED;
-        return R_OK;
+        return R_NONE;
     }
     return take_token(body, c, CHUNK_EXT_VALUE);
 }
@@ -131,7 +131,7 @@ static enum reason take_quoted(struct h1_body *body, char c)
         body->state = CHUNK_EXT_ESCAPED;
     else if (c == '"')
         body->state = CHUNK_EXT_END;
-    return R_OK;
+    return R_NONE;
 }
 
 /* The size line is complete: is there room for the chunk? */
@@ -143,13 +143,13 @@ static enum reason open_chunk(struct h1_body *body)
     body->extensions += body->line;
     body->line = 0;
     body->digits = 0;
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason expect(struct h1_body *body, char c, char want, enum h1_chunk_state next)
 {
     body->state = next;
-    return c == want ? R_OK : R_BODY_MALFORMED;
+    return c == want ? R_NONE : R_BODY_MALFORMED;
 }
 
 /* One byte around the payload. */
@@ -191,9 +191,9 @@ static bool is_extension(enum h1_chunk_state state)
 /* The bytes up to the next payload or the trailers. An extension counts from its ';' on. */
 static enum reason take_between(struct h1_body *body, struct span *in)
 {
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
-    while (in->len > 0 && why == R_OK && body->state != CHUNK_DATA && body->state != CHUNK_TRAILERS) {
+    while (in->len > 0 && why == R_NONE && body->state != CHUNK_DATA && body->state != CHUNK_TRAILERS) {
         why = take(body, in->at[0]);
         *in = span_skip(*in, 1);
         if (is_extension(body->state))
@@ -234,13 +234,13 @@ static enum h1_body_result next_of_chunks(struct h1_body *body, struct span *in,
     if (body->state == CHUNK_COMPLETE)
         return H1_BODY_END;
     *why = take_between(body, in);
-    if (*why != R_OK)
+    if (*why != R_NONE)
         return H1_BODY_BAD;
     if (in->len == 0)
         return H1_BODY_MORE;
     if (body->state == CHUNK_TRAILERS) {
         result = next_of_trailers(body, in, trailers);
-        *why = result == H1_BODY_BAD ? R_BODY_MALFORMED : R_OK;
+        *why = result == H1_BODY_BAD ? R_BODY_MALFORMED : R_NONE;
         return result;
     }
     result = give(body, body->left, in, data);

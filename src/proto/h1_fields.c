@@ -98,21 +98,21 @@ static enum reason take_option(struct options *o, struct span option)
         o->other[o->other_count++] = option;
     else if (!(BIT(id) & end_to_end))
         o->known |= BIT(id);
-    return R_OK;
+    return R_NONE;
 }
 
 /* Empty members are none (RFC 9110 5.6.1.2). */
 static enum reason read_options(const struct h1_head *head, struct options *o)
 {
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     struct span list, option;
 
-    for (size_t i = 0; i < head->field_count && why == R_OK; i++) {
+    for (size_t i = 0; i < head->field_count && why == R_NONE; i++) {
         if (head->fields[i].id != H1_CONNECTION)
             continue;
         list = head->fields[i].value;
-        while (why == R_OK && span_next_item(&list, &option))
-            why = option.len > 0 ? take_option(o, option) : R_OK;
+        while (why == R_NONE && span_next_item(&list, &option))
+            why = option.len > 0 ? take_option(o, option) : R_NONE;
     }
     return why;
 }

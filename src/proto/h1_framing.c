@@ -13,21 +13,21 @@ enum reason h1_length_read(struct span value, uint64_t *length)
             return R_FRAMING_AMBIGUOUS;
     if (value.len == 0)
         return R_FRAMING_AMBIGUOUS;
-    return value.len <= 19 && span_u64(value, INT64_MAX, length) ? R_OK : R_BODY_TOO_LARGE;
+    return value.len <= 19 && span_u64(value, INT64_MAX, length) ? R_NONE : R_BODY_TOO_LARGE;
 }
 
 /* What the message itself says. */
 static enum reason read_declared(struct h1_head *head)
 {
     const struct h1_field *length = h1_find(head, H1_CONTENT_LENGTH), *coding = h1_find(head, H1_TRANSFER_ENCODING);
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     head->framing = H1_NO_BODY;
     if (h1_count(head, H1_CONTENT_LENGTH) + h1_count(head, H1_TRANSFER_ENCODING) > 1)
         return R_FRAMING_AMBIGUOUS;
     if (coding != NULL) {
         head->framing = H1_CHUNKED;
-        why = head->minor == 1 && span_ieq(coding->value, SPAN("chunked")) ? R_OK : R_FRAMING_AMBIGUOUS;
+        why = head->minor == 1 && span_ieq(coding->value, SPAN("chunked")) ? R_NONE : R_FRAMING_AMBIGUOUS;
     } else if (length != NULL) {
         head->framing = H1_LENGTH;
         head->has_length = true;
@@ -45,7 +45,7 @@ enum reason h1_framing_request(struct h1_head *head)
 {
     enum reason why = read_declared(head);
 
-    if (why == R_OK && (head->is_connect || head->upgrade) && has_body(head))
+    if (why == R_NONE && (head->is_connect || head->upgrade) && has_body(head))
         why = R_FRAMING_AMBIGUOUS;
     return why;
 }
@@ -55,7 +55,7 @@ static enum reason switching_check(const struct h1_head *head, const struct h1_a
 {
     if (!asked->upgrade)
         return R_UPGRADE_UNASKED;
-    return head->upgrade && head->framing == H1_NO_BODY ? R_OK : R_FRAMING_AMBIGUOUS;
+    return head->upgrade && head->framing == H1_NO_BODY ? R_NONE : R_FRAMING_AMBIGUOUS;
 }
 
 enum reason h1_framing_response(struct h1_head *head, const struct h1_asked *asked)
@@ -64,9 +64,9 @@ enum reason h1_framing_response(struct h1_head *head, const struct h1_asked *ask
     bool tunnel = asked->connect && head->status >= 200 && head->status < 300;
     enum reason why = read_declared(head);
 
-    if (why == R_OK && head->status == 101)
+    if (why == R_NONE && head->status == 101)
         why = switching_check(head, asked);
-    if (why == R_OK && (interim || head->status == 204) && has_body(head))
+    if (why == R_NONE && (interim || head->status == 204) && has_body(head))
         why = R_FRAMING_AMBIGUOUS;
     if (asked->head || tunnel || interim || head->status == 204 || head->status == 304) {
         head->framing = H1_NO_BODY;

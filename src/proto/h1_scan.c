@@ -18,13 +18,13 @@ static enum reason method_check(struct span line)
 {
     for (size_t i = 0; i < line.len; i++) {
         if (line.at[i] == ' ' && i > 0)
-            return R_OK;
+            return R_NONE;
         if (!byte_is_token((unsigned char)line.at[i]))
             return R_HEAD_MALFORMED;
         if (i == METHOD_BYTES)
             return R_METHOD_UNKNOWN;
     }
-    return R_OK;
+    return R_NONE;
 }
 
 static bool is_digit(char c)
@@ -36,7 +36,7 @@ static enum reason version_check(struct span v)
 {
     if (v.len != 8 || !span_starts(v, SPAN("HTTP/")) || !is_digit(v.at[5]) || v.at[6] != '.' || !is_digit(v.at[7]))
         return R_HEAD_MALFORMED;
-    return v.at[5] == '1' && v.at[7] <= '1' ? R_OK : R_VERSION_UNSUPPORTED;
+    return v.at[5] == '1' && v.at[7] <= '1' ? R_NONE : R_VERSION_UNSUPPORTED;
 }
 
 static bool is_visible_ascii(struct span s)
@@ -78,18 +78,18 @@ static enum reason start_line_check(enum h1_kind kind, const struct h1_limits *l
     enum reason why;
 
     if (kind == H1_RESPONSE)
-        return status_line_fits(line) && !(complete && line.len < sizeof(status_line) - 1) ? R_OK : R_RESPONSE_MALFORMED;
+        return status_line_fits(line) && !(complete && line.len < sizeof(status_line) - 1) ? R_NONE : R_RESPONSE_MALFORMED;
     why = method_check(line);
-    if (why == R_OK && line.len > (size_t)limits->uri_bytes + REQUEST_LINE_MORE)
+    if (why == R_NONE && line.len > (size_t)limits->uri_bytes + REQUEST_LINE_MORE)
         why = R_URI_TOO_LONG;
-    return why == R_OK && complete ? request_line_check(line) : why;
+    return why == R_NONE && complete ? request_line_check(line) : why;
 }
 
 /* What can be said of the current line, of which `line` is there. */
 static enum reason line_check(const struct h1_scan *scan, enum h1_kind kind, const struct h1_limits *limits, struct span line,
                               enum h1_progress end)
 {
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     if (scan->lines == 0)
         why = start_line_check(kind, limits, line, end == H1_DONE);
@@ -97,7 +97,7 @@ static enum reason line_check(const struct h1_scan *scan, enum h1_kind kind, con
         why = R_HEAD_MALFORMED;
     else if (scan->lines > limits->header_count && line.len > 0)
         why = R_HEAD_TOO_LARGE;
-    return why == R_OK && end == H1_BAD ? R_HEAD_MALFORMED : why;
+    return why == R_NONE && end == H1_BAD ? R_HEAD_MALFORMED : why;
 }
 
 /* Moves behind the CRLF at scan->at. */
@@ -124,9 +124,9 @@ enum h1_progress h1_scan(struct h1_scan *scan, enum h1_kind kind, const struct h
             continue;
         }
         *why = line_check(scan, kind, limits, line, end);
-        if (*why == R_OK && end == H1_MORE && window.len == limits->header_bytes)
+        if (*why == R_NONE && end == H1_MORE && window.len == limits->header_bytes)
             *why = R_HEAD_TOO_LARGE;
-        if (*why != R_OK) {
+        if (*why != R_NONE) {
             *why = kind == H1_RESPONSE ? R_RESPONSE_MALFORMED : *why;
             return H1_BAD;
         }

@@ -27,7 +27,7 @@ enum socks_progress socks_greeting(struct span in, size_t *used, enum reason *wh
         return SOCKS_BAD;
     if (in.len > 1 && at[1] == 0)
         return SOCKS_BAD;
-    *why = R_OK;
+    *why = R_NONE;
     if (in.len < 2 || in.len < 2u + at[1])
         return SOCKS_MORE;
     *used = 2u + at[1];
@@ -53,7 +53,7 @@ static enum socks_reply check_header(const uint8_t *at, size_t available, enum r
         return SOCKS_ADDRESS_UNSUPPORTED;
     if (available > 4 && at[3] == ADDRESS_NAME && at[4] == 0)
         return SOCKS_FAILURE;
-    *why = R_OK;
+    *why = R_NONE;
     return SOCKS_SUCCEEDED;
 }
 
@@ -111,7 +111,7 @@ enum socks_progress socks_request(struct span in, struct socks_request *out, siz
 
     *used = 0;
     *reply = check_header(at, in.len, why);
-    if (*why != R_OK)
+    if (*why != R_NONE)
         return SOCKS_BAD;
     if (in.len <= REQUEST_HEADER)
         return SOCKS_MORE;
@@ -159,7 +159,7 @@ enum socks_reply socks_reply_for(enum reason why)
         [R_SOCKS_COMMAND] = SOCKS_COMMAND_UNSUPPORTED,
     };
 
-    if (why == R_OK)
+    if (why == R_NONE)
         return SOCKS_SUCCEEDED;
     return why < R_COUNT && replies[why] != SOCKS_SUCCEEDED ? replies[why] : SOCKS_FAILURE;
 }

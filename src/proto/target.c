@@ -148,7 +148,7 @@ static enum reason parse_path(struct target *out, struct span text, char *buffer
     struct span path = mark != NULL ? span_of(text.at, (size_t)(mark - text.at)) : text;
 
     out->query = span_skip(text, path.len);
-    return query_is_good(out->query) && normalise(out, path, buffer, size) ? R_OK : R_TARGET_MALFORMED;
+    return query_is_good(out->query) && normalise(out, path, buffer, size) ? R_NONE : R_TARGET_MALFORMED;
 }
 
 static struct span scheme_of(struct target *out, struct span text)
@@ -176,7 +176,7 @@ static enum reason parse_absolute(struct target *out, struct span method, struct
         return R_TARGET_MALFORMED;
     if (end == rest.len && span_eq(method, SPAN("OPTIONS"))) { /* RFC 9112 3.2.4 */
         out->path = SPAN("*");
-        return R_OK;
+        return R_NONE;
     }
     return parse_path(out, span_skip(rest, end), buffer, size);
 }
@@ -184,14 +184,14 @@ static enum reason parse_absolute(struct target *out, struct span method, struct
 static enum reason parse_authority(struct target *out, struct span text)
 {
     out->form = TARGET_AUTHORITY;
-    return host_parse_authority(&out->host, &out->port, text) && out->port != 0 ? R_OK : R_TARGET_MALFORMED;
+    return host_parse_authority(&out->host, &out->port, text) && out->port != 0 ? R_NONE : R_TARGET_MALFORMED;
 }
 
 static enum reason parse_asterisk(struct target *out, struct span method)
 {
     out->form = TARGET_ASTERISK;
     out->path = SPAN("*");
-    return span_eq(method, SPAN("OPTIONS")) ? R_OK : R_TARGET_MALFORMED;
+    return span_eq(method, SPAN("OPTIONS")) ? R_NONE : R_TARGET_MALFORMED;
 }
 
 enum reason target_parse(struct target *out, struct span method, struct span text, char *buffer, size_t size)

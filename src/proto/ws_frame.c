@@ -72,12 +72,12 @@ static enum reason check_start(const struct ws_reader *r, const uint8_t *at, siz
     if (r->closed || (at[0] & RESERVED) != 0 || !opcode_fits(r, opcode, at[0] & FIN))
         return R_FRAME_MALFORMED;
     if (available < 2)
-        return R_OK;
+        return R_NONE;
     if (r->sender == WS_CLIENT && !(at[1] & MASKED))
         return R_FRAME_UNMASKED;
     if (r->sender == WS_SERVER && (at[1] & MASKED))
         return R_FRAME_MASKED;
-    return is_control(opcode) && (at[1] & 0x7f) > CONTROL_MAX ? R_FRAME_MALFORMED : R_OK;
+    return is_control(opcode) && (at[1] & 0x7f) > CONTROL_MAX ? R_FRAME_MALFORMED : R_NONE;
 }
 
 static uint64_t big_endian(const uint8_t *at, size_t bytes)
@@ -102,17 +102,17 @@ static enum reason check_length(const struct ws_reader *r, const struct header *
 
     if (h->payload < least)
         return R_FRAME_MALFORMED;
-    return !is_control(h->opcode) && is_too_big(r, h->payload) ? R_MESSAGE_TOO_BIG : R_OK;
+    return !is_control(h->opcode) && is_too_big(r, h->payload) ? R_MESSAGE_TOO_BIG : R_NONE;
 }
 
-/* Reads the header at `at`: true if it is complete and good. Otherwise more bytes are needed, or *why is not R_OK. */
+/* Reads the header at `at`: true if it is complete and good. Otherwise more bytes are needed, or *why is not R_NONE. */
 static bool read_header(const struct ws_reader *r, const uint8_t *at, size_t available, struct header *h, enum reason *why)
 {
     size_t extended, masked = r->sender == WS_CLIENT ? 4 : 0;
     uint8_t form;
 
     *why = check_start(r, at, available);
-    if (*why != R_OK || available < 2)
+    if (*why != R_NONE || available < 2)
         return false;
     form = at[1] & 0x7f;
     extended = form == 127 ? 8 : form == 126 ? 2 : 0;
@@ -124,7 +124,7 @@ static bool read_header(const struct ws_reader *r, const uint8_t *at, size_t ava
     h->payload = extended > 0 ? big_endian(at + 2, extended) : form;
     h->mask = masked > 0 ? at + 2 + extended : NULL;
     *why = check_length(r, h, form);
-    return *why == R_OK;
+    return *why == R_NONE;
 }
 
 static void set_mask(struct ws_reader *r, const struct header *h)
@@ -151,18 +151,18 @@ static void begin_data(struct ws_reader *r, const struct header *h)
 static enum reason end_data(struct ws_reader *r)
 {
     if (!r->fin)
-        return R_OK;
+        return R_NONE;
     if (r->utf8 != 0)
         return R_UTF8_INVALID;
     r->message = 0;
     r->message_bytes = 0;
-    return R_OK;
+    return R_NONE;
 }
 
 /* Takes `n` bytes of payload, at most what is left of the frame. */
 static enum reason take_payload(struct ws_reader *r, const uint8_t *at, size_t n)
 {
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     if (r->message == OP_TEXT) {
         r->utf8 = utf8_feed_masked(r->utf8, span_of((const char *)at, n), r->mask, r->mask_at);
@@ -172,7 +172,7 @@ static enum reason take_payload(struct ws_reader *r, const uint8_t *at, size_t n
         return R_UTF8_INVALID;
     if (r->left == n)
         why = end_data(r);
-    if (why == R_OK)
+    if (why == R_NONE)
         r->left -= n;
     return why;
 }
@@ -192,18 +192,18 @@ static enum reason take_close(struct ws_reader *r, const uint8_t *payload, size_
     }
     r->closed = true;
     r->close_code = (uint16_t)code;
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason take_control(struct ws_reader *r, const struct header *h, const uint8_t *payload)
 {
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     if (h->opcode == OP_CLOSE) {
         set_mask(r, h);
         why = take_close(r, payload, (size_t)h->payload);
     }
-    if (why == R_OK)
+    if (why == R_NONE)
         r->frames[WS_KIND_CLOSE + (h->opcode - OP_CLOSE)]++;
     return why;
 }
@@ -233,8 +233,8 @@ size_t ws_feed(struct ws_reader *r, struct span in, enum reason *why)
     size_t done = 0, frame = 0; /* where the current frame began; 0 also if that was in an earlier call */
     bool began = false;
 
-    *why = R_OK;
-    while (done < in.len && *why == R_OK) {
+    *why = R_NONE;
+    while (done < in.len && *why == R_NONE) {
         size_t n = in.len - done;
 
         if (r->left > 0) {
@@ -249,7 +249,7 @@ size_t ws_feed(struct ws_reader *r, struct span in, enum reason *why)
         }
         done += n;
     }
-    if (*why == R_OK)
+    if (*why == R_NONE)
         return done;
     if (began)
         r->left = 0; /* the frame is not passed on, not even its header */

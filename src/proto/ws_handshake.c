@@ -184,7 +184,7 @@ enum reason ws_request_check(const struct h1_head *head, struct ws_offer *offer)
         return R_WS_VERSION;
     if (!is_key(key) || !span_cstr(key, offer->key, sizeof(offer->key)) || !read_lists(head, offer))
         return R_HANDSHAKE_MALFORMED;
-    return R_OK;
+    return R_NONE;
 }
 
 static bool accept_is_right(const struct h1_head *head, const struct ws_offer *offer)
@@ -207,5 +207,5 @@ enum reason ws_response_check(const struct h1_head *head, const struct ws_offer 
         return R_ACCEPT_MISMATCH;
     if (protocols > 0 && (!span_is_token(chosen) || !list_has(span_str(offer->protocols), chosen)))
         return R_SUBPROTOCOL_UNOFFERED;
-    return h1_find(head, H1_WS_EXTENSIONS) == NULL ? R_OK : R_EXTENSION_UNOFFERED;
+    return h1_find(head, H1_WS_EXTENSIONS) == NULL ? R_NONE : R_EXTENSION_UNOFFERED;
 }

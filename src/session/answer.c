@@ -119,7 +119,7 @@ static void switch_protocols(struct session *s, const struct h1_head *head)
 {
     enum reason why = ws_response_check(head, &s->exchange->offer);
 
-    if (why != R_OK) {
+    if (why != R_NONE) {
         deny_server(s, why);
         return;
     }
@@ -143,9 +143,9 @@ static void take_head(struct session *s, struct span bytes)
                                &(struct h1_limits){ limits->header_bytes, limits->header_count, limits->uri_bytes }, &asked);
 
     memset(&s->answer_scan, 0, sizeof(s->answer_scan));
-    if (why == R_OK)
+    if (why == R_NONE)
         why = ledger_answer(&s->ledger, head->status);
-    if (why != R_OK) {
+    if (why != R_NONE) {
         deny_server(s, why);
         return;
     }
@@ -218,7 +218,7 @@ static void answer_complete(struct session *s, struct span trailers, bool surplu
     }
     if (surplus)
         ledger_condemn(&s->ledger);
-    exchange_end(s, surplus ? R_SURPLUS_ANSWER : R_OK, surplus ? CLOSER_SERVER : CLOSER_NONE);
+    exchange_end(s, surplus ? R_SURPLUS_ANSWER : R_NONE, surplus ? CLOSER_SERVER : CLOSER_NONE);
 }
 
 /* Returns how much of `input` was used. */
@@ -283,7 +283,7 @@ static bool between_exchanges(struct session *s)
     else if (s->server.eof || s->server.failed)
         connect_drop(s, false);
     if (s->tunnel != NULL && !stream_is_open(&s->server) && !session_is_dead(s))
-        session_finish(s, R_OK, CLOSER_SERVER);
+        session_finish(s, R_NONE, CLOSER_SERVER);
     return false;
 }
 
@@ -292,7 +292,7 @@ static enum reason check_ownership(struct session *s)
 {
     enum reason why = ledger_bytes(&s->ledger);
 
-    if (why == R_OK && ledger_wants_position(&s->ledger)) {
+    if (why == R_NONE && ledger_wants_position(&s->ledger)) {
         why = ledger_causality(&s->ledger, stream_acknowledged(&s->server));
         report_first_byte(s);
     }
@@ -312,7 +312,7 @@ bool answer_on_server(struct session *s)
     if (stream_waiting(&s->client) >= STREAM_HIGH_WATER)
         return false;
     input = stream_input(&s->server, s->answer_scan.at >= stream_kept(&s->server));
-    if (input.len > 0 && (why = check_ownership(s)) != R_OK) {
+    if (input.len > 0 && (why = check_ownership(s)) != R_NONE) {
         deny_server(s, why);
         return false;
     }

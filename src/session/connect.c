@@ -32,7 +32,7 @@ static enum reason take_answer(struct judgement *j, enum resolver_result result,
     switch (result) {
     case RESOLVER_OK:
         set_addresses(j, addresses, count);
-        return R_OK;
+        return R_NONE;
     case RESOLVER_NO_NAME:
         return R_NAME_UNRESOLVED;
     case RESOLVER_TIMEOUT:
@@ -50,7 +50,7 @@ static void on_resolved(void *arg, enum resolver_result result, const struct add
     why = take_answer(waiting_judgement(s), result, addresses, count);
     if (s->exchange != NULL)
         s->exchange->step = STEP_JUDGE;
-    if (why != R_OK)
+    if (why != R_NONE)
         deny(s, why);
     else if (s->exchange == NULL)
         tunnel_proceed(s);
@@ -84,10 +84,10 @@ enum reason connect_resolve(struct session *s, struct judgement *j)
 
     if (s->exchange != NULL && s->tunnel != NULL) { /* the tunnel's address was judged and connected */
         set_addresses(j, &s->server_address, 1);
-        return R_OK;
+        return R_NONE;
     }
     if (connect_find_local(s->generation, j))
-        return R_OK;
+        return R_NONE;
     if (resolver_cached(s->engine->resolver, host_span(&j->dial), &result, &addresses, &count))
         return take_answer(j, result, addresses, count);
     count_add(s->engine->shard, COUNT_LOOKUPS, 1);

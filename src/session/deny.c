@@ -98,7 +98,7 @@ static bool is_drop(const struct session *s, enum reason why)
 static void refuse_socks(struct session *s, enum reason why)
 {
     char reply[SOCKS_REPLY_MAX];
-    size_t len = socks_write_reply(reply, socks_reply_for(why), NULL);
+    size_t len = socks_write_reply(reply, socks_reply_for(why), &(struct addr){ 0 });
 
     if (!stream_put(&s->client, reply, len))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
@@ -176,7 +176,7 @@ void deny_answer_empty(struct session *s, unsigned status)
     if (!stream_put(&s->client, t.at, t.len))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
     else
-        exchange_end(s, R_OK, CLOSER_POSTERN);
+        exchange_end(s, R_NONE, CLOSER_POSTERN);
 }
 
 void deny_server(struct session *s, enum reason why)

@@ -188,14 +188,12 @@ static enum reason admit(const struct engine *e, const struct addr *client)
         return R_DRAINED;
     if (sum_open(e) >= limits->sessions || sum_of_client(e, client) >= limits->sessions_per_client)
         return R_OVERLOAD;
-    return R_OK;
+    return R_NONE;
 }
 
-static void accepted(void *arg, int fd, const struct addr *client)
+void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener)
 {
-    struct listening *l = arg;
-    struct engine *e = l->engine;
-    int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener_address(l->listener)) : -1;
+    int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener) : -1;
 
     if (index < 0 || session_open(e, fd, client, index, admit(e, client)) == NULL) {
         if (index < 0)
@@ -204,6 +202,13 @@ static void accepted(void *arg, int fd, const struct addr *client)
     }
     if (e->open >= e->max)
         pause_accepting(e);
+}
+
+static void accepted(void *arg, int fd, const struct addr *client)
+{
+    struct listening *l = arg;
+
+    engine_accept(l->engine, fd, client, listener_address(l->listener));
 }
 
 static void out_of_descriptors(void *arg)
@@ -272,7 +277,7 @@ static bool is_idle(const struct session *s)
 static void drain_one(struct session *s)
 {
     if (is_idle(s))
-        session_close(s, R_OK, CLOSER_POSTERN);
+        session_close(s, R_NONE, CLOSER_POSTERN);
 }
 
 static void end_one(struct session *s)

@@ -21,8 +21,8 @@ static enum reason read_host(const struct h1_head *head, struct host *host, uint
     host->len = 0;
     *port = 0;
     if (head->host.at == NULL)
-        return R_OK;
-    return host_parse_authority(host, port, head->host) ? R_OK : R_HOST_MALFORMED;
+        return R_NONE;
+    return host_parse_authority(host, port, head->host) ? R_NONE : R_HOST_MALFORMED;
 }
 
 /* Absolute-form: the target says where to, and Host must say the same (RFC 9112 3.2.2, strictly). */
@@ -32,7 +32,7 @@ static enum reason explicit_target(struct judgement *j, const struct h1_head *he
     uint16_t port;
     enum reason why = read_host(head, &host, &port);
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     if (target->form != TARGET_ABSOLUTE || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
         return R_TARGET_MALFORMED;
@@ -40,7 +40,7 @@ static enum reason explicit_target(struct judgement *j, const struct h1_head *he
         return R_HOST_MISMATCH;
     j->host = j->dial = target->host;
     j->port = target->port ? target->port : DEFAULT_PORT;
-    return R_OK;
+    return R_NONE;
 }
 
 /* Inside a tunnel: Host must name what the tunnel was opened to; a missing port is the tunnel's. */
@@ -51,7 +51,7 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
     uint16_t port;
     enum reason why = read_host(head, &host, &port);
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     if (target->form == TARGET_AUTHORITY)
         return R_TARGET_MALFORMED;
@@ -61,7 +61,7 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
         return R_HOST_MISMATCH;
     j->host = j->dial = tunnel->host;
     j->port = tunnel->port;
-    return R_OK;
+    return R_NONE;
 }
 
 /* Reverse: policies see the Host field, the operator's upstream is dialled. */
@@ -73,7 +73,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     enum reason why = read_host(head, &j->host, &port);
     struct addr ip;
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     if (target->form == TARGET_AUTHORITY)
         return R_TARGET_MALFORMED;
@@ -85,7 +85,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return R_INTERNAL;
     j->port = upstream->port;
     j->facts.operators_word = true;
-    return R_OK;
+    return R_NONE;
 }
 
 static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
@@ -129,7 +129,7 @@ static enum reason read_protocol(struct judgement *j, const struct h1_head *head
         return R_UPGRADE_REFUSED;
     j->facts.protocol = head->upgrade_websocket ? CONF_WEBSOCKET : CONF_HTTP;
     j->facts.known |= KNOWN_PROTOCOL;
-    return head->upgrade_websocket ? ws_request_check(head, offer) : R_OK;
+    return head->upgrade_websocket ? ws_request_check(head, offer) : R_NONE;
 }
 
 enum reason examine_request(const struct examine *q, const struct h1_head *head, struct target *target, struct judgement *j,
@@ -137,19 +137,19 @@ enum reason examine_request(const struct examine *q, const struct h1_head *head,
 {
     enum reason why = target_parse(target, head->method, head->target, q->scratch, TARGET_BUFFER(head->target.len));
 
-    if (why == R_OK)
+    if (why == R_NONE)
         why = find_target(q, j, head, target);
-    if (why == R_OK)
+    if (why == R_NONE)
         why = read_protocol(j, head, offer);
-    if (why == R_OK && is_loop(q, head))
+    if (why == R_NONE && is_loop(q, head))
         why = R_LOOP;
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     j->facts.method = head->method;
     j->facts.path = target->path;
     j->facts.head = head;
     j->facts.known |= KNOWN_REQUEST;
-    return R_OK;
+    return R_NONE;
 }
 
 enum reason examine_connect(const struct examine *q, const struct h1_head *head, struct target *target)
@@ -158,13 +158,13 @@ enum reason examine_connect(const struct examine *q, const struct h1_head *head,
     struct host host;
     uint16_t port;
 
-    if (why == R_OK && head->framing != H1_NO_BODY)
+    if (why == R_NONE && head->framing != H1_NO_BODY)
         why = R_FRAMING_AMBIGUOUS;
-    if (why == R_OK)
+    if (why == R_NONE)
         why = read_host(head, &host, &port);
-    if (why == R_OK && host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port)))
+    if (why == R_NONE && host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port)))
         why = R_HOST_MISMATCH;
-    return why == R_OK && is_loop(q, head) ? R_LOOP : why;
+    return why == R_NONE && is_loop(q, head) ? R_LOOP : why;
 }
 
 /* The policies that allow the addresses also say what a WebSocket's handshake may be. */
@@ -176,18 +176,18 @@ static enum reason judge_handshake(const struct generation *g, const struct judg
         if (i > 0 && j->policies[i] == j->policies[i - 1])
             continue;
         why = rules_websocket(&g->conf->policies[j->policies[i]], head, offer);
-        if (why != R_OK)
+        if (why != R_NONE)
             return why;
     }
-    return R_OK;
+    return R_NONE;
 }
 
 enum reason examine_addresses(const struct judge_context *c, struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
 {
     enum reason why = judge_addresses(c, j, true);
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     j->stage = head->upgrade_websocket ? STAGE_UPGRADE : STAGE_EXCHANGE;
-    return head->upgrade_websocket ? judge_handshake(c->generation, j, head, offer) : R_OK;
+    return head->upgrade_websocket ? judge_handshake(c->generation, j, head, offer) : R_NONE;
 }

@@ -94,10 +94,10 @@ static void judge_rest(struct pending *p)
         return;
     }
     why = judge_addresses(&context, &p->judge, false);
-    if (why == R_OK && p->tls) {
+    if (why == R_NONE && p->tls) {
         p->judge.facts.protocol = CONF_TLS;
         p->judge.facts.known |= KNOWN_PROTOCOL;
-        why = judge_stage(&context, &p->judge, STAGE_BYTES, true) == R_OK ? R_OK : R_TUNNEL_PROTOCOL;
+        why = judge_stage(&context, &p->judge, STAGE_BYTES, true) == R_NONE ? R_NONE : R_TUNNEL_PROTOCOL;
     }
     answer(p, why);
 }
@@ -144,7 +144,7 @@ static void find_addresses(struct pending *p, const struct explain_query *query)
         take_result(p, result, addresses, count);
     } else if (!query->resolve) {
         p->answer.address_unknown = true;
-        answer(p, R_OK);
+        answer(p, R_NONE);
     } else {
         p->query = resolver_ask(p->engine->resolver, host_span(&p->judge.dial), on_resolved, p);
         if (p->query == NULL)
@@ -269,11 +269,11 @@ static void ask(struct pending *p, const struct explain_query *query)
         return;
     }
     why = read_head(p, span_of(head.at, head.len));
-    if (why == R_OK)
+    if (why == R_NONE)
         why = examine(p);
-    if (why == R_OK)
+    if (why == R_NONE)
         why = judge_target(&context, &p->judge);
-    if (why == R_OK)
+    if (why == R_NONE)
         find_addresses(p, query);
     else
         answer(p, why);

@@ -141,7 +141,7 @@ enum reason forward_write(struct session *s, const struct h1_head *head, const s
         return R_MEMORY;
     memcpy(x->head, t.at, t.len);
     x->written_len = (uint32_t)t.len;
-    return R_OK;
+    return R_NONE;
 }
 
 static void request_done(struct session *s)
@@ -211,7 +211,7 @@ bool forward_body(struct session *s)
     struct exchange *x = s->exchange;
     struct span input, rest, data, trailers;
     enum h1_body_result result = H1_BODY_MORE;
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     bool good = true;
 
     if (stream_waiting(&s->server) >= STREAM_HIGH_WATER)

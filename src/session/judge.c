@@ -25,14 +25,14 @@ enum reason judge_stage(const struct judge_context *c, struct judgement *j, enum
     j->verdict = rules_judge(c->generation->rules, &j->facts, last);
     if (j->trail_count < JUDGE_TRAIL)
         j->trail[j->trail_count++] = (struct explain_step){ stage, j->verdict };
-    return j->verdict.granted ? R_OK : j->verdict.reason;
+    return j->verdict.granted ? R_NONE : j->verdict.reason;
 }
 
 enum reason judge_target(const struct judge_context *c, struct judgement *j)
 {
     enum reason why = judge_stage(c, j, STAGE_FLOW, false);
 
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     j->facts.known |= KNOWN_TARGET;
     j->facts.host = j->host.len > 0 ? &j->host : NULL;
@@ -75,7 +75,7 @@ static enum reason find_zone(const struct judge_context *c, struct judgement *j,
             return R_NO_ROUTE;
     }
     j->zones[index] = zones_find(c->generation->conf, a, j->interfaces[index]);
-    return R_OK;
+    return R_NONE;
 }
 
 void judge_choose(struct judgement *j, size_t index)
@@ -93,14 +93,14 @@ enum reason judge_addresses(const struct judge_context *c, struct judgement *j, 
 
         j->policies[i] = -1;
         judge_choose(j, i);
-        if (why == R_OK)
+        if (why == R_NONE)
             why = judge_stage(c, j, STAGE_ADDRESS, last);
-        if (why == R_OK && is_own_listener(c, &j->addresses[i]))
+        if (why == R_NONE && is_own_listener(c, &j->addresses[i]))
             why = R_LOOP;
-        if (why != R_OK)
+        if (why != R_NONE)
             return why;
         j->policies[i] = j->verdict.policy;
     }
     judge_choose(j, 0);
-    return R_OK;
+    return R_NONE;
 }

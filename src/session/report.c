@@ -21,7 +21,7 @@ void report_begin(struct session *s, enum row_protocol protocol)
     row->policy = row->zone_out = row->interface_out = 0;
     row->policy_line = 0;
     row->status = 0;
-    row->reason = R_OK;
+    row->reason = R_NONE;
     row->closed_by = CLOSER_NONE;
     row->close_code = 0;
     row->method[0] = row->host[0] = row->path[0] = '\0';
@@ -152,10 +152,10 @@ void report_end(struct session *s, enum record_event event, enum reason why, enu
     s->account.open = false;
     if (event == RECORD_DENIED)
         count_add(shard, COUNT_DENIED, 1);
-    if (why != R_OK)
+    if (why != R_NONE)
         count_reason(shard, why);
     send_record(s, &record);
-    if (event == RECORD_DENIED || why != R_OK || record.row.protocol != PROTO_HTTP)
+    if (event == RECORD_DENIED || why != R_NONE || record.row.protocol != PROTO_HTTP)
         ended_put(shard, &record);
 }
 

@@ -61,7 +61,7 @@ static enum reason judge_request(struct session *s, const struct h1_head *head, 
     struct judge_context context = engine_judge_context(s->engine, s->generation);
     enum reason why = examine_addresses(&context, &x->judge, head, &x->offer);
 
-    if (why != R_OK) {
+    if (why != R_NONE) {
         report_judged(s, &x->judge);
         return why;
     }
@@ -81,11 +81,11 @@ static enum reason judge_head(struct session *s, const struct h1_head *head, str
     if (x->websocket)
         s->row->protocol = PROTO_WEBSOCKET;
     report_request(s, head->method, host_span(&x->judge.host), target->path);
-    if (s->refused != R_OK)
+    if (s->refused != R_NONE)
         return s->refused;
-    if (why == R_OK)
+    if (why == R_NONE)
         why = judge_target(&context, &x->judge);
-    if (why != R_OK)
+    if (why != R_NONE)
         report_judged(s, &x->judge);
     return why;
 }
@@ -127,15 +127,15 @@ static enum reason take_connect(struct session *s, const struct h1_head *head)
     struct examine question = question_of(s);
     enum reason why = examine_connect(&question, head, &target);
 
-    report_request(s, head->method, why == R_OK ? host_span(&target.host) : head->target, span_of(NULL, 0));
+    report_request(s, head->method, why == R_NONE ? host_span(&target.host) : head->target, span_of(NULL, 0));
     s->row->protocol = PROTO_CONNECT;
-    if (s->refused != R_OK)
+    if (s->refused != R_NONE)
         return s->refused;
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     exchange_free(s);
     tunnel_begin(s, false, &target.host, target.port);
-    return R_OK;
+    return R_NONE;
 }
 
 /*
@@ -150,29 +150,29 @@ static size_t proceed(struct session *s, struct span bytes)
     struct target target = { 0 };
     enum reason why = h1_parse(head, H1_REQUEST, bytes, &limits, NULL);
 
-    if (why == R_OK)
+    if (why == R_NONE)
         read_facts(s, head);
-    if (why == R_OK && head->is_connect && is_explicit(s)) {
+    if (why == R_NONE && head->is_connect && is_explicit(s)) {
         why = take_connect(s, head);
-        if (why != R_OK)
+        if (why != R_NONE)
             deny(s, why);
         return bytes.len;
     }
-    if (why == R_OK)
+    if (why == R_NONE)
         why = judge_head(s, head, &target);
-    if (why == R_OK && ends_here(head)) {
+    if (why == R_NONE && ends_here(head)) {
         deny_answer_empty(s, 200);
         return bytes.len;
     }
-    if (why == R_OK && x->judge.address_count == 0)
+    if (why == R_NONE && x->judge.address_count == 0)
         why = connect_resolve(s, &x->judge);
     if (why == R_COUNT) {
         x->step = STEP_RESOLVE;
         return 0;
     }
-    if (why == R_OK)
+    if (why == R_NONE)
         why = judge_request(s, head, &target);
-    if (why == R_OK)
+    if (why == R_NONE)
         connect_upstream(s, &x->judge);
     else
         deny(s, why);
@@ -198,7 +198,7 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
     if (!stream_taken(&s->client, input, 0))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
     else if (ended)
-        session_close(s, input.len > 0 ? R_CLIENT_GONE : R_OK, CLOSER_CLIENT);
+        session_close(s, input.len > 0 ? R_CLIENT_GONE : R_NONE, CLOSER_CLIENT);
     return !fresh; /* bytes that were kept may not be all that there is */
 }
 
@@ -208,7 +208,7 @@ static bool read_head(struct session *s)
     struct span input;
     struct h1_limits limits;
     enum h1_progress progress;
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     uint32_t head_len = 0;
 
     if (s->scan.at == 0 && !session_adopt_generation(s) && s->row->exchanges > 0) {
@@ -280,5 +280,5 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
     s->head_since = 0;
     s->progress = clock_ms();
     if (!keeps_client || (s->tunnel != NULL && !stream_is_open(&s->server)))
-        session_finish(s, R_OK, keeps_client ? CLOSER_SERVER : CLOSER_POSTERN);
+        session_finish(s, R_NONE, keeps_client ? CLOSER_SERVER : CLOSER_POSTERN);
 }

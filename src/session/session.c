@@ -68,7 +68,7 @@ static bool client_is_lost(struct session *s)
 {
     if (!s->client.failed || session_is_dead(s))
         return false;
-    session_close(s, s->phase == PHASE_CLOSING ? R_OK : R_CLIENT_GONE, CLOSER_CLIENT);
+    session_close(s, s->phase == PHASE_CLOSING ? R_NONE : R_CLIENT_GONE, CLOSER_CLIENT);
     return true;
 }
 
@@ -82,7 +82,7 @@ static bool close_when_over(struct session *s)
 {
     if (s->phase != PHASE_CLOSING || !is_over(&s->client) || !is_over(&s->server))
         return false;
-    session_close(s, R_OK, CLOSER_POSTERN);
+    session_close(s, R_NONE, CLOSER_POSTERN);
     return true;
 }
 
@@ -198,7 +198,7 @@ fail:
 /* Would an end in order look like success to the client, though it is none? An answer without a length that was cut. */
 static bool end_would_lie(const struct session *s, enum reason why)
 {
-    return why != R_OK && s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes;
+    return why != R_NONE && s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes;
 }
 
 static void end_session(struct session *s, enum reason why, enum closer by, bool reset)
@@ -208,7 +208,7 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
     report_end(s, RECORD_END, why, by, NULL);
     connect_cancel(s);
     stream_close(&s->client, reset);
-    stream_close(&s->server, why != R_OK);
+    stream_close(&s->server, why != R_NONE);
     if (s->websocket != NULL)
         count_sub(e->shard, COUNT_WEBSOCKETS_OPEN, 1);
     exchange_free(s);
@@ -255,7 +255,7 @@ void session_finish(struct session *s, enum reason why, enum closer by)
         return;
     }
     report_end(s, RECORD_END, why, by, NULL);
-    if (s->row->reason == R_OK) {
+    if (s->row->reason == R_NONE) {
         s->row->reason = (uint8_t)why;
         s->row->closed_by = (uint8_t)by;
     }

@@ -13,7 +13,7 @@ static bool wait_for_more(struct session *s, struct span input)
     if (!stream_taken(&s->client, input, 0))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
     else if (ended)
-        session_close(s, R_OK, CLOSER_CLIENT);
+        session_close(s, R_NONE, CLOSER_CLIENT);
     return false;
 }
 
@@ -89,7 +89,7 @@ static bool read_request(struct session *s, struct span input)
     case SOCKS_MORE:
         return wait_for_more(s, input);
     case SOCKS_BAD:
-        socks_refuse(s, answer, socks_write_reply(answer, reply, NULL), why);
+        socks_refuse(s, answer, socks_write_reply(answer, reply, &(struct addr){ 0 }), why);
         return false;
     case SOCKS_DONE:
         break;

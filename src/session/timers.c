@@ -75,12 +75,12 @@ static struct due find_due(const struct session *s)
     case PHASE_WEBSOCKET:
         return due_of_websocket(s, t);
     case PHASE_CLOSING:
-        return (struct due){ s->phase_since + LINGER_MS, R_OK };
+        return (struct due){ s->phase_since + LINGER_MS, R_NONE };
     case PHASE_DEAD:
     case PHASE_COUNT:
         break;
     }
-    return (struct due){ 0, R_OK };
+    return (struct due){ 0, R_NONE };
 }
 
 /* When the next interval record is due. */
@@ -104,7 +104,7 @@ static void expired(struct session *s, enum reason why)
 {
     switch (s->phase) {
     case PHASE_CLOSING:
-        session_close(s, R_OK, CLOSER_POSTERN);
+        session_close(s, R_NONE, CLOSER_POSTERN);
         break;
     case PHASE_WEBSOCKET:
         websocket_close(s, why);

@@ -31,6 +31,8 @@ void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16
     j->port = port;
     s->tunnel = t;
     s->account.port = port;
+    memset(&s->scan, 0, sizeof(s->scan)); /* heads inside it are new ones */
+    s->head_since = 0;
     if (socks)
         report_request(s, SPAN("CONNECT"), host_span(host), span_of(NULL, 0));
     session_set_phase(s, PHASE_TUNNEL_WAIT);
@@ -41,16 +43,16 @@ void tunnel_proceed(struct session *s)
 {
     struct judgement *j = s->tunnel->judge;
     struct judge_context context = engine_judge_context(s->engine, s->generation);
-    enum reason why = s->refused != R_OK ? s->refused : judge_target(&context, j);
+    enum reason why = s->refused != R_NONE ? s->refused : judge_target(&context, j);
 
-    if (why == R_OK && j->address_count == 0)
+    if (why == R_NONE && j->address_count == 0)
         why = connect_resolve(s, j);
     if (why == R_COUNT)
         return;
-    if (why == R_OK)
+    if (why == R_NONE)
         why = judge_addresses(&context, j, false);
     report_judged(s, j);
-    if (why == R_OK)
+    if (why == R_NONE)
         connect_upstream(s, j);
     else
         deny(s, why);
@@ -82,7 +84,7 @@ static bool is_allowed(struct session *s, enum conf_protocol protocol, bool last
 
     j->facts.protocol = protocol;
     j->facts.known |= KNOWN_PROTOCOL;
-    granted = judge_stage(&context, j, STAGE_BYTES, last) == R_OK;
+    granted = judge_stage(&context, j, STAGE_BYTES, last) == R_NONE;
     if (granted)
         report_judged(s, j);
     return granted;
@@ -108,7 +110,7 @@ static void enter_http(struct session *s)
         deny(s, R_TUNNEL_PROTOCOL);
         return;
     }
-    report_end(s, RECORD_END, R_OK, CLOSER_NONE, NULL);
+    report_end(s, RECORD_END, R_NONE, CLOSER_NONE, NULL);
     free(s->tunnel->judge);
     s->tunnel->judge = NULL;
     session_set_phase(s, PHASE_HTTP);
@@ -118,7 +120,7 @@ static enum reason check_hello(const struct session *s, const struct hello *hell
 {
     if (!hello->has_sni)
         return R_SNI_MISSING;
-    return host_eq(&hello->sni, &s->tunnel->host) ? R_OK : R_SNI_MISMATCH;
+    return host_eq(&hello->sni, &s->tunnel->host) ? R_NONE : R_SNI_MISMATCH;
 }
 
 static bool enter_tls(struct session *s, struct span input)
@@ -136,10 +138,10 @@ static bool enter_tls(struct session *s, struct span input)
         break;
     }
     why = check_hello(s, &hello);
-    if (why == R_OK && !is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
+    if (why == R_NONE && !is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
         why = R_TUNNEL_PROTOCOL;
     s->row->protocol = PROTO_TLS;
-    if (why != R_OK)
+    if (why != R_NONE)
         deny(s, why);
     else
         pass(s, PROTO_TLS);
@@ -226,7 +228,7 @@ static bool relay(struct session *s, struct stream *from, struct stream *to, enu
     if (from->eof && !to->shut)
         stream_shutdown(to);
     if (from->failed || (from->eof && to->eof && to->shut && from->shut))
-        session_close(s, from->failed ? R_PEER_RESET : R_OK, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
+        session_close(s, from->failed ? R_PEER_RESET : R_NONE, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
     return input.len > 0;
 }
 
@@ -239,7 +241,7 @@ bool tunnel_on_server(struct session *s)
 {
     enum reason why = ledger_bytes(&s->ledger);
 
-    if (why != R_OK) {
+    if (why != R_NONE) {
         session_close(s, why, CLOSER_SERVER);
         return false;
     }

@@ -89,7 +89,7 @@ static void went_away(struct session *s, enum direction from)
     enum reason why = from == UP ? R_CLIENT_GONE : R_UPSTREAM_CLOSED;
 
     if (w->readers[UP].closed || w->readers[DOWN].closed) { /* it had been told to go, or had said so */
-        session_finish(s, R_OK, w->first_closer);
+        session_finish(s, R_NONE, w->first_closer);
         return;
     }
     s->row->close_code = 1006;
@@ -139,14 +139,14 @@ static void note_close(struct session *s, enum direction direction)
         s->row->close_code = r->close_code;
     }
     if (w->readers[UP].closed && w->readers[DOWN].closed)
-        session_finish(s, R_OK, w->first_closer);
+        session_finish(s, R_NONE, w->first_closer);
 }
 
 static bool relay(struct session *s, enum direction direction)
 {
     struct stream *from = side_of(s, direction == UP ? DOWN : UP), *to = side_of(s, direction);
     struct ws_reader *r = &s->websocket->readers[direction];
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     struct span input;
     size_t good;
 
@@ -163,9 +163,9 @@ static bool relay(struct session *s, enum direction direction)
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
-    if (why == R_OK && good > 0 && is_flood(s, direction))
+    if (why == R_NONE && good > 0 && is_flood(s, direction))
         why = R_CONTROL_FLOOD;
-    if (why != R_OK)
+    if (why != R_NONE)
         violation(s, direction, why);
     else if (from->eof || from->failed)
         went_away(s, direction);
@@ -183,7 +183,7 @@ bool websocket_on_server(struct session *s)
 {
     enum reason why = ledger_bytes(&s->ledger);
 
-    if (why != R_OK) {
+    if (why != R_NONE) {
         violation(s, DOWN, why);
         return false;
     }

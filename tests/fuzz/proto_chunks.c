@@ -38,7 +38,7 @@ static void decode(struct decoded *out, struct span in, size_t step, uint64_t li
 
     h1_body_init(&body, H1_CHUNKED, 0, limit);
     out->len = 0;
-    out->why = R_OK;
+    out->why = R_NONE;
     for (;;) {
         out->last = h1_body_next(&body, &window, &data, &out->trailers, &out->why);
         if (out->last == H1_BODY_DATA) {

@@ -32,11 +32,11 @@ static size_t next_size(uint32_t *seed)
 /* `seed` 0: in one piece. Each piece lies in a block of its own size, with what was left of the last one in front. */
 static struct outcome feed(enum ws_sender sender, struct span in, uint32_t seed)
 {
-    struct outcome o = { .why = R_OK };
+    struct outcome o = { .why = R_NONE };
     size_t end = 0;
 
     ws_reader_init(&o.reader, sender);
-    while (end < in.len && o.why == R_OK) {
+    while (end < in.len && o.why == R_NONE) {
         size_t n = seed == 0 ? in.len : next_size(&seed), len;
         char *block;
 
@@ -45,7 +45,7 @@ static struct outcome feed(enum ws_sender sender, struct span in, uint32_t seed)
         block = malloc(len);
         memcpy(block, in.at + o.passed, len);
         n = ws_feed(&o.reader, span_of(block, len), &o.why);
-        must(n <= len && (o.why != R_OK || len - n < WS_UNIT_MAX));
+        must(n <= len && (o.why != R_NONE || len - n < WS_UNIT_MAX));
         o.passed += n;
         free(block);
     }
@@ -56,15 +56,15 @@ static void check_same(const struct outcome *a, const struct outcome *b)
 {
     must(a->why == b->why && a->reader.closed == b->reader.closed && a->reader.close_code == b->reader.close_code);
     must(memcmp(a->reader.frames, b->reader.frames, sizeof(a->reader.frames)) == 0 && a->reader.messages == b->reader.messages);
-    must(a->why != R_OK ? a->passed <= b->passed : a->passed == b->passed);
-    must(a->why == R_OK || ws_at_boundary(&a->reader));
+    must(a->why != R_NONE ? a->passed <= b->passed : a->passed == b->passed);
+    must(a->why == R_NONE || ws_at_boundary(&a->reader));
 }
 
 static void check_passed(enum ws_sender sender, struct span in, const struct outcome *o)
 {
     struct outcome again = feed(sender, span_of(in.at, o->passed), 0);
 
-    must(again.why == R_OK && again.passed == o->passed && ws_at_boundary(&again.reader) == ws_at_boundary(&o->reader));
+    must(again.why == R_NONE && again.passed == o->passed && ws_at_boundary(&again.reader) == ws_at_boundary(&o->reader));
 }
 
 /* The mask must not matter to UTF-8, wherever it begins. */

@@ -57,7 +57,7 @@ static void answer(const struct ws_offer *offer)
         add(H1_WS_PROTOCOL, "");
         head.fields[head.field_count - 1].value = protocol;
     }
-    must(ws_response_check(&head, offer) == R_OK);
+    must(ws_response_check(&head, offer) == R_NONE);
     add(H1_WS_EXTENSIONS, "permessage-deflate");
     must(ws_response_check(&head, offer) == R_EXTENSION_UNOFFERED);
 }
@@ -66,7 +66,7 @@ static void run_request(struct span in)
 {
     struct ws_offer offer;
 
-    if (h1_parse(&head, H1_REQUEST, in, &limits, NULL) == R_OK && head.upgrade_websocket && ws_request_check(&head, &offer) == R_OK)
+    if (h1_parse(&head, H1_REQUEST, in, &limits, NULL) == R_NONE && head.upgrade_websocket && ws_request_check(&head, &offer) == R_NONE)
         answer(&offer);
 }
 
@@ -75,7 +75,7 @@ static void run_answer(struct span in)
     static const struct h1_asked asked = { .upgrade = true };
     static const struct ws_offer offer = { .key = "dGhlIHNhbXBsZSBub25jZQ==", .protocols = "chat,v1" };
 
-    if (h1_parse(&head, H1_RESPONSE, in, &limits, &asked) != R_OK || ws_response_check(&head, &offer) != R_OK)
+    if (h1_parse(&head, H1_RESPONSE, in, &limits, &asked) != R_NONE || ws_response_check(&head, &offer) != R_NONE)
         return;
     must(head.status == 101 && head.framing == H1_NO_BODY && h1_find(&head, H1_WS_EXTENSIONS) == NULL);
     must(span_eq(h1_find(&head, H1_WS_ACCEPT)->value, SPAN("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));

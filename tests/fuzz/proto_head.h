@@ -33,7 +33,7 @@ struct scanned {
 
 static struct scanned scan_in_steps(enum h1_kind kind, const struct h1_limits *limits, struct span in, size_t step)
 {
-    struct scanned out = { H1_MORE, R_OK, 0 };
+    struct scanned out = { H1_MORE, R_NONE, 0 };
     struct h1_scan scan = { 0 };
 
     for (size_t fed = 0; fed < in.len && out.progress == H1_MORE;) {
@@ -85,7 +85,7 @@ static void require_rewritten(const struct h1_head *head, char *text, size_t len
     len += (size_t)sprintf(text + len, "\r\n");
     scanned = scan_in_steps(head->kind, &written_limits, span_of(text, len), len);
     REQUIRE(scanned.progress == H1_DONE && scanned.len == len);
-    REQUIRE(h1_parse(&again, head->kind, span_of(text, len), &written_limits, asked) == R_OK);
+    REQUIRE(h1_parse(&again, head->kind, span_of(text, len), &written_limits, asked) == R_NONE);
     require_same_meaning(head, &again);
 }
 
@@ -101,10 +101,10 @@ static bool read_head(struct h1_head *head, enum h1_kind kind, struct span in, s
     REQUIRE(whole.len <= in.len && whole.len <= read_limits.header_bytes);
     why = h1_parse(head, kind, span_of(in.at, whole.len), &read_limits, asked);
     if (kind == H1_RESPONSE)
-        REQUIRE(why == R_OK || why == R_RESPONSE_MALFORMED || why == R_UPGRADE_UNASKED);
-    if (why == R_OK)
+        REQUIRE(why == R_NONE || why == R_RESPONSE_MALFORMED || why == R_UPGRADE_UNASKED);
+    if (why == R_NONE)
         require_good_fields(head, span_of(in.at, whole.len));
-    return why == R_OK;
+    return why == R_NONE;
 }
 
 #endif

@@ -48,7 +48,7 @@ static void check_growth(struct span in, struct outcome (*parse)(struct span in)
     struct outcome whole = parse(in);
     bool decided = false;
 
-    must(whole.used <= in.len && (whole.progress == SOCKS_BAD) == (whole.why != R_OK));
+    must(whole.used <= in.len && (whole.progress == SOCKS_BAD) == (whole.why != R_NONE));
     for (size_t n = 0; n < in.len; n++) {
         char *block = malloc(n + 1);
         struct outcome o;

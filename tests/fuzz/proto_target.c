@@ -65,7 +65,7 @@ static void check_again(const struct target *t)
     memcpy(text, t->path.at, t->path.len);
     if (t->query.len > 0)
         memcpy(text + t->path.len, t->query.at, t->query.len);
-    must(target_parse(&again, SPAN("GET"), span_of(text, len), buffer, TARGET_BUFFER(len)) == R_OK);
+    must(target_parse(&again, SPAN("GET"), span_of(text, len), buffer, TARGET_BUFFER(len)) == R_NONE);
     must(again.form == TARGET_ORIGIN && span_eq(again.path, t->path) && span_eq(again.query, t->query));
     free(buffer);
     free(text);
@@ -77,13 +77,13 @@ static void run_target(struct span method, struct span text)
     char *buffer = malloc(room);
     struct target t;
 
-    if (target_parse(&t, method, text, buffer, room) == R_OK) {
+    if (target_parse(&t, method, text, buffer, room) == R_NONE) {
         if (t.form == TARGET_ABSOLUTE || t.form == TARGET_AUTHORITY)
             check_host(&t.host);
         if (t.path.len > 0 && !span_eq(t.path, SPAN("*"))) {
             check_path(t.path);
             check_again(&t);
-            must(target_parse(&t, method, text, buffer, t.path.len - 1) != R_OK);
+            must(target_parse(&t, method, text, buffer, t.path.len - 1) != R_NONE);
         }
     }
     free(buffer);

@@ -3,6 +3,7 @@
 
 Everything it makes lies in one temporary folder. Whatever a sanitizer says on standard error fails the test that stops it.
 """
+import ctypes
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 from . import libconfig
@@ -21,6 +23,8 @@ POSTERNCTL = os.path.join(BUILD, "posternctl")
 SANITIZER = re.compile(r"ERROR: (?:Address|Leak|Memory|Thread)Sanitizer|runtime error:|DEADLYSIGNAL")
 # The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails.
 PATIENCE = 15.0
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 def wait_until(condition, seconds=PATIENCE, what="the condition"):
@@ -33,6 +37,11 @@ def wait_until(condition, seconds=PATIENCE, what="the condition"):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true in {seconds} s")
         time.sleep(0.01)
+
+
+def die_with_parent():
+    """A killed test leaves no program behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def children_of(pid):
@@ -76,8 +85,7 @@ class Postern:
         self.control_socket = os.path.join(self.runtime_dir, "control.sock")
         self.binary, self.arguments, self.environment = binary, list(arguments), environment
         self.process = None
-        self._stderr_path = os.path.join(self.folder, "stderr")
-        self._taken = 0
+        self._said, self._heard_all = bytearray(), threading.Event()
         self.settings = {}
         self.write(settings)
         if start:
@@ -105,11 +113,11 @@ class Postern:
     # Life.
 
     def start(self):
-        self._stderr = open(self._stderr_path, "ab")
         environment = dict(os.environ, **(self.environment or {}))
         environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
-        self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=self._stderr,
-                                        stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder)
+        self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
+                                        stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder, preexec_fn=die_with_parent)
+        threading.Thread(target=self._listen, args=[self.process.stderr], daemon=True).start()
         try:
             wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()), what="ready")
         except AssertionError:
@@ -169,9 +177,18 @@ class Postern:
 
     # What it says.
 
+    def _listen(self, stream):
+        """Standard error is a pipe, as under a service manager."""
+        while data := os.read(stream.fileno(), 65536):
+            self._said += data
+        self._heard_all.set()
+
     def stderr(self):
-        with open(self._stderr_path, errors="replace") as file:
-            return file.read()
+        return bytes(self._said).decode(errors="replace")
+
+    def forget_stderr(self):
+        """For tests that make a process crash: what was said of it is no finding."""
+        self._said.clear()
 
     def sanitizer_output(self):
         text = self.stderr()
@@ -179,6 +196,7 @@ class Postern:
         return text[found.start():found.start() + 3000] if found else ""
 
     def check_sanitizers(self):
+        self._heard_all.wait(PATIENCE)
         found = self.sanitizer_output()
         assert not found, f"sanitizer:\n{found}"
 

@@ -229,7 +229,7 @@ static void test_counters(void **state)
     assert_int_equal(count_read(f->reader, COUNT_BYTES_UP), 5000000000ull);
     assert_int_equal(count_read(f->reader, COUNT_SESSIONS_OPEN), 1);
     assert_int_equal(count_reason_read(f->reader, R_INTERNAL), 1);
-    assert_int_equal(count_reason_read(f->reader, R_OK), 0);
+    assert_int_equal(count_reason_read(f->reader, R_NONE), 0);
     for (unsigned a = 0; a < COUNTERS; a++) {
         assert_true(counter_help((enum counter)a)[0] != '\0');
         for (unsigned b = 0; b < a; b++)

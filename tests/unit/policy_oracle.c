@@ -309,7 +309,7 @@ static void test_against_oracle(void **state)
             assert_int_equal(v.granted, granted);
             assert_int_equal(v.remembered, granted && remembered);
             assert_int_equal(v.drop, !granted && policy >= 0 && policies[policy].action == ACTION_DROP);
-            assert_int_equal(v.reason, granted ? R_OK : policy >= 0 ? R_POLICY_DENIED : R_NO_POLICY);
+            assert_int_equal(v.reason, granted ? R_NONE : policy >= 0 ? R_POLICY_DENIED : R_NO_POLICY);
             outcomes[v.granted ? 1 + v.remembered : 0]++;
             if (i % 20 == 0)
                 check_near(rules, &f, last);

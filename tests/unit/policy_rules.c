@@ -160,7 +160,7 @@ static void test_first_match_decides(void **state)
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
-    EXPECT(&s, &f, true, GRANTED, "web", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "web", R_NONE);
     f = request("b.example", 80, "GET", "/");
     EXPECT(&s, &f, true, DENIED, "not-b", R_POLICY_DENIED);
     f = request("c.example", 80, "GET", "/");
@@ -208,7 +208,7 @@ static void test_hosts(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct facts f = request(cases[i].host, 80, "GET", "/");
 
-        EXPECT(&s, &f, true, cases[i].fits ? GRANTED : DENIED, cases[i].fits ? "p" : "", cases[i].fits ? R_OK : R_NO_POLICY);
+        EXPECT(&s, &f, true, cases[i].fits ? GRANTED : DENIED, cases[i].fits ? "p" : "", cases[i].fits ? R_NONE : R_NO_POLICY);
     }
     struct facts f = request(NULL, 80, "GET", "/");
 
@@ -240,7 +240,7 @@ static void test_nested_hosts(void **state)
             struct facts f = request(cases[i].host, port, "GET", "/");
             bool fits = strchr(cases[i].policies, name[0]) != NULL;
 
-            EXPECT(&s, &f, true, fits ? GRANTED : DENIED, fits ? name : "", fits ? R_OK : R_NO_POLICY);
+            EXPECT(&s, &f, true, fits ? GRANTED : DENIED, fits ? name : "", fits ? R_NONE : R_NO_POLICY);
         }
     discard(&s);
 }
@@ -268,9 +268,9 @@ static void test_hosts_file(void **state)
     struct facts f = request("ads.example", 80, "GET", "/");
 
     (void)state;
-    EXPECT(&s, &f, true, GRANTED, "ads", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "ads", R_NONE);
     f = request("a.b.ads.example", 80, "GET", "/");
-    EXPECT(&s, &f, true, GRANTED, "ads", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "ads", R_NONE);
     f = request("xads.example", 80, "GET", "/");
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f = request("192.0.2.1", 80, "GET", "/");
@@ -298,7 +298,7 @@ static void test_ports(void **state)
     for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
         struct facts f = request("a.example", inside[i], "GET", "/");
 
-        EXPECT(&s, &f, true, GRANTED, "p", R_OK);
+        EXPECT(&s, &f, true, GRANTED, "p", R_NONE);
     }
     for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
         struct facts f = request("a.example", outside[i], "GET", "/");
@@ -318,17 +318,17 @@ static void test_clients_and_networks(void **state)
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
-    EXPECT(&s, &f, true, GRANTED, "c", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
     f.client = address("10.77.1.15");
-    EXPECT(&s, &f, true, GRANTED, "c", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
     f.client = address("10.77.1.16");
-    EXPECT(&s, &f, true, GRANTED, "d", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "d", R_NONE);
     f.server = address("93.184.216.35");
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.client = address("fd12::1");
-    EXPECT(&s, &f, true, GRANTED, "c", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
     f.server = address("2001:db8:ffff::");
-    EXPECT(&s, &f, true, GRANTED, "c", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
     f.server = address("2001:db9::");
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.client = address("fe00::1");
@@ -347,18 +347,18 @@ static void test_from_to_listeners(void **state)
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
-    EXPECT(&s, &f, true, GRANTED, "a", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "a", R_NONE);
     f.zone_in = LAB;
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.zone_out = LAB;
-    EXPECT(&s, &f, true, GRANTED, "b", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "b", R_NONE);
     f.listener = CHAT;
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.listener = -1; /* forwarded by the kernel */
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.zone_in = INSIDE;
     f.zone_out = OUTSIDE;
-    EXPECT(&s, &f, true, GRANTED, "a", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "a", R_NONE);
     discard(&s);
 }
 
@@ -392,7 +392,7 @@ static void test_protocols(void **state)
             bool fits = cases[i].protocols & bit;
 
             f.protocol = bit;
-            EXPECT(&s, &f, true, fits ? GRANTED : DENIED, fits ? cases[i].policy : "", fits ? R_OK : R_NO_POLICY);
+            EXPECT(&s, &f, true, fits ? GRANTED : DENIED, fits ? cases[i].policy : "", fits ? R_NONE : R_NO_POLICY);
         }
     struct facts f = request("a.example", 80, "GET", "/");
 
@@ -422,7 +422,7 @@ static void test_methods_and_paths(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct facts f = request("a.example", 80, cases[i].method, cases[i].path);
 
-        EXPECT(&s, &f, true, cases[i].fits ? GRANTED : DENIED, cases[i].fits ? "p" : "", cases[i].fits ? R_OK : R_NO_POLICY);
+        EXPECT(&s, &f, true, cases[i].fits ? GRANTED : DENIED, cases[i].fits ? "p" : "", cases[i].fits ? R_NONE : R_NO_POLICY);
     }
     discard(&s);
 }
@@ -439,7 +439,7 @@ static void test_headers(void **state)
     add_field("AUTHORIZATION", "", H1_AUTHORIZATION);
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     add_field("X-TEAM", "build-7", H1_OTHER); /* any field of that name will do */
-    EXPECT(&s, &f, true, GRANTED, "p", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "p", R_NONE);
     the_head.fields[1].name = SPAN("Authorizatio"); /* one of two is missing */
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.head = NULL;
@@ -455,11 +455,11 @@ static void test_zones(void **state)
     (void)state;
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
     f = flow(SECOND, INSIDE, CLIENT);
-    EXPECT(&s, &f, false, REMEMBERED, "all", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "all", R_NONE);
     f.zone_in = LAB; /* the listener is for `inside` */
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
     f.listener = PROXY;
-    EXPECT(&s, &f, false, REMEMBERED, "all", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "all", R_NONE);
     f.listener = 3;
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
     f.listener = PROXY;
@@ -473,7 +473,7 @@ static void test_zones(void **state)
     f.server = address("2002:7f00:1::");
     EXPECT(&s, &f, false, DENIED, "", R_ADDRESS_PRIVATE);
     f.operators_word = true;
-    EXPECT(&s, &f, false, GRANTED, "all", R_OK);
+    EXPECT(&s, &f, false, GRANTED, "all", R_NONE);
     discard(&s);
 }
 
@@ -491,11 +491,11 @@ static void test_operators_word(void **state)
     f.zone_out = ZONE_NONE;
     EXPECT(&s, &f, true, DENIED, "", R_ADDRESS_PRIVATE);
     f.operators_word = true;
-    EXPECT(&s, &f, true, GRANTED, "chat", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "chat", R_NONE);
     f.server = address("127.0.0.2"); /* `networks` is still asked */
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.known &= ~(unsigned)KNOWN_ADDRESS; /* and unknown before the address is */
-    EXPECT(&s, &f, false, REMEMBERED, "chat", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "chat", R_NONE);
     f.zone_in = ZONE_NONE;
     EXPECT(&s, &f, true, DENIED, "", R_ZONE_UNKNOWN);
     discard(&s);
@@ -514,25 +514,25 @@ static void test_stages(void **state)
     struct facts f = flow(PROXY, INSIDE, CLIENT), g;
 
     (void)state;
-    EXPECT(&s, &f, false, REMEMBERED, "docs", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "docs", R_NONE);
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     g = f;
     add_target(&g, "b.example", 443);
     EXPECT(&s, &g, false, DENIED, "", R_NO_POLICY); /* not resolved: no policy could allow it */
     add_target(&f, "a.example", 443);
-    EXPECT(&s, &f, false, REMEMBERED, "docs", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "docs", R_NONE);
     add_address(&f, SERVER, LAB);
-    EXPECT(&s, &f, false, REMEMBERED, "tls", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "tls", R_NONE);
     add_address(&f, SERVER, OUTSIDE);
-    EXPECT(&s, &f, false, REMEMBERED, "docs", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "docs", R_NONE);
     g = f;
     add_protocol(&g, CONF_TLS);
-    EXPECT(&s, &g, false, REMEMBERED, "docs", R_OK);
-    EXPECT(&s, &g, true, GRANTED, "tls", R_OK); /* the path inside TLS is never seen */
+    EXPECT(&s, &g, false, REMEMBERED, "docs", R_NONE);
+    EXPECT(&s, &g, true, GRANTED, "tls", R_NONE); /* the path inside TLS is never seen */
     add_protocol(&f, CONF_HTTP);
-    EXPECT(&s, &f, false, REMEMBERED, "docs", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "docs", R_NONE);
     add_request(&f, "GET", "/docs/x");
-    EXPECT(&s, &f, true, GRANTED, "docs", R_OK);
+    EXPECT(&s, &f, true, GRANTED, "docs", R_NONE);
     f.method = SPAN("POST");
     EXPECT(&s, &f, true, DENIED, "no-uploads", R_POLICY_DENIED);
     f.method = SPAN("GET");
@@ -553,13 +553,13 @@ static void test_deny_before_protocol(void **state)
     struct facts f = flow(PROXY, INSIDE, CLIENT);
 
     (void)state;
-    EXPECT(&s, &f, false, REMEMBERED, "web", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "web", R_NONE);
     add_target(&f, "bad.example", 80);
     EXPECT(&s, &f, false, DROPPED, "bad", R_POLICY_DENIED);
     f.port = 22;
-    EXPECT(&s, &f, false, REMEMBERED, "raw", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "raw", R_NONE);
     add_target(&f, "plain.example", 80);
-    EXPECT(&s, &f, false, REMEMBERED, "web", R_OK);
+    EXPECT(&s, &f, false, REMEMBERED, "web", R_NONE);
     add_protocol(&f, CONF_TLS);
     EXPECT(&s, &f, false, DENIED, "no-tls", R_POLICY_DENIED);
     discard(&s);
@@ -619,12 +619,12 @@ static void test_websocket(void **state)
     (void)state;
     the_head.field_count = 0;
     strcpy(offer.protocols, "a, b");
-    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_OK);
+    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_NONE);
     assert_string_equal(offer.protocols, "a, b");
     policy.websocket.subprotocols = (struct conf_strings){ 2, protocols };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         strcpy(offer.protocols, cases[i].offered);
-        assert_int_equal(rules_websocket(&policy, &the_head, &offer), cases[i].left ? R_OK : R_SUBPROTOCOL_DENIED);
+        assert_int_equal(rules_websocket(&policy, &the_head, &offer), cases[i].left ? R_NONE : R_SUBPROTOCOL_DENIED);
         if (cases[i].left != NULL)
             assert_string_equal(offer.protocols, cases[i].left);
     }
@@ -632,9 +632,9 @@ static void test_websocket(void **state)
     policy.websocket.origins = (struct conf_strings){ 1, origins };
     assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_ORIGIN_DENIED);
     policy.websocket.origin_required = false;
-    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_OK);
+    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_NONE);
     add_field("Origin", "https://Chat.example", H1_ORIGIN);
-    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_OK);
+    assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_NONE);
     the_head.fields[0].value = SPAN("https://chat.example.evil.example");
     assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_ORIGIN_DENIED);
     the_head.fields[0].value = SPAN("null");
@@ -667,11 +667,11 @@ static void test_many_policies(void **state)
         sprintf(host, "www.h%u.example", i);
         sprintf(policy, "p%u", i);
         f = request(host, (uint16_t)(1000 + i), "GET", "/");
-        EXPECT(&s, &f, true, GRANTED, policy, R_OK);
+        EXPECT(&s, &f, true, GRANTED, policy, R_NONE);
         f.server.ip[0] = 20;
-        EXPECT(&s, &f, true, i == 184 ? GRANTED : DENIED, i == 184 ? policy : "", i == 184 ? R_OK : R_NO_POLICY);
+        EXPECT(&s, &f, true, i == 184 ? GRANTED : DENIED, i == 184 ? policy : "", i == 184 ? R_NONE : R_NO_POLICY);
         f.server.ip[1] = (uint8_t)i;
-        EXPECT(&s, &f, true, GRANTED, policy, R_OK);
+        EXPECT(&s, &f, true, GRANTED, policy, R_NONE);
         f.port++;
         EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     }

@@ -22,7 +22,7 @@ static enum reason parse_within(const struct h1_limits *l, enum h1_kind kind, st
 {
     struct h1_scan scan = { 0 };
     uint32_t len = 0;
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     assert_int_equal(h1_scan(&scan, kind, l, in, &len, &why), H1_DONE);
     assert_int_equal(len, in.len);
@@ -71,7 +71,7 @@ static void assert_span(struct span got, const char *want)
 static void fields_are_trimmed_spans(void **state)
 {
     (void)state;
-    assert_int_equal(request("\r\nPUT /a?b HTTP/1.0\r\nhOST: \t h:1 \t \r\nX:\r\nY:y\r\nX-Z: caf\xe9 \"a,b\"\r\n" END), R_OK);
+    assert_int_equal(request("\r\nPUT /a?b HTTP/1.0\r\nhOST: \t h:1 \t \r\nX:\r\nY:y\r\nX-Z: caf\xe9 \"a,b\"\r\n" END), R_NONE);
     assert_span(head.method, "PUT");
     assert_span(head.target, "/a?b");
     assert_int_equal(head.minor, 0);
@@ -144,9 +144,9 @@ static void names_are_known_in_any_case(void **state)
 static void requests(void **state)
 {
     static const struct verdict cases[] = {
-        { GET END, R_OK },
-        { "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", R_OK },
-        { "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n", R_OK },
+        { GET END, R_NONE },
+        { "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", R_NONE },
+        { "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n", R_NONE },
         { "get / HTTP/1.1\r\nHost: a\r\n\r\n", R_METHOD_UNKNOWN },
         { "FROB / HTTP/1.1\r\nHost: a\r\n\r\n", R_METHOD_UNKNOWN },
         { "GETX / HTTP/1.1\r\nHost: a\r\n\r\n", R_METHOD_UNKNOWN },
@@ -164,12 +164,12 @@ static void requests(void **state)
         { GET "X@: y\r\n" END, R_HEAD_MALFORMED },
         { GET "Host\t: y\r\n" END, R_HEAD_MALFORMED },
         { "GET / HTTP/1.1\r\n\r\n", R_HOST_MALFORMED },
-        { "GET / HTTP/1.0\r\n\r\n", R_OK },
+        { "GET / HTTP/1.0\r\n\r\n", R_NONE },
         { "GET / HTTP/1.1\r\nHost:\r\n\r\n", R_HOST_MALFORMED },
         { "GET / HTTP/1.0\r\nHost: \t\r\n\r\n", R_HOST_MALFORMED },
         { GET "Host: a\r\n" END, R_HOST_MALFORMED },
         { "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", R_HOST_MALFORMED },
-        { GET "Expect: 100-Continue\r\n" END, R_OK },
+        { GET "Expect: 100-Continue\r\n" END, R_NONE },
         { GET "Expect: 100-continue\r\nExpect: x\r\n" END, R_EXPECTATION_UNKNOWN },
         { GET "Expect: 100-continue, x\r\n" END, R_EXPECTATION_UNKNOWN },
         { GET "Expect:\r\n" END, R_EXPECTATION_UNKNOWN },
@@ -182,13 +182,13 @@ static void requests(void **state)
 static void request_framing(void **state)
 {
     static const struct verdict cases[] = {
-        { POST "Content-Length: 0\r\n" END, R_OK },
-        { POST "Content-Length: 9223372036854775807\r\n" END, R_OK },
+        { POST "Content-Length: 0\r\n" END, R_NONE },
+        { POST "Content-Length: 9223372036854775807\r\n" END, R_NONE },
         { POST "Content-Length: 9223372036854775808\r\n" END, R_BODY_TOO_LARGE },
         { POST "Content-Length: 18446744073709551615\r\n" END, R_BODY_TOO_LARGE },
         { POST "Content-Length: 18446744073709551616\r\n" END, R_BODY_TOO_LARGE },
         { POST "Content-Length: 99999999999999999999999999\r\n" END, R_BODY_TOO_LARGE },
-        { POST "Content-Length: 0000000000000000005\r\n" END, R_OK },
+        { POST "Content-Length: 0000000000000000005\r\n" END, R_NONE },
         { POST "Content-Length: 00000000000000000005\r\n" END, R_BODY_TOO_LARGE },
         { POST "Content-Length:\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Content-Length: +5\r\n" END, R_FRAMING_AMBIGUOUS },
@@ -198,7 +198,7 @@ static void request_framing(void **state)
         { POST "Content-Length: 0x5\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Content-Length: 99999999999999999999999999x\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Content-Length: 5\r\nContent-Length: 5\r\n" END, R_FRAMING_AMBIGUOUS },
-        { POST "Transfer-Encoding: \t Chunked  \r\n" END, R_OK },
+        { POST "Transfer-Encoding: \t Chunked  \r\n" END, R_NONE },
         { POST "Transfer-Encoding:\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Transfer-Encoding: identity\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Transfer-Encoding: gzip, chunked\r\n" END, R_FRAMING_AMBIGUOUS },
@@ -211,12 +211,12 @@ static void request_framing(void **state)
         { POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" END, R_FRAMING_AMBIGUOUS },
         { POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n" END, R_FRAMING_AMBIGUOUS },
         { "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", R_FRAMING_AMBIGUOUS },
-        { "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", R_OK },
+        { "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", R_NONE },
         { "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", R_FRAMING_AMBIGUOUS },
         { "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", R_FRAMING_AMBIGUOUS },
         { GET "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n" END, R_FRAMING_AMBIGUOUS },
-        { GET "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n" END, R_OK },
-        { GET "Upgrade: websocket\r\nContent-Length: 1\r\n" END, R_OK },
+        { GET "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n" END, R_NONE },
+        { GET "Upgrade: websocket\r\nContent-Length: 1\r\n" END, R_NONE },
     };
 
     (void)state;
@@ -226,14 +226,14 @@ static void request_framing(void **state)
 static void request_lengths(void **state)
 {
     (void)state;
-    assert_int_equal(request(GET END), R_OK);
+    assert_int_equal(request(GET END), R_NONE);
     assert_int_equal(head.framing, H1_NO_BODY);
     assert_false(head.has_length);
-    assert_int_equal(request(POST "Content-Length: 0042\r\n" END), R_OK);
+    assert_int_equal(request(POST "Content-Length: 0042\r\n" END), R_NONE);
     assert_int_equal(head.framing, H1_LENGTH);
     assert_int_equal(head.length, 42);
     assert_true(head.has_length);
-    assert_int_equal(request(POST "Transfer-Encoding: chunked\r\n" END), R_OK);
+    assert_int_equal(request(POST "Transfer-Encoding: chunked\r\n" END), R_NONE);
     assert_int_equal(head.framing, H1_CHUNKED);
 }
 
@@ -255,7 +255,7 @@ static void methods(void **state)
         snprintf(text, sizeof(text), "%s a:1 HTTP/1.1\r\nHost: a\r\n\r\n", cases[i].method);
         if (!cases[i].connect)
             snprintf(text, sizeof(text), "%s / HTTP/1.1\r\nHost: a\r\n\r\n", cases[i].method);
-        assert_int_equal(request(text), R_OK);
+        assert_int_equal(request(text), R_NONE);
         assert_span(head.method, cases[i].method);
         assert_int_equal(head.is_get, cases[i].get);
         assert_int_equal(head.is_head, cases[i].head);
@@ -293,7 +293,7 @@ static void connection_facts(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(request(cases[i].text), R_OK);
+        assert_int_equal(request(cases[i].text), R_NONE);
         assert_int_equal(head.keep_alive, cases[i].keep_alive);
         assert_int_equal(head.upgrade, cases[i].upgrade);
         assert_int_equal(head.upgrade_websocket, cases[i].websocket);
@@ -327,12 +327,12 @@ static void hop_by_hop_fields(void **state)
                              "Upgrade: c\r\nProxy-Connection: d\r\nProxy-Authorization: e\r\nHTTP2-Settings: f\r\nVia: g\r\n"
                              "X-Secret2: h\r\nAuthorization: i\r\nCache-Control: j\r\nOrigin: k\r\nSec-WebSocket-Key: l\r\n"
                              "Accept: m\r\nX-Forwarded-For: n\r\nContent-Length: 0\r\n" END),
-                     R_OK);
+                     R_NONE);
     for (size_t i = 0; i < sizeof(hop) / sizeof(hop[0]); i++)
         assert_true(is_hop(hop[i]));
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         assert_false(is_hop(kept[i]));
-    assert_int_equal(request(POST "Transfer-Encoding: chunked\r\n" END), R_OK);
+    assert_int_equal(request(POST "Transfer-Encoding: chunked\r\n" END), R_NONE);
     assert_true(is_hop("Transfer-Encoding"));
 }
 
@@ -346,8 +346,8 @@ static void connection_options(void **state)
         { GET "Connection: close; x\r\n" END, R_HEAD_MALFORMED },
         { GET "Connection: \"close\"\r\n" END, R_HEAD_MALFORMED },
         { GET "Connection: close\r\nConnection: \xff\r\n" END, R_HEAD_MALFORMED },
-        { GET "Connection:\r\n" END, R_OK },
-        { GET "Connection: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16\r\n" END, R_OK },
+        { GET "Connection:\r\n" END, R_NONE },
+        { GET "Connection: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16\r\n" END, R_NONE },
         { GET "Connection: 1,2,3,4,5,6,7,8\r\nConnection: 9,10,11,12,13,14,15,16,17\r\n" END, R_HEAD_MALFORMED },
         { GET "Connection: te,te,te,te,te,te,te,te,te,te,te,te,te,te,te,te,te\r\n" END, R_HEAD_MALFORMED },
     };
@@ -361,7 +361,7 @@ static void connection_options(void **state)
 static void responses(void **state)
 {
     static const struct verdict cases[] = {
-        { OK END, R_OK },
+        { OK END, R_NONE },
         { OK "X : y\r\n" END, R_RESPONSE_MALFORMED },
         { OK ": y\r\n" END, R_RESPONSE_MALFORMED },
         { OK "X\r\n" END, R_RESPONSE_MALFORMED },
@@ -373,14 +373,14 @@ static void responses(void **state)
         { OK "Transfer-Encoding:\r\n" END, R_RESPONSE_MALFORMED },
         { OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" END, R_RESPONSE_MALFORMED },
         { "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", R_RESPONSE_MALFORMED },
-        { "HTTP/1.1 100 Continue\r\n\r\n", R_OK },
-        { "HTTP/1.1 103 Early Hints\r\nLink: x\r\nContent-Length: 0\r\n\r\n", R_OK },
+        { "HTTP/1.1 100 Continue\r\n\r\n", R_NONE },
+        { "HTTP/1.1 103 Early Hints\r\nLink: x\r\nContent-Length: 0\r\n\r\n", R_NONE },
         { "HTTP/1.1 100 Continue\r\nContent-Length: 8\r\n\r\n", R_RESPONSE_MALFORMED },
         { "HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n", R_RESPONSE_MALFORMED },
-        { "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", R_OK },
+        { "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", R_NONE },
         { "HTTP/1.1 204 No Content\r\nContent-Length: 1\r\n\r\n", R_RESPONSE_MALFORMED },
         { "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", R_RESPONSE_MALFORMED },
-        { "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", R_OK },
+        { "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", R_NONE },
         { "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: gzip\r\n\r\n", R_RESPONSE_MALFORMED },
         { "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", R_UPGRADE_UNASKED },
         { "HTTP/1.1 101 Switching Protocols\r\n\r\n", R_UPGRADE_UNASKED },
@@ -423,7 +423,7 @@ static void what_a_response_answers(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(response_to(cases[i].asked, cases[i].text), R_OK);
+        assert_int_equal(response_to(cases[i].asked, cases[i].text), R_NONE);
         assert_int_equal(head.status, cases[i].status);
         assert_int_equal(head.framing, cases[i].framing);
         assert_int_equal(head.length, cases[i].length);
@@ -441,7 +441,7 @@ static enum reason answer_to_upgrade(const char *text)
 static void switching_protocols(void **state)
 {
     static const struct verdict cases[] = {
-        { SWITCHING "Connection: Upgrade\r\nUpgrade: websocket\r\n" END, R_OK },
+        { SWITCHING "Connection: Upgrade\r\nUpgrade: websocket\r\n" END, R_NONE },
         { SWITCHING "Upgrade: websocket\r\n" END, R_RESPONSE_MALFORMED },
         { SWITCHING "Connection: Upgrade\r\n" END, R_RESPONSE_MALFORMED },
         { SWITCHING "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n" END, R_RESPONSE_MALFORMED },
@@ -451,7 +451,7 @@ static void switching_protocols(void **state)
 
     (void)state;
     EXPECT_VERDICTS(answer_to_upgrade, cases);
-    assert_int_equal(answer_to_upgrade(SWITCHING "Connection: Upgrade\r\nUpgrade: websocket\r\n" END), R_OK);
+    assert_int_equal(answer_to_upgrade(SWITCHING "Connection: Upgrade\r\nUpgrade: websocket\r\n" END), R_NONE);
     assert_int_equal(head.framing, H1_NO_BODY);
     assert_true(head.upgrade_websocket);
 }
@@ -493,13 +493,13 @@ static void limits_of_a_head(void **state)
     const struct h1_limits many = { .header_bytes = 8192, .header_count = 2000, .uri_bytes = 100 };
 
     (void)state;
-    assert_int_equal(request_of_target(1024), R_OK);
+    assert_int_equal(request_of_target(1024), R_NONE);
     assert_int_equal(request_of_target(1025), R_URI_TOO_LONG);
-    assert_int_equal(request_of_name(H1_NAME_BYTES), R_OK);
+    assert_int_equal(request_of_name(H1_NAME_BYTES), R_NONE);
     assert_int_equal(request_of_name(H1_NAME_BYTES + 1), R_HEAD_TOO_LARGE);
-    assert_int_equal(request_of_fields(3, &three), R_OK);
+    assert_int_equal(request_of_fields(3, &three), R_NONE);
     assert_int_equal(request_of_fields(4, &three), R_HEAD_TOO_LARGE);
-    assert_int_equal(request_of_fields(H1_FIELDS_MAX, &many), R_OK);
+    assert_int_equal(request_of_fields(H1_FIELDS_MAX, &many), R_NONE);
     assert_int_equal(request_of_fields(H1_FIELDS_MAX + 1, &many), R_HEAD_TOO_LARGE);
 }
 

@@ -201,14 +201,14 @@ static void chunk_sizes(void **state)
         uint64_t limit;
         enum reason why;
     } cases[] = {
-        { "7fffffffffffffff\r\n", 0, R_OK },
+        { "7fffffffffffffff\r\n", 0, R_NONE },
         { "8000000000000000\r\n", 0, R_BODY_TOO_LARGE },
         { "fffffffffffffff6\r\n", 0, R_BODY_TOO_LARGE },
-        { "1\r\nx\r\n7ffffffffffffffe\r\n", 0, R_OK },
+        { "1\r\nx\r\n7ffffffffffffffe\r\n", 0, R_NONE },
         { "1\r\nx\r\n7fffffffffffffff\r\n", 0, R_BODY_TOO_LARGE },
-        { "a\r\n", 10, R_OK },
+        { "a\r\n", 10, R_NONE },
         { "b\r\n", 10, R_BODY_TOO_LARGE },
-        { "9\r\n123456789\r\n1\r\n", 10, R_OK },
+        { "9\r\n123456789\r\n1\r\n", 10, R_NONE },
         { "9\r\n123456789\r\n2\r\n", 10, R_BODY_TOO_LARGE },
         { "8000000000000000\r\n", UINT64_MAX, R_BODY_TOO_LARGE },
     };
@@ -218,7 +218,7 @@ static void chunk_sizes(void **state)
         const struct outcome *out = decode_all_ways(H1_CHUNKED, 0, cases[i].limit, span_str(cases[i].text));
 
         assert_int_equal(out->why, cases[i].why);
-        assert_int_equal(out->last, cases[i].why == R_OK ? H1_BODY_MORE : H1_BODY_BAD);
+        assert_int_equal(out->last, cases[i].why == R_NONE ? H1_BODY_MORE : H1_BODY_BAD);
     }
 }
 
@@ -234,7 +234,7 @@ static enum h1_body_result last_of(struct span in)
 {
     const struct outcome *out = decode_chunks(in);
 
-    assert_int_equal(out->why, out->last == H1_BODY_BAD ? R_BODY_MALFORMED : R_OK);
+    assert_int_equal(out->why, out->last == H1_BODY_BAD ? R_BODY_MALFORMED : R_NONE);
     return out->last;
 }
 

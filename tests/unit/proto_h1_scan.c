@@ -27,7 +27,7 @@ static void expect_scan(enum h1_kind kind, const struct h1_limits *l, struct spa
 {
     for (size_t cut = 0; cut <= in.len; cut++) {
         uint32_t len = 0;
-        enum reason why = R_OK;
+        enum reason why = R_NONE;
         enum h1_progress got = scan_cut(kind, l, in, cut, &len, &why);
 
         if (got != want || why != want_why || len != want_len)
@@ -56,7 +56,7 @@ static void complete_heads(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        expect_scan(cases[i].kind, &limits, cases[i].in, H1_DONE, R_OK, cases[i].in.len - cases[i].beyond);
+        expect_scan(cases[i].kind, &limits, cases[i].in, H1_DONE, R_NONE, cases[i].in.len - cases[i].beyond);
 }
 
 /* Each is refused with its last byte and not before. */
@@ -129,7 +129,7 @@ static void refused_at_the_first_wrong_byte(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         expect_scan(cases[i].kind, &limits, cases[i].in, H1_BAD, cases[i].why, 0);
-        expect_scan(cases[i].kind, &limits, span_of(cases[i].in.at, cases[i].in.len - 1), H1_MORE, R_OK, 0);
+        expect_scan(cases[i].kind, &limits, span_of(cases[i].in.at, cases[i].in.len - 1), H1_MORE, R_NONE, 0);
     }
 }
 
@@ -149,8 +149,8 @@ static struct span long_text(const char *before, char c, size_t n, const char *a
 static void method_length(void **state)
 {
     (void)state;
-    expect_scan(H1_REQUEST, &limits, long_text("", 'G', 32, " / HTTP/1.1\r\n\r\n"), H1_DONE, R_OK, 32 + 15);
-    expect_scan(H1_REQUEST, &limits, long_text("", 'G', 32, ""), H1_MORE, R_OK, 0);
+    expect_scan(H1_REQUEST, &limits, long_text("", 'G', 32, " / HTTP/1.1\r\n\r\n"), H1_DONE, R_NONE, 32 + 15);
+    expect_scan(H1_REQUEST, &limits, long_text("", 'G', 32, ""), H1_MORE, R_NONE, 0);
     expect_scan(H1_REQUEST, &limits, long_text("", 'G', 33, ""), H1_BAD, R_METHOD_UNKNOWN, 0);
     expect_scan(H1_REQUEST, &limits, long_text("", 'G', 33, " / HTTP/1.1\r\n\r\n"), H1_BAD, R_METHOD_UNKNOWN, 0);
 }
@@ -161,9 +161,9 @@ static void request_line_length(void **state)
     const struct h1_limits l = { .header_bytes = 4096, .header_count = 1, .uri_bytes = 100 };
 
     (void)state;
-    expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 150, " HTTP/1.1\r\n\r\n"), H1_DONE, R_OK, 168);
+    expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 150, " HTTP/1.1\r\n\r\n"), H1_DONE, R_NONE, 168);
     expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 151, " HTTP/1.1\r\n\r\n"), H1_BAD, R_URI_TOO_LONG, 0);
-    expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 159, ""), H1_MORE, R_OK, 0);
+    expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 159, ""), H1_MORE, R_NONE, 0);
     expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 160, ""), H1_BAD, R_URI_TOO_LONG, 0);
     expect_scan(H1_REQUEST, &l, long_text("GET /", 'a', 160, "\n"), H1_BAD, R_URI_TOO_LONG, 0);
 }
@@ -175,8 +175,8 @@ static void head_length(void **state)
 
     (void)state;
     assert_int_equal(fits.len, 200);
-    expect_scan(H1_REQUEST, &l, fits, H1_DONE, R_OK, 200);
-    expect_scan(H1_REQUEST, &l, span_of(fits.at, 199), H1_MORE, R_OK, 0);
+    expect_scan(H1_REQUEST, &l, fits, H1_DONE, R_NONE, 200);
+    expect_scan(H1_REQUEST, &l, span_of(fits.at, 199), H1_MORE, R_NONE, 0);
     expect_scan(H1_REQUEST, &l, long_text("GET / HTTP/1.1\r\nA: ", 'a', 201 - 23, "\r\n\r\n"), H1_BAD, R_HEAD_TOO_LARGE, 0);
     expect_scan(H1_REQUEST, &l, long_text("GET / HTTP/1.1\r\nA: ", 'a', 201, "\n"), H1_BAD, R_HEAD_TOO_LARGE, 0);
     expect_scan(H1_RESPONSE, &l, long_text("HTTP/1.1 200 ", 'a', 200, ""), H1_BAD, R_RESPONSE_MALFORMED, 0);
@@ -187,8 +187,8 @@ static void field_count(void **state)
     const struct h1_limits l = { .header_bytes = 4096, .header_count = 2, .uri_bytes = 100 };
 
     (void)state;
-    expect_scan(H1_REQUEST, &l, SPAN("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n"), H1_DONE, R_OK, 30);
-    expect_scan(H1_REQUEST, &l, SPAN("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n"), H1_MORE, R_OK, 0);
+    expect_scan(H1_REQUEST, &l, SPAN("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n"), H1_DONE, R_NONE, 30);
+    expect_scan(H1_REQUEST, &l, SPAN("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n"), H1_MORE, R_NONE, 0);
     expect_scan(H1_REQUEST, &l, SPAN("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC"), H1_BAD, R_HEAD_TOO_LARGE, 0);
     expect_scan(H1_RESPONSE, &l, SPAN("HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n"), H1_BAD, R_RESPONSE_MALFORMED, 0);
 }
@@ -205,7 +205,7 @@ static void control_bytes(void **state)
             char kept = text[at];
             struct h1_scan scan = { 0 };
             uint32_t len;
-            enum reason why = R_OK;
+            enum reason why = R_NONE;
 
             text[at] = (char)c;
             assert_int_equal(h1_scan(&scan, H1_REQUEST, &limits, SPAN(text), &len, &why), bad ? H1_BAD : H1_DONE);

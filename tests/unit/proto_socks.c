@@ -19,12 +19,12 @@ static void test_greeting(void **state)
         size_t used;
         enum reason why;
     } table[] = {
-        { SPAN(""), SOCKS_MORE, 0, R_OK },
-        { SPAN("\x05"), SOCKS_MORE, 0, R_OK },
-        { SPAN("\x05\x02\x02"), SOCKS_MORE, 0, R_OK },
-        { SPAN("\x05\x01\x00"), SOCKS_DONE, 3, R_OK },
-        { SPAN("\x05\x03\x02\x80\x00"), SOCKS_DONE, 5, R_OK },
-        { SPAN("\x05\x01\x00\x05\x01"), SOCKS_DONE, 3, R_OK },
+        { SPAN(""), SOCKS_MORE, 0, R_NONE },
+        { SPAN("\x05"), SOCKS_MORE, 0, R_NONE },
+        { SPAN("\x05\x02\x02"), SOCKS_MORE, 0, R_NONE },
+        { SPAN("\x05\x01\x00"), SOCKS_DONE, 3, R_NONE },
+        { SPAN("\x05\x03\x02\x80\x00"), SOCKS_DONE, 5, R_NONE },
+        { SPAN("\x05\x01\x00\x05\x01"), SOCKS_DONE, 3, R_NONE },
         { SPAN("\x05\x00"), SOCKS_BAD, 0, R_SOCKS_MALFORMED },      /* SK-02 */
         { SPAN("\x05\x01\x09"), SOCKS_BAD, 3, R_SOCKS_METHOD },     /* SK-04 */
         { SPAN("\x05\x01\x09\x00"), SOCKS_BAD, 3, R_SOCKS_METHOD }, /* not in the list */
@@ -111,7 +111,7 @@ static void test_request(void **state)
         enum reason why;
 
         assert_int_equal(request(table[i].in, true, &out, &reply, &why), SOCKS_DONE);
-        assert_int_equal(why, R_OK);
+        assert_int_equal(why, R_NONE);
         assert_string_equal(out.host.name, table[i].host);
         assert_int_equal(out.host.ip.family, table[i].family);
         assert_int_equal(out.port, table[i].port);
@@ -198,7 +198,7 @@ static void test_reply(void **state)
 static void test_reply_for(void **state)
 {
     (void)state;
-    assert_int_equal(socks_reply_for(R_OK), SOCKS_SUCCEEDED);
+    assert_int_equal(socks_reply_for(R_NONE), SOCKS_SUCCEEDED);
     assert_int_equal(socks_reply_for(R_ZONE_UNKNOWN), SOCKS_NOT_ALLOWED);
     assert_int_equal(socks_reply_for(R_ADDRESS_PRIVATE), SOCKS_NOT_ALLOWED);
     assert_int_equal(socks_reply_for(R_NO_ROUTE), SOCKS_NETWORK_UNREACHABLE);
@@ -206,7 +206,7 @@ static void test_reply_for(void **state)
     assert_int_equal(socks_reply_for(R_UPSTREAM_REFUSED), SOCKS_REFUSED);
     assert_int_equal(socks_reply_for(R_SOCKS_COMMAND), SOCKS_COMMAND_UNSUPPORTED);
     assert_int_equal(socks_reply_for(R_COUNT), SOCKS_FAILURE);
-    for (unsigned r = R_OK + 1; r < R_COUNT; r++)
+    for (unsigned r = R_NONE + 1; r < R_COUNT; r++)
         assert_int_not_equal(socks_reply_for((enum reason)r), SOCKS_SUCCEEDED);
 }
 

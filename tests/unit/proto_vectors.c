@@ -50,17 +50,17 @@ static enum reason read_body(struct h1_body *body, struct span in, size_t step)
 {
     struct span window = span_of(in.at, 0), data, trailers;
     enum h1_body_result result;
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
     size_t unread = in.len, more;
 
     for (;;) {
         result = h1_body_next(body, &window, &data, &trailers, &why);
         if (result == H1_BODY_END || result == H1_BODY_BAD)
-            return result == H1_BODY_BAD ? why : R_OK;
+            return result == H1_BODY_BAD ? why : R_NONE;
         if (result == H1_BODY_DATA)
             continue;
         if (unread == 0)
-            return h1_body_may_end(body) ? R_OK : R_RESPONSE_TRUNCATED;
+            return h1_body_may_end(body) ? R_NONE : R_RESPONSE_TRUNCATED;
         more = unread < step ? unread : step;
         window.len += more;
         unread -= more;
@@ -75,7 +75,7 @@ static enum reason judge(const struct vector *v, size_t step)
     struct h1_body body;
     enum h1_progress progress = H1_MORE;
     uint32_t head_len = 0;
-    enum reason why = R_OK;
+    enum reason why = R_NONE;
 
     for (size_t fed = 0; progress == H1_MORE && fed < v->len;) {
         fed = v->len - fed < step ? v->len : fed + step;
@@ -84,7 +84,7 @@ static enum reason judge(const struct vector *v, size_t step)
     if (progress != H1_DONE)
         return progress == H1_BAD ? why : R_RESPONSE_TRUNCATED;
     why = h1_parse(&head, kind, span_of(v->bytes, head_len), &limits, v->from_server ? &asked : NULL);
-    if (why != R_OK)
+    if (why != R_NONE)
         return why;
     h1_body_init(&body, head.framing, head.length, 0);
     return read_body(&body, span_of(v->bytes + head_len, v->len - head_len), step);
@@ -115,7 +115,7 @@ static bool check(const struct vector *v)
     bool wanted_reject = v->reject && !is_elsewhere(v->id);
     bool accepts = v->statuses[0] < 300 && v->statuses[0] >= 200 && v->statuses[1] == 0;
 
-    if (whole == cut && (wanted_reject ? whole != R_OK && is_accepted_status(v, whole) : !accepts || whole == R_OK))
+    if (whole == cut && (wanted_reject ? whole != R_NONE && is_accepted_status(v, whole) : !accepts || whole == R_NONE))
         return true;
     print_error("%s: %s in one piece, %s byte by byte\n", v->id, reason_name(whole), reason_name(cut));
     return false;
@@ -138,7 +138,7 @@ static void nothing_is_excused_in_vain(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++)
         if (is_elsewhere(vectors[i].id) && vectors[i].len > 0)
-            assert_int_equal(judge(&vectors[i], vectors[i].len), R_OK);
+            assert_int_equal(judge(&vectors[i], vectors[i].len), R_NONE);
 }
 
 int main(void)

@@ -89,10 +89,10 @@ static void test_key(void **state)
     struct ws_offer offer;
 
     (void)state;
-    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_OK);
+    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_NONE);
     assert_string_equal(offer.key, KEY);
     assert_string_equal(offer.protocols, "");
-    assert_int_equal(check("+/09AZazAAAAAAAAAAAAAg==", "13", NULL, NULL, &offer), R_OK);
+    assert_int_equal(check("+/09AZazAAAAAAAAAAAAAg==", "13", NULL, NULL, &offer), R_NONE);
     assert_int_equal(check(NULL, "13", NULL, NULL, &offer), R_HANDSHAKE_MALFORMED);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (check(bad[i], "13", NULL, NULL, &offer) != R_HANDSHAKE_MALFORMED) /* WH-07 */
@@ -111,7 +111,7 @@ static void test_version(void **state)
     assert_int_equal(check(KEY, NULL, NULL, NULL, &offer), R_WS_VERSION);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(check(KEY, bad[i], NULL, NULL, &offer), R_WS_VERSION);
-    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_OK);
+    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_NONE);
     add(H1_WS_VERSION, "8"); /* WH-05 */
     assert_int_equal(ws_request_check(&head, &offer), R_HANDSHAKE_MALFORMED);
 }
@@ -121,9 +121,9 @@ static void test_message(void **state)
     struct ws_offer offer;
 
     (void)state;
-    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_OK);
+    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_NONE);
     head.has_length = true; /* of zero bytes: no body */
-    assert_int_equal(ws_request_check(&head, &offer), R_OK);
+    assert_int_equal(ws_request_check(&head, &offer), R_NONE);
     head.is_get = false; /* WH-11 */
     assert_int_equal(ws_request_check(&head, &offer), R_HANDSHAKE_MALFORMED);
     head.is_get = true;
@@ -171,7 +171,7 @@ static void test_protocols(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         enum reason why = check(KEY, "13", table[i].value, NULL, &offer);
 
-        if (why != (table[i].offer != NULL ? R_OK : R_HANDSHAKE_MALFORMED))
+        if (why != (table[i].offer != NULL ? R_NONE : R_HANDSHAKE_MALFORMED))
             fail_msg("%s: %s", table[i].value, reason_name(why));
         if (table[i].offer != NULL)
             assert_string_equal(offer.protocols, table[i].offer);
@@ -185,7 +185,7 @@ static void test_protocols_in_two_fields(void **state)
     (void)state;
     check(KEY, "13", "a, b", NULL, &offer);
     add(H1_WS_PROTOCOL, "c");
-    assert_int_equal(ws_request_check(&head, &offer), R_OK);
+    assert_int_equal(ws_request_check(&head, &offer), R_NONE);
     assert_string_equal(offer.protocols, "a,b,c");
     add(H1_WS_PROTOCOL, "b");
     assert_int_equal(ws_request_check(&head, &offer), R_HANDSHAKE_MALFORMED);
@@ -200,7 +200,7 @@ static void test_protocols_limit(void **state)
     memset(value, 'p', sizeof(value));
     value[2] = ',';
     value[WS_PROTOCOLS_TEXT - 1] = '\0';
-    assert_int_equal(check(KEY, "13", value, NULL, &offer), R_OK);
+    assert_int_equal(check(KEY, "13", value, NULL, &offer), R_NONE);
     assert_string_equal(offer.protocols, value);
     value[WS_PROTOCOLS_TEXT - 1] = 'p';
     value[WS_PROTOCOLS_TEXT] = '\0';
@@ -247,7 +247,7 @@ static void test_extensions(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        if (check(KEY, "13", NULL, good[i], &offer) != R_OK)
+        if (check(KEY, "13", NULL, good[i], &offer) != R_NONE)
             fail_msg("refused: %s", good[i]);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (check(KEY, "13", NULL, bad[i], &offer) != R_HANDSHAKE_MALFORMED)
@@ -262,7 +262,7 @@ static void test_answer(void **state)
     begin_answer();
     assert_int_equal(ws_response_check(&head, &asked), R_ACCEPT_MISMATCH); /* WS-02 */
     add(H1_WS_ACCEPT, ACCEPT);
-    assert_int_equal(ws_response_check(&head, &asked), R_OK);
+    assert_int_equal(ws_response_check(&head, &asked), R_NONE);
     head.minor = 0; /* WS-10 */
     assert_int_equal(ws_response_check(&head, &asked), R_ACCEPT_MISMATCH);
     head.minor = 1;
@@ -314,8 +314,8 @@ static void test_answer_choices(void **state)
     static const struct ws_offer none = { .key = KEY };
 
     (void)state;
-    assert_int_equal(answer_with(H1_WS_PROTOCOL, "chat"), R_OK);
-    assert_int_equal(answer_with(H1_WS_PROTOCOL, "v1"), R_OK);
+    assert_int_equal(answer_with(H1_WS_PROTOCOL, "chat"), R_NONE);
+    assert_int_equal(answer_with(H1_WS_PROTOCOL, "v1"), R_NONE);
     assert_int_equal(ws_response_check(&head, &none), R_SUBPROTOCOL_UNOFFERED);
     add(H1_WS_PROTOCOL, "chat");
     assert_int_equal(ws_response_check(&head, &asked), R_SUBPROTOCOL_UNOFFERED);
@@ -338,11 +338,11 @@ static void test_through_the_parser(void **state)
     struct ws_offer offer;
 
     (void)state;
-    assert_int_equal(h1_parse(&head, H1_REQUEST, request, &limits, NULL), R_OK);
-    assert_int_equal(ws_request_check(&head, &offer), R_OK);
+    assert_int_equal(h1_parse(&head, H1_REQUEST, request, &limits, NULL), R_NONE);
+    assert_int_equal(ws_request_check(&head, &offer), R_NONE);
     assert_string_equal(offer.protocols, "v1");
-    assert_int_equal(h1_parse(&head, H1_RESPONSE, answer, &limits, &upgrade), R_OK);
-    assert_int_equal(ws_response_check(&head, &offer), R_OK);
+    assert_int_equal(h1_parse(&head, H1_RESPONSE, answer, &limits, &upgrade), R_NONE);
+    assert_int_equal(ws_response_check(&head, &offer), R_NONE);
 }
 
 int main(void)

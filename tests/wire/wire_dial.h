@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_WIRE_DIAL_H
+#define POSTERN_WIRE_DIAL_H
+
+#include "base/addr.h"
+
+/* Both ends of a TCP connection over loopback, non-blocking; ends the program on failure. */
+void wire_pair(int fds[2]);
+/* The server's end of the oldest dial that was not taken yet, and where it went to; -1: none. */
+int wire_take_dial(struct addr *to);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One engine in the hands of a test: `wire_host CONFIG FD`. FD is a SEQPACKET socket; each datagram is a command, each gets one answer,
+ * some with a descriptor:
+ *
+ *   client LISTENER  "ok" and the client's end of a connection that the engine has accepted on that listener
+ *   server           "ok ADDRESS:PORT" and the server's end of the oldest dial not taken yet, or "none"
+ *   turn             runs the loop until nothing happens
+ *   advance MS       moves the clock, a timer's tick at a time
+ *   records          access-log lines since the last call
+ *   sessions         how many are open
+ *   quit             frees everything, so that leaks are seen, and ends
+ */
+#include "wire_dial.h"
+
+#include "app/access_json.h"
+#include "base/clock.h"
+#include "net/loop.h"
+#include "session/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ROWS 256
+#define LOG_SLOTS 1024
+#define STEP_MS 50
+#define TURNS_MAX 100000
+#define ANSWER_BYTES 900000
+
+struct host {
+    struct loop *loop;
+    struct engine *engine;
+    struct generation *generation;
+    struct shard *shard;
+    struct ring ring;
+    void *ring_memory;
+    uint64_t now;
+    int control;
+    char answer[ANSWER_BYTES];
+};
+
+static char *read_file(const char *path, size_t *len)
+{
+    FILE *file = fopen(path, "rb");
+    char *text = malloc(1 << 20);
+
+    if (file == NULL || text == NULL)
+        fatal("%s cannot be read", path);
+    *len = fread(text, 1, 1 << 20, file);
+    fclose(file);
+    return text;
+}
+
+static struct generation *make_generation(const char *path)
+{
+    struct generation *g = calloc(1, sizeof(*g));
+    struct conf_messages messages;
+    size_t len;
+    char *text = read_file(path, &len);
+
+    g->conf = conf_parse(path, span_of(text, len), &messages);
+    for (size_t i = 0; i < messages.error_count; i++)
+        fprintf(stderr, "%s\n", messages.errors[i]);
+    if (g->conf == NULL)
+        exit(1);
+    conf_messages_fini(&messages);
+    free(text);
+    text = read_file(g->conf->resolver_hosts, &len);
+    g->hosts = conf_hosts_parse(span_of(text, len));
+    free(text);
+    g->refs = 1;
+    g->number = 1;
+    g->files = calloc(g->conf->policy_count + 1, sizeof(*g->files));
+    g->rules = rules_new(g->conf, g->files);
+    snprintf(g->instance, sizeof(g->instance), "postern-wire");
+    return g;
+}
+
+static void open_host(struct host *h, const char *config, int control)
+{
+    int fd = memfd_create("shard", MFD_CLOEXEC);
+
+    clock_set(1000000);
+    h->now = 1000000;
+    h->control = control;
+    h->loop = loop_new();
+    if (fd < 0 || ftruncate(fd, (off_t)shard_bytes(ROWS)) != 0 || (h->shard = shard_map(fd, ROWS, true)) == NULL)
+        fatal("no shard");
+    close(fd);
+    h->ring_memory = calloc(1, ring_bytes(LOG_SLOTS, sizeof(struct record)) + 64);
+    ring_attach(&h->ring, (void *)(((uintptr_t)h->ring_memory + 63) & ~(uintptr_t)63), LOG_SLOTS, sizeof(struct record));
+    h->generation = make_generation(config);
+    h->engine = engine_new(&(struct engine_args){ h->loop, 0, 1, &h->shard, &h->ring, -1, 1 });
+    if (h->engine == NULL)
+        fatal("no engine");
+    engine_set_generation(h->engine, h->generation);
+}
+
+static void run_turns(struct host *h)
+{
+    int idle = 0;
+
+    for (int i = 0; i < TURNS_MAX && idle < 3; i++)
+        idle = loop_turn(h->loop) ? 0 : idle + 1;
+}
+
+static void advance(struct host *h, uint64_t ms)
+{
+    for (uint64_t end = h->now + ms; h->now < end;) {
+        h->now += end - h->now < STEP_MS ? end - h->now : STEP_MS;
+        clock_set(h->now);
+        run_turns(h);
+    }
+}
+
+static void reply(struct host *h, const char *text, size_t len, int fd)
+{
+    struct iovec iov = { (void *)text, len };
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = { 0 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+        control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    }
+    if (sendmsg(h->control, &message, MSG_NOSIGNAL) < 0)
+        fatal("the test does not listen");
+    if (fd >= 0)
+        close(fd);
+}
+
+static void open_client(struct host *h, const char *listener)
+{
+    const struct conf *conf = h->generation->conf;
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+    struct addr client;
+    int fds[2];
+
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        if (strcmp(conf->listeners[i].name, listener) != 0)
+            continue;
+        wire_pair(fds);
+        if (getpeername(fds[1], (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&client, (struct sockaddr *)&sa, len))
+            fatal("a loopback pair without addresses");
+        engine_accept(h->engine, fds[1], &client, &conf->listeners[i].address);
+        reply(h, "ok", 2, fds[0]);
+        return;
+    }
+    reply(h, "no such listener", 16, -1);
+}
+
+static void give_dial(struct host *h)
+{
+    char text[ADDR_TEXT + 4] = "ok ";
+    struct addr to;
+    int fd = wire_take_dial(&to);
+
+    if (fd < 0) {
+        reply(h, "none", 4, -1);
+        return;
+    }
+    addr_port_text(&to, text + 3);
+    reply(h, text, strlen(text), fd);
+}
+
+static void give_records(struct host *h)
+{
+    struct record record;
+    size_t len = 1;
+
+    h->answer[0] = '\n'; /* an empty datagram would look like an end */
+    while (len + ACCESS_LINE < sizeof(h->answer) && ring_take(&h->ring, &record)) {
+        char line[ACCESS_LINE];
+        size_t n = access_line(&record, h->shard, line);
+
+        memcpy(h->answer + len, line, n);
+        len += n;
+    }
+    reply(h, h->answer, len, -1);
+}
+
+static bool obey(struct host *h, char *command)
+{
+    char *argument = strchr(command, ' ');
+    char text[32];
+
+    if (argument != NULL)
+        *argument++ = '\0';
+    if (strcmp(command, "quit") == 0)
+        return false;
+    if (strcmp(command, "client") == 0 && argument != NULL) {
+        open_client(h, argument);
+    } else if (strcmp(command, "server") == 0) {
+        give_dial(h);
+    } else if (strcmp(command, "records") == 0) {
+        give_records(h);
+    } else if (strcmp(command, "sessions") == 0) {
+        reply(h, text, (size_t)snprintf(text, sizeof(text), "%u", engine_open_sessions(h->engine)), -1);
+    } else if (strcmp(command, "turn") == 0 || (strcmp(command, "advance") == 0 && argument != NULL)) {
+        if (argument != NULL)
+            advance(h, strtoull(argument, NULL, 10));
+        else
+            run_turns(h);
+        reply(h, "ok", 2, -1);
+    } else {
+        reply(h, "what?", 5, -1);
+    }
+    return true;
+}
+
+static void close_host(struct host *h)
+{
+    struct addr to;
+    int fd;
+
+    engine_free(h->engine);
+    generation_unref(h->generation);
+    loop_free(h->loop);
+    shard_unmap(h->shard);
+    free(h->ring_memory);
+    while ((fd = wire_take_dial(&to)) >= 0)
+        close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    static struct host host;
+    char command[256];
+    ssize_t n;
+
+    if (argc != 3)
+        fatal("usage: wire_host CONFIG FD");
+    log_open("wire", LOG_LEVEL_WARN);
+    open_host(&host, argv[1], atoi(argv[2]));
+    while ((n = recv(host.control, command, sizeof(command) - 1, 0)) > 0) {
+        command[n] = '\0';
+        if (!obey(&host, command))
+            break;
+    }
+    close_host(&host);
+    return 0;
+}
