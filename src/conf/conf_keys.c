@@ -131,7 +131,7 @@ const struct conf_key conf_keys[] = {
          "Zones of the clients that may connect; absent: any. An explicit listener that is not on loopback needs it."),
     LIST(IN_LISTENER, "upstreams", KEY_UPSTREAMS, 0, "Servers of a reverse listener, \"host:port\"."),
     WORD(IN_LISTENER, "forwarded", conf_listener, forwarded, false, FORWARDED_NONE, forwardeds,
-         "What is done with the Forwarded field (RFC 7239); default: replace on reverse listeners, none on explicit ones."),
+         "The Forwarded field (RFC 7239) towards servers: none, appended to the client's, or replacing it."),
     { .in = IN_LISTENER, .name = "via", .type = KEY_VIA, .min = 1, .max = 63,
       .help = "Pseudonym in the Via field (RFC 9110); \"off\": no Via field; absent: the instance's own." },
     LATER(IN_LISTENER, "tls", conf_later_tls, "Certificate and key of the listener."),

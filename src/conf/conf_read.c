@@ -211,23 +211,12 @@ static void read_group(struct conf_reader *r, enum conf_group in, const struct c
             read_unknown(r, in, conf_node_at(node, i));
 }
 
-/* Depends on the mode, which no row of the table can say. */
-static void default_forwarded(struct conf *conf, const struct conf_node *root)
-{
-    const struct conf_node *list = conf_node_member(root, "listeners");
-
-    for (size_t i = 0; i < conf->listener_count; i++)
-        if (conf->listeners[i].mode == MODE_REVERSE && conf_node_member(conf_node_at(list, i), "forwarded") == NULL)
-            conf->listeners[i].forwarded = FORWARDED_REPLACE;
-}
-
 void conf_read(struct conf *conf, const struct conf_node *root, struct conf_report *report)
 {
     struct conf_reader r = { .conf = conf, .report = report };
 
     set_defaults(&r, IN_TOP, (char *)conf);
     read_group(&r, IN_TOP, root, (char *)conf);
-    default_forwarded(conf, root);
     for (size_t i = 0; i < CONF_KINDS; i++)
         conf_names_drop(&r.names[i]);
 }

@@ -345,6 +345,8 @@ static void values(void **state)
     assert_string_equal(conf->file, "f");
     assert_true(conf->limits.body_bytes == 1ull << 62);
     assert_int_equal(conf->timeouts.drain, 2);
+    assert_int_equal(conf->listeners[0].forwarded, FORWARDED_NONE);
+    assert_int_equal(conf->listeners[1].forwarded, FORWARDED_NONE);
     p = &conf->policies[0];
     assert_int_equal(p->line, 2);
     assert_string_equal(p->hosts.items[0], "a.example");
