@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The configuration that vectors assume (docs/vectors.md, "Policies"), for one loopback network.
 
-.1 is the origin, .2 the proxy, .3 the name server, .9 an address in no zone. Clients are 127.0.0.1.
+.1 is the origin, .2 the proxy, .3 the name server, .7 the clients, .9 an address in no zone.
 """
 import socket
 
@@ -21,7 +21,7 @@ def policies(policy, origin):
     web = {"name": "web", **target, "methods": METHODS, "protocols": ["http"]}
     tls = {"name": "tls", **target, "protocols": ["tls"]}
     if policy == "denyhost-origin":
-        return [{"name": "denied-host", "hosts": [origin], "action": "deny"}, denied, socket_, web, tls]
+        return [{"name": "denied-host", "hosts": [origin], "action": "deny"}, {"name": "rest", "from": "client", "action": "allow"}]
     if policy == "connect-tls":
         return [{**tls, "hosts": [NAME]}]
     if policy == "connect-any":
@@ -31,14 +31,15 @@ def policies(policy, origin):
     return [denied, socket_, web, tls]
 
 
-def settings(policy, prefix, hosts_file):
+def settings(policy, prefix, hosts_file, client=None):
+    """`client`: where clients come from. Not 127.0.0.1, which a vector claims to be in X-Forwarded-For."""
     origin, proxy = f"{prefix}.1", f"{prefix}.2"
-    both = {"via": "proxy-under-test", "forwarded": "replace"}
+    both = {"via": "proxy-under-test", "forwarded": "none" if client else "replace"}
     return {
         "workers": 1,
         "resolver": {"servers": [f"{prefix}.3:{DNS_PORT}"], "hosts": hosts_file, "timeout": 1.0},
         "timeouts": TIMEOUTS,
-        "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{origin}/32"]}],
+        "zones": [{"name": "client", "networks": [f"{client or prefix + '.7'}/32"]}, {"name": "origin", "networks": [f"{origin}/32"]}],
         "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{proxy}:{PROXY_PORT}", **both},
                       {"name": "site", "mode": "reverse", "address": f"{proxy}:{SITE_PORT}",
                        "upstreams": [f"{origin}:{ORIGIN_PORT}"], **both}],

@@ -6,8 +6,8 @@ A vector says why something is refused, not which rule notices it first: an enco
 NO_REQUEST = {"head-malformed", "target-malformed", "host-malformed", "framing-ambiguous", "body-malformed", "version-unsupported",
               "method-unknown", "expectation-unknown", "head-too-large", "uri-too-long", "body-too-large", "handshake-malformed",
               "upgrade-refused", "client-gone"}
-DENIED = {"policy-denied", "no-policy", "zone-unknown", "address-private", "host-mismatch", "name-unresolved", "subprotocol-denied",
-          "loop"}
+DENIED = {"policy-denied", "no-policy", "zone-unknown", "address-private", "host-mismatch", "name-unresolved", "name-timeout",
+          "subprotocol-denied", "loop"}
 FRAMES = {"frame-malformed", "frame-unmasked", "frame-masked", "close-malformed", "message-too-big", "utf8-invalid", "control-flood"}
 HANDSHAKE = {"handshake-malformed", "ws-version", "accept-mismatch", "upgrade-unasked", "subprotocol-unoffered", "extension-unoffered",
              "framing-ambiguous", "response-malformed", "head-malformed", "method-unknown", "upgrade-refused", "surplus-answer"}

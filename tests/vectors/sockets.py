@@ -117,7 +117,7 @@ class SocketWorld(World):
         self.settle_ms = SETTLE
 
     def connect(self):
-        return socket.create_connection(self.proxy, 5)
+        return socket.create_connection(self.proxy, 5, (f"{self.target.prefix}.7", 0) if self.target.pids else None)
 
     def accept(self):
         moved = False

@@ -78,7 +78,7 @@ class WireTarget:
         with tempfile.NamedTemporaryFile("w", prefix="postern-hosts-", delete=False) as hosts:
             hosts.write(f"{PREFIX}.1 {baseline.NAME}\n")
         self.hosts = hosts.name
-        self.host = Host(program, baseline.settings(policy, PREFIX, self.hosts))
+        self.host = Host(program, baseline.settings(policy, PREFIX, self.hosts, client="127.0.0.1"))
 
     def world(self, mode, split=None):
         return WireWorld(self, mode, split)

@@ -95,7 +95,8 @@ class Upstream(Conn):
 
     @property
     def switched(self):
-        return b" 101 " in self.sent[:13]
+        """Whether this is a WebSocket now: asked for by the proxy, agreed to by the origin."""
+        return b" 101 " in self.sent[:13] and bool(self.requests) and self.requests[-1].upgrades
 
     @property
     def head_end(self):
@@ -104,10 +105,10 @@ class Upstream(Conn):
 
     def parse(self):
         """Reads on in what came as strict HTTP/1.1, up to the upgrade that the origin agreed to."""
-        if self.malformed or (self.switched and self.requests and self.requests[-1].upgrades):
+        if self.malformed or self.switched:
             return
         try:
-            found, self.parsed = strict_http1.requests_in(self.received, self.parsed, stop_at_upgrade=self.switched)
+            found, self.parsed = strict_http1.requests_in(self.received, self.parsed, stop_at_upgrade=b" 101 " in self.sent[:13])
             self.requests += found
         except strict_http1.Malformed as error:
             self.malformed = str(error)
@@ -126,6 +127,7 @@ class World:
         self.serving = None
         self.foreign = []            # dials to anything but the origin
         self.last = None             # the answer that was read last
+        self.data = {}               # of each step, by its identity
 
     # Given by the backends.
 

@@ -30,7 +30,7 @@
 #define TURNS_MAX 100000
 #define ANSWER_BYTES 900000
 
-struct host {
+struct wire {
     struct loop *loop;
     struct engine *engine;
     struct generation *generation;
@@ -79,7 +79,7 @@ static struct generation *make_generation(const char *path)
     return g;
 }
 
-static void open_host(struct host *h, const char *config, int control)
+static void open_host(struct wire *h, const char *config, int control)
 {
     int fd = memfd_create("shard", MFD_CLOEXEC);
 
@@ -99,7 +99,7 @@ static void open_host(struct host *h, const char *config, int control)
     engine_set_generation(h->engine, h->generation);
 }
 
-static void run_turns(struct host *h)
+static void run_turns(struct wire *h)
 {
     int idle = 0;
 
@@ -107,7 +107,7 @@ static void run_turns(struct host *h)
         idle = loop_turn(h->loop) ? 0 : idle + 1;
 }
 
-static void advance(struct host *h, uint64_t ms)
+static void advance(struct wire *h, uint64_t ms)
 {
     for (uint64_t end = h->now + ms; h->now < end;) {
         h->now += end - h->now < STEP_MS ? end - h->now : STEP_MS;
@@ -116,7 +116,7 @@ static void advance(struct host *h, uint64_t ms)
     }
 }
 
-static void reply(struct host *h, const char *text, size_t len, int fd)
+static void reply(struct wire *h, const char *text, size_t len, int fd)
 {
     struct iovec iov = { (void *)text, len };
     union {
@@ -137,7 +137,7 @@ static void reply(struct host *h, const char *text, size_t len, int fd)
         close(fd);
 }
 
-static void open_client(struct host *h, const char *listener)
+static void open_client(struct wire *h, const char *listener)
 {
     const struct conf *conf = h->generation->conf;
     struct sockaddr_storage sa;
@@ -158,7 +158,7 @@ static void open_client(struct host *h, const char *listener)
     reply(h, "no such listener", 16, -1);
 }
 
-static void give_dial(struct host *h)
+static void give_dial(struct wire *h)
 {
     char text[ADDR_TEXT + 4] = "ok ";
     struct addr to;
@@ -172,7 +172,7 @@ static void give_dial(struct host *h)
     reply(h, text, strlen(text), fd);
 }
 
-static void give_records(struct host *h)
+static void give_records(struct wire *h)
 {
     struct record record;
     size_t len = 1;
@@ -188,7 +188,7 @@ static void give_records(struct host *h)
     reply(h, h->answer, len, -1);
 }
 
-static bool obey(struct host *h, char *command)
+static bool obey(struct wire *h, char *command)
 {
     char *argument = strchr(command, ' ');
     char text[32];
@@ -217,7 +217,7 @@ static bool obey(struct host *h, char *command)
     return true;
 }
 
-static void close_host(struct host *h)
+static void close_host(struct wire *h)
 {
     struct addr to;
     int fd;
@@ -233,7 +233,7 @@ static void close_host(struct host *h)
 
 int main(int argc, char **argv)
 {
-    static struct host host;
+    static struct wire host;
     char command[256];
     ssize_t n;
 
