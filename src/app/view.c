@@ -20,6 +20,8 @@ bool stream_id_parse(struct stream_id *out, struct span text, unsigned workers)
 {
     uint64_t worker, number, exchange = 0;
 
+    if (text.len == 0 || text.at[text.len - 1] == '-')
+        return false;
     if (!next_number(&text, WORKERS_MAX, &worker) || worker >= workers || !next_number(&text, INT64_MAX, &number))
         return false;
     if (text.len > 0 && (!next_number(&text, UINT32_MAX, &exchange) || text.len > 0))
