@@ -88,11 +88,12 @@ void generation_begin(struct generation_inbox *in, struct ipc_message *m)
     generation_unref(in->growing);
     in->error[0] = '\0';
     in->growing = g = calloc(1, sizeof(*g));
+    if (g != NULL)
+        g->refs = 1;
     if (g == NULL || !ipc_read(m, &wire, sizeof(wire)) || wire.server_count > RESOLVER_SERVERS) {
         fail(in, "the generation cannot be taken in");
         return;
     }
-    g->refs = 1;
     g->number = wire.number;
     g->server_count = wire.server_count;
     memcpy(g->servers, wire.servers, sizeof(g->servers));
