@@ -8,10 +8,10 @@
 #include <jansson.h>
 
 /*
- * One request on the control socket: a JSON object in a line, { "command": NAME, ... }. Reading is pure: what can be answered from the
- * view is answered at once, everything else says what has to be done. The requests (what they take):
- *   status | sessions (filters) | watch (filters) | show (id) | kill (id or filters) | explain (id, or method, url, from, listener,
- *   headers, address, resolve) | denials (count) | reload | drain | log (level)
+ * One request on the control socket: a JSON object in a line, { "command": NAME, ... }. Reading is pure: what can be answered from
+ * the view is answered at once, everything else says what has to be done. The requests (what they take): status | sessions
+ * (filters) | watch (filters) | show (id) | kill (id or filters) | explain (id, or method, url, from, listener, headers, address,
+ * resolve) | denials (count) | reload | drain | log (level)
  */
 enum command_kind {
     COMMAND_REPLY,    /* `reply` is the whole answer */
@@ -21,7 +21,7 @@ enum command_kind {
     COMMAND_EXPLAIN,  /* `question` goes to a worker */
     COMMAND_RELOAD,
     COMMAND_DRAIN,
-    COMMAND_LOG       /* `level` */
+    COMMAND_LOG /* `level` */
 };
 
 struct command {

@@ -13,10 +13,10 @@ struct admin;
 
 /*
  * The control process: control.c (start, messages of the monitor and the workers), control_clients.c (connections to the control
- * socket, what they wait for), control_stream.c (long answers, made piece by piece) and admin_http.c.
+ * socket), control_requests.c (what requests do, and whom they wait for) and admin_http.c.
  */
-#define CLIENTS_MAX 32       /* connections to the control socket; the same number to the admin listener */
-#define CONTROL_LINE 65536   /* the longest request, without its LF */
+#define CLIENTS_MAX 32     /* connections to the control socket; the same number to the admin listener */
+#define CONTROL_LINE 65536 /* the longest request, without its LF */
 
 struct peer {
     struct control *control;
@@ -35,7 +35,7 @@ struct control {
     int monitor; /* -1: it is dead */
     struct peer peers[WORKERS_MAX];
     struct client *clients[CLIENTS_MAX];
-    struct admin *admins;  /* a list */
+    struct admin *admins; /* a list */
     unsigned admin_clients;
     bool reload_running;
     uint64_t next_request;
@@ -47,6 +47,8 @@ MUST_CHECK bool clients_open(struct control *c);
 void clients_close(struct control *c);
 /* Every second: streams go on, who waited too long is told so. */
 void clients_tick(struct control *c);
+
+/* control_requests.c */
 /* A worker or the monitor answered. */
 void clients_on_killed(struct control *c, unsigned worker, const struct wire_killed *answer);
 void clients_on_explained(struct control *c, uint64_t request, struct span answer);

@@ -7,11 +7,12 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* The parts of posternctl: posternctl.c (options, exchange), ctl_request.c (arguments to JSON) and ctl_print.c (JSON for people). */
+/* The parts of posternctl: posternctl.c (options, exchange), ctl_request.c (arguments to JSON) and ctl_print.c (JSON for people).
+ */
 
 /*
- * The request for a command line: argv[0] is the command. NULL: it is not one, and what is wrong was said on standard error. The caller
- * owns the object.
+ * The request for a command line: argv[0] is the command. NULL: it is not one, and what is wrong was said on standard error. The
+ * caller owns the object.
  */
 MUST_CHECK json_t *ctl_request(int argc, char **argv);
 /* What commands there are, for the usage text. */

@@ -8,15 +8,15 @@
 #define FILE_ERROR 4352
 
 /*
- * TRUSTED: the file decides what is allowed. It must be a regular file of root's or ours that nobody else can write, in a directory for
- * which the same holds (or that has the sticky bit), under directories that not everybody can write. Symbolic links are resolved
- * first, and the real file is what is checked. SYSTEM: a file that the system keeps; only that it is regular is checked.
+ * TRUSTED: the file decides what is allowed. It must be a regular file of root's or ours that nobody else can write, in a directory
+ * for which the same holds (or that has the sticky bit), under directories that not everybody can write. Symbolic links are
+ * resolved first, and the real file is what is checked. SYSTEM: a file that the system keeps; only that it is regular is checked.
  */
 enum file_trust { FILE_TRUSTED, FILE_SYSTEM };
 
 /*
- * Reads a whole file of at most `max` bytes into malloc'd memory with a NUL behind it. NULL: `error` says why, and errno is ENOENT if it
- * is not there. Never waits for a FIFO or a device.
+ * Reads a whole file of at most `max` bytes into malloc'd memory with a NUL behind it. NULL: `error` says why, and errno is ENOENT
+ * if it is not there. Never waits for a FIFO or a device.
  */
 MUST_CHECK char *file_read(const char *path, enum file_trust trust, size_t max, size_t *len, char *error);
 

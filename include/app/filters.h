@@ -5,16 +5,36 @@
 #include "base/table.h"
 
 /*
- * What `posternctl sessions` and `kill` select by: field=value, field!=value, field~part. All filters have to fit. Words are compared
- * without case. `client`, `server`, `upstream` and `destination` take an address or a network; `~` looks for a part of the text.
+ * What `posternctl sessions` and `kill` select by: field=value, field!=value, field~part. All filters have to fit. Words are
+ * compared without case. `client`, `server`, `upstream` and `destination` take an address or a network; `~` looks for a part of the
+ * text.
  */
 #define FILTERS_MAX 16
 #define FILTER_VALUE 256
 
 enum filter_field {
-    FIELD_ID, FIELD_WORKER, FIELD_STATE, FIELD_PHASE, FIELD_MODE, FIELD_LISTENER, FIELD_PROTOCOL, FIELD_CLIENT, FIELD_DESTINATION,
-    FIELD_UPSTREAM, FIELD_SERVER, FIELD_ZONE_IN, FIELD_ZONE_OUT, FIELD_INTERFACE_IN, FIELD_INTERFACE_OUT, FIELD_HOST, FIELD_METHOD,
-    FIELD_PATH, FIELD_POLICY, FIELD_STATUS, FIELD_GENERATION, FIELD_COUNT
+    FIELD_ID,
+    FIELD_WORKER,
+    FIELD_STATE,
+    FIELD_PHASE,
+    FIELD_MODE,
+    FIELD_LISTENER,
+    FIELD_PROTOCOL,
+    FIELD_CLIENT,
+    FIELD_DESTINATION,
+    FIELD_UPSTREAM,
+    FIELD_SERVER,
+    FIELD_ZONE_IN,
+    FIELD_ZONE_OUT,
+    FIELD_INTERFACE_IN,
+    FIELD_INTERFACE_OUT,
+    FIELD_HOST,
+    FIELD_METHOD,
+    FIELD_PATH,
+    FIELD_POLICY,
+    FIELD_STATUS,
+    FIELD_GENERATION,
+    FIELD_COUNT
 };
 enum filter_test { FILTER_IS, FILTER_IS_NOT, FILTER_CONTAINS };
 
@@ -22,7 +42,7 @@ struct filter {
     enum filter_field field;
     enum filter_test test;
     char value[FILTER_VALUE];
-    bool has_network;       /* the value is an address or a network: compared as such */
+    bool has_network; /* the value is an address or a network: compared as such */
     struct network network;
 };
 

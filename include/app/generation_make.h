@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /*
- * A generation as the monitor keeps it: the configuration, read and found good, and sealed memory files from which every other process
- * makes its own struct generation (app/generation_load.h).
+ * A generation as the monitor keeps it: the configuration, read and found good, and sealed memory files from which every other
+ * process makes its own struct generation (app/generation_load.h).
  */
 struct blueprint {
     uint16_t number;
@@ -21,8 +21,8 @@ struct blueprint {
 };
 
 /*
- * Reads the configuration at `path` (NULL: the embedded default) and every file that it names. All errors are written to `errors`, a
- * line each, all warnings to `warnings`. NULL: there was an error. The caller frees it with blueprint_free().
+ * Reads the configuration at `path` (NULL: the embedded default) and every file that it names. All errors are written to `errors`,
+ * a line each, all warnings to `warnings`. NULL: there was an error. The caller frees it with blueprint_free().
  */
 MUST_CHECK struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, FILE *errors, FILE *warnings);
 void blueprint_free(struct blueprint *b);

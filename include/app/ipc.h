@@ -10,29 +10,29 @@
  */
 enum ipc_type {
     /* monitor to worker and control: a generation, in this order (app/generation_load.h) */
-    IPC_GENERATION,  /* struct wire_generation; descriptors: text, hosts */
-    IPC_HOSTSETS,    /* uint32_t policies[]; a descriptor each */
-    IPC_LISTEN,      /* struct addr[]; a descriptor each: worker only */
-    IPC_UNLISTEN,    /* struct addr[]: worker only */
-    IPC_COMMIT,      /* uint16_t number */
+    IPC_GENERATION, /* struct wire_generation; descriptors: text, hosts */
+    IPC_HOSTSETS,   /* uint32_t policies[]; a descriptor each */
+    IPC_LISTEN,     /* struct addr[]; a descriptor each: worker only */
+    IPC_UNLISTEN,   /* struct addr[]: worker only */
+    IPC_COMMIT,     /* uint16_t number */
     /* their answer */
-    IPC_ACCEPTED,    /* uint16_t number; from the logger, which takes no generation: ready, 0 */
-    IPC_REFUSED,     /* text */
+    IPC_ACCEPTED, /* uint16_t number; from the logger, which takes no generation: ready, 0 */
+    IPC_REFUSED,  /* text */
     /* monitor to its children */
-    IPC_PEER,        /* uint32_t worker; descriptor: the other end of a pair between this worker and control */
-    IPC_LOG_LEVEL,   /* uint32_t enum log_level; from control: asks the monitor to tell everybody */
-    IPC_LOG_FILE,    /* logger; descriptor, or none: discard */
-    IPC_DRAIN,       /* worker: uint64_t milliseconds; from control: asks the monitor to stop gently, empty */
-    IPC_STOP,        /* worker: end now */
-    IPC_STATUS,      /* control: struct wire_status */
+    IPC_PEER,      /* uint32_t worker; descriptor: the other end of a pair between this worker and control */
+    IPC_LOG_LEVEL, /* uint32_t enum log_level; from control: asks the monitor to tell everybody */
+    IPC_LOG_FILE,  /* logger; descriptor, or none: discard */
+    IPC_DRAIN,     /* worker: uint64_t milliseconds; from control: asks the monitor to stop gently, empty */
+    IPC_STOP,      /* worker: end now */
+    IPC_STATUS,    /* control: struct wire_status */
     /* control and monitor */
-    IPC_RELOAD,      /* control asks, empty */
-    IPC_RELOADED,    /* uint32_t ok, then text: what was wrong, or warnings */
+    IPC_RELOAD,   /* control asks, empty */
+    IPC_RELOADED, /* uint32_t ok, then text: what was wrong, or warnings */
     /* control and worker */
-    IPC_KILL,        /* uint64_t request, then uint64_t numbers[] */
-    IPC_KILLED,      /* struct wire_killed */
-    IPC_EXPLAIN,     /* uint64_t request, then a JSON object: the question */
-    IPC_EXPLAINED,   /* uint64_t request, then a JSON object: the answer */
+    IPC_KILL,      /* uint64_t request, then uint64_t numbers[] */
+    IPC_KILLED,    /* struct wire_killed */
+    IPC_EXPLAIN,   /* uint64_t request, then a JSON object: the question */
+    IPC_EXPLAINED, /* uint64_t request, then a JSON object: the answer */
     IPC_TYPE_COUNT
 };
 
@@ -42,7 +42,7 @@ enum ipc_type {
 struct ipc_message {
     enum ipc_type type;
     size_t len, fd_count;
-    int fds[IPC_FDS]; /* owned by the message until ipc_take_fd(); -1: taken */
+    int fds[IPC_FDS];                     /* owned by the message until ipc_take_fd(); -1: taken */
     _Alignas(8) char data[IPC_BYTES + 1]; /* with a NUL behind it */
 };
 
@@ -50,8 +50,8 @@ struct ipc_message {
 MUST_CHECK bool ipc_pair(int fds[2]);
 
 /*
- * Sends one message; the descriptors stay the caller's. false with errno set: EAGAIN (the other side does not read), EPIPE (it is gone),
- * EMSGSIZE (larger than IPC_BYTES or more than IPC_FDS).
+ * Sends one message; the descriptors stay the caller's. false with errno set: EAGAIN (the other side does not read), EPIPE (it is
+ * gone), EMSGSIZE (larger than IPC_BYTES or more than IPC_FDS).
  */
 MUST_CHECK bool ipc_send(int fd, enum ipc_type type, const void *data, size_t len);
 MUST_CHECK bool ipc_send_fds(int fd, enum ipc_type type, const void *data, size_t len, const int *fds, size_t fd_count);
@@ -59,8 +59,8 @@ MUST_CHECK bool ipc_send_fds(int fd, enum ipc_type type, const void *data, size_
 MUST_CHECK bool ipc_send_two(int fd, enum ipc_type type, const void *head, size_t head_len, struct span tail);
 
 /*
- * Receives one message into `m` (large: keep one a process). END: the other side is gone, or it sent something that is no message; the
- * caller closes `fd`. Descriptors of a message that nobody takes are closed by ipc_release().
+ * Receives one message into `m` (large: keep one a process). END: the other side is gone, or it sent something that is no message;
+ * the caller closes `fd`. Descriptors of a message that nobody takes are closed by ipc_release().
  */
 enum ipc_result { IPC_NOTHING, IPC_MESSAGE, IPC_END };
 MUST_CHECK enum ipc_result ipc_receive(int fd, struct ipc_message *m);

@@ -8,8 +8,8 @@
 #include <jansson.h>
 
 /*
- * Facts into a JSON object, behind those that are there: keys stay in the order in which they are put. An absent fact (NULL, "", family
- * 0) is left out. A lack of memory leaves a fact out too: the object is for people.
+ * Facts into a JSON object, behind those that are there: keys stay in the order in which they are put. An absent fact (NULL, "",
+ * family 0) is left out. A lack of memory leaves a fact out too: the object is for people.
  */
 void put_text(json_t *object, const char *key, const char *text);
 void put_number(json_t *object, const char *key, uint64_t number);

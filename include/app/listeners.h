@@ -25,8 +25,8 @@ struct listeners {
  * could not be opened, nothing has changed, `error` of `size` bytes says which. `old` stays as it is; then either
  * listeners_commit(old, new) or listeners_cancel(new, old).
  */
-MUST_CHECK bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
-                                  size_t size);
+MUST_CHECK bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers,
+                                  char *error, size_t size);
 /* Closes what only `old` has and forgets it. */
 void listeners_commit(struct listeners *old, const struct listeners *now);
 /* Closes what only `out` has and forgets it. */

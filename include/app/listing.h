@@ -9,15 +9,15 @@ struct evbuffer;
 
 /*
  * A list of rows that is written piece by piece, however long the table: one JSON object in a line,
- * { "time", "sessions": [...], "ended": [...], "count" }. A watch makes one after the other: first all rows, then those that changed
- * since the one before, and the streams that ended.
+ * { "time", "sessions": [...], "ended": [...], "count" }. A watch makes one after the other: first all rows, then those that
+ * changed since the one before, and the streams that ended.
  */
 struct listing {
     struct filters filters;
-    bool changes;               /* only what happened since `since_us`, and what ended */
-    bool open;                  /* the line is begun and not ended */
-    bool in_ended;              /* rows are done */
-    unsigned worker;            /* position */
+    bool changes;    /* only what happened since `since_us`, and what ended */
+    bool open;       /* the line is begun and not ended */
+    bool in_ended;   /* rows are done */
+    unsigned worker; /* position */
     uint32_t row;
     uint64_t count;
     uint64_t since_us, begun_us;

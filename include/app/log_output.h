@@ -5,16 +5,16 @@
 #include "base/span.h"
 
 /*
- * Where lines go: a descriptor that may be full, blocked or broken, and a batch in front of it. Lines leave in order and whole, as far as
- * the descriptor lets them; what cannot be written is counted. A pipe is only written to while it says that it has room, whole lines of
- * at most PIPE_BUF bytes at once, so that its reader can never stop us.
+ * Where lines go: a descriptor that may be full, blocked or broken, and a batch in front of it. Lines leave in order and whole, as
+ * far as the descriptor lets them; what cannot be written is counted. A pipe is only written to while it says that it has room,
+ * whole lines of at most PIPE_BUF bytes at once, so that its reader can never stop us.
  */
 #define LOG_BATCH 65536
 
 struct log_output {
-    int fd;             /* -1: lines are discarded, as configured */
-    bool regular;       /* a file: written in large batches */
-    bool mid_line;      /* the last byte that was written is not the end of a line */
+    int fd;        /* -1: lines are discarded, as configured */
+    bool regular;  /* a file: written in large batches */
+    bool mid_line; /* the last byte that was written is not the end of a line */
     size_t used;
     uint64_t written, lost; /* lines, for the metrics */
     char batch[LOG_BATCH];

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /*
- * Writes all metrics in the Prometheus text format 0.0.4. Labels hold only words of ours (reasons, the version): their number is fixed, and
- * no byte of a client gets into them.
+ * Writes all metrics in the Prometheus text format 0.0.4. Labels hold only words of ours (reasons, the version): their number is
+ * fixed, and no byte of a client gets into them.
  */
 void metrics_write(const struct view *view, FILE *out);
 

@@ -11,21 +11,21 @@
 #include "app/runtime_dir.h"
 
 /*
- * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they say),
- * monitor_fork.c (how they are born), monitor_lost.c (what a dead worker leaves) and monitor_reload.c (a new generation, from files to
- * everybody's answer).
+ * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
+ * say), monitor_fork.c (how they are born), monitor_lost.c (what a dead worker leaves) and monitor_reload.c (a new generation, from
+ * files to everybody's answer).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 2)
 
 struct child {
     enum process_kind kind;
-    unsigned index;       /* of a worker */
-    pid_t pid;            /* 0: not running */
-    int ipc;              /* -1: closed */
-    bool ready;           /* it has what it needs and serves */
-    bool awaited;         /* it owes an answer to the reload that runs */
+    unsigned index; /* of a worker */
+    pid_t pid;      /* 0: not running */
+    int ipc;        /* -1: closed */
+    bool ready;     /* it has what it needs and serves */
+    bool awaited;   /* it owes an answer to the reload that runs */
     uint64_t started_ms;
-    uint64_t restart_ms;  /* when to start it again; 0: not planned */
+    uint64_t restart_ms; /* when to start it again; 0: not planned */
     uint64_t backoff_ms;
     uint32_t restarts;
 };
@@ -35,15 +35,15 @@ struct reload {
     bool running, for_control;
     bool failed;
     uint64_t deadline_ms;
-    FILE *report;         /* errors and warnings, a line each */
-    char *text;           /* what was written to it */
+    FILE *report; /* errors and warnings, a line each */
+    char *text;   /* what was written to it */
     size_t text_len;
 };
 
 enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };
 
 struct monitor {
-    const char *path;     /* of the configuration; NULL: the embedded default */
+    const char *path; /* of the configuration; NULL: the embedded default */
     struct blueprint *current;
     struct listeners listeners;
     struct runtime_dir runtime;
@@ -55,7 +55,7 @@ struct monitor {
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
-    size_t files;         /* RLIMIT_NOFILE */
+    size_t files; /* RLIMIT_NOFILE */
     uint64_t started_us;
     enum log_level log_level;
     int exit_code;

@@ -20,8 +20,8 @@ struct identity {
 MUST_CHECK bool identity_find(struct identity *out, const char *name, char *error, size_t size);
 
 /*
- * Gives up, in a child and for good: every descriptor but 0, 1, 2 and `keep`; the user; every capability, in the bounding set too; new
- * privileges by exec; core dumps, being traced, and new processes. `title` becomes the name of the process. Ends the process if
+ * Gives up, in a child and for good: every descriptor but 0, 1, 2 and `keep`; the user; every capability, in the bounding set too;
+ * new privileges by exec; core dumps, being traced, and new processes. `title` becomes the name of the process. Ends the process if
  * anything fails, or if what was given up can be had again.
  */
 void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title);

@@ -11,16 +11,16 @@ enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER };
 
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
 struct process_args {
-    int ipc;                  /* to the monitor; end-of-file: the monitor is dead */
-    int alive;                /* struct shared: the worker's end [1], or the others' [0] */
-    unsigned worker, workers; /* index of this worker, and how many there are */
-    uint32_t rows;            /* of each shard */
-    int shards[WORKERS_MAX];  /* a worker writes its own and reads the others; everybody else reads all */
-    int rings[WORKERS_MAX];   /* a worker has its own; the logger all; control all, to read how many were dropped */
-    int log_wake;             /* worker and logger */
-    int log_stats;            /* logger writes, control reads */
+    int ipc;                          /* to the monitor; end-of-file: the monitor is dead */
+    int alive;                        /* struct shared: the worker's end [1], or the others' [0] */
+    unsigned worker, workers;         /* index of this worker, and how many there are */
+    uint32_t rows;                    /* of each shard */
+    int shards[WORKERS_MAX];          /* a worker writes its own and reads the others; everybody else reads all */
+    int rings[WORKERS_MAX];           /* a worker has its own; the logger all; control all, to read how many were dropped */
+    int log_wake;                     /* worker and logger */
+    int log_stats;                    /* logger writes, control reads */
     int control_socket, admin_socket; /* control; listening */
-    uid_t owner;              /* whoever started posternd: may use the control socket, as root may */
+    uid_t owner;                      /* whoever started posternd: may use the control socket, as root may */
 };
 
 /* Each returns the exit status of its process. */
@@ -30,9 +30,9 @@ int control_main(const struct process_args *args);
 
 /* The payload of IPC_STATUS: what only the monitor knows. */
 struct wire_status {
-    uint64_t started_us; /* wall time */
+    uint64_t started_us;                          /* wall time */
     uint64_t sessions_configured, sessions_limit; /* what was asked for, and what descriptors allow */
-    uint64_t files;      /* RLIMIT_NOFILE */
+    uint64_t files;                               /* RLIMIT_NOFILE */
     pid_t monitor, logger, control;
     uint16_t generation;
     uint8_t log_level, draining;

@@ -13,9 +13,9 @@ struct runtime_dir {
 };
 
 /*
- * Makes the folder if need be (`configured`, or NULL for the default), checks whose it is, locks it and binds the control socket, mode
- * 0600. Refused: a folder that others can write (without the sticky bit) or own, a second posternd in it, and anything in place of the
- * socket that is not a socket of ours (it is not touched). false: `error` of `size` bytes says why.
+ * Makes the folder if need be (`configured`, or NULL for the default), checks whose it is, locks it and binds the control socket,
+ * mode 0600. Refused: a folder that others can write (without the sticky bit) or own, a second posternd in it, and anything in
+ * place of the socket that is not a socket of ours (it is not touched). false: `error` of `size` bytes says why.
  */
 MUST_CHECK bool runtime_dir_open(struct runtime_dir *r, const char *configured, char *error, size_t size);
 /* Removes the socket and unlocks the folder. */

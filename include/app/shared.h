@@ -17,8 +17,8 @@ struct log_stats {
 };
 
 /*
- * Memory that the processes share, as descriptors: a shard of the session table and a log ring a worker, and the logger's counters. Each
- * has one writer; everybody else gets the descriptor that can only read. The monitor makes it all once.
+ * Memory that the processes share, as descriptors: a shard of the session table and a log ring a worker, and the logger's counters.
+ * Each has one writer; everybody else gets the descriptor that can only read. The monitor makes it all once.
  */
 struct shared {
     unsigned workers;
@@ -26,8 +26,8 @@ struct shared {
     int shard_rw[WORKERS_MAX], shard_ro[WORKERS_MAX];
     int ring_rw[WORKERS_MAX], ring_ro[WORKERS_MAX];
     int stats_rw, stats_ro;
-    int log_wake;  /* eventfd: the logger sleeps on it */
-    int alive[2];  /* a pipe that nobody writes to: the monitor and the workers hold [1], so end-of-file on [0] is the end of all */
+    int log_wake; /* eventfd: the logger sleeps on it */
+    int alive[2]; /* a pipe that nobody writes to: the monitor and the workers hold [1], so end-of-file on [0] is the end of all */
 };
 
 /* false with errno set. */

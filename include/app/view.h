@@ -6,8 +6,8 @@
 #include "policy/generation.h"
 
 /*
- * All that control can see: every shard, the log's counters, the generation in force, and what the monitor last said. Read-only, and
- * free of sockets, so that commands and metrics are tested with a table that a test fills.
+ * All that control can see: every shard, the log's counters, the generation in force, and what the monitor last said. Read-only,
+ * and free of sockets, so that commands and metrics are tested with a table that a test fills.
  */
 struct view {
     unsigned workers;

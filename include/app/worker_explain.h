@@ -16,8 +16,8 @@ struct explain_question {
 };
 
 /*
- * Reads { "method", "url", "from", "interface", "listener", "address", "resolve", "headers": [ "Name: value" ] }. NULL, or what is wrong with it.
- * `object` must outlive the question.
+ * Reads { "method", "url", "from", "interface", "listener", "address", "resolve", "headers": [ "Name: value" ] }. NULL, or what is
+ * wrong with it. `object` must outlive the question.
  */
 MUST_CHECK const char *explain_read(struct explain_question *q, const json_t *object);
 

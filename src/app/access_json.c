@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From a record to a line of the access log. The keys and their order are a contract with users: a new key goes where design.md section 8
- * has it. A fact that is absent is left out, so that a line never says "" or null.
+ * From a record to a line of the access log. The keys and their order are a contract with users: a new key goes where design.md
+ * section 8 has it. A fact that is absent is left out, so that a line never says "" or null.
  */
 #include "app/access_json.h"
 

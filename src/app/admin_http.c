@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The admin listener: a GET for /metrics or /healthz and nothing else, one request a connection. The request is read by the parser that
- * reads everybody's requests, with smaller limits; the answer is written and the connection is closed.
+ * The admin listener: a GET for /metrics or /healthz and nothing else, one request a connection. The request is read by the parser
+ * that reads everybody's requests, with smaller limits; the answer is written and the connection is closed.
  */
 #include "app/control.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Looking at a configuration without running it. It is read by the code that a start uses; what a start would do besides (open the log,
- * look up the user) is only looked at here, so that a check changes nothing.
+ * Looking at a configuration without running it. It is read by the code that a start uses; what a start would do besides (open the
+ * log, look up the user) is only looked at here, so that a check changes nothing.
  */
 #include "app/check.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The requests of posternctl, read. One table names them; each has a function that takes its arguments from the object and either makes
- * the reply or says what is to be done. Nothing here has a side effect: doing is control_clients.c's.
+ * The requests of posternctl, read. One table names them; each has a function that takes its arguments from the object and either
+ * makes the reply or says what is to be done. Nothing here has a side effect: doing is control_requests.c's.
  */
 #include "app/command.h"
 
@@ -138,9 +138,19 @@ static const struct {
     const char *name;
     void (*read)(struct command *c, const struct view *v, json_t *object);
 } commands[] = {
-    { "status", read_status }, { "sessions", read_sessions }, { "watch", read_watch }, { "show", read_show }, { "kill", read_kill },
-    { "explain", read_explain }, { "denials", read_denials }, { "reload", read_reload }, { "drain", read_drain }, { "log", read_log },
-    { "block", read_filter_command }, { "unblock", read_filter_command }, { "filter", read_filter_command },
+    { "status", read_status },
+    { "sessions", read_sessions },
+    { "watch", read_watch },
+    { "show", read_show },
+    { "kill", read_kill },
+    { "explain", read_explain },
+    { "denials", read_denials },
+    { "reload", read_reload },
+    { "drain", read_drain },
+    { "log", read_log },
+    { "block", read_filter_command },
+    { "unblock", read_filter_command },
+    { "filter", read_filter_command },
     { "doctor", read_filter_command },
 };
 

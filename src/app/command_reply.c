@@ -57,7 +57,8 @@ static json_t *note_list(const struct view *v, const struct conf *conf)
     for (size_t i = 0; i < conf->policy_count; i++) {
         if (conf->policies[i].upstream_reuse != REUSE_SHARED)
             continue;
-        snprintf(text, sizeof(text), "policy %s shares upstream connections between sessions: one client's stream is no longer alone",
+        snprintf(text, sizeof(text),
+                 "policy %s shares upstream connections between sessions: one client's stream is no longer alone",
                  conf->policies[i].name);
         (void)json_array_append_new(list, json_string(text));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The control process: reads all shards, answers posternctl and the admin listener, and passes commands on to those who can carry them
- * out. It decides nothing and writes nothing but its answers. Like the logger it outlives the monitor until the last worker has
- * ended, so that a drain can be watched.
+ * The control process: reads all shards, answers posternctl and the admin listener, and passes commands on to those who can carry
+ * them out. It decides nothing and writes nothing but its answers. Like the logger it outlives the monitor until the last worker
+ * has ended, so that a drain can be watched.
  */
 #include "app/control.h"
 

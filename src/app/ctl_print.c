@@ -59,9 +59,10 @@ static void print_table(struct column *columns, size_t count, const json_t *rows
 
 static void print_sessions(const json_t *rows)
 {
-    struct column columns[] = { { "ID", "id", -1 }, { "STATE", "state", -1 }, { "PROTOCOL", "protocol", -1 }, { "CLIENT", "client", -1 },
-        { "SERVER", "server", -1 }, { "HOST", "host", -1 }, { "METHOD", "method", -1 }, { "PATH", "path", -1 }, { "POLICY", "policy", -1 },
-        { "UP", "bytes_up", 1 }, { "DOWN", "bytes_down", 1 } };
+    struct column columns[] = { { "ID", "id", -1 },         { "STATE", "state", -1 },   { "PROTOCOL", "protocol", -1 },
+                                { "CLIENT", "client", -1 }, { "SERVER", "server", -1 }, { "HOST", "host", -1 },
+                                { "METHOD", "method", -1 }, { "PATH", "path", -1 },     { "POLICY", "policy", -1 },
+                                { "UP", "bytes_up", 1 },    { "DOWN", "bytes_down", 1 } };
 
     print_table(columns, sizeof(columns) / sizeof(columns[0]), rows);
 }
@@ -83,7 +84,8 @@ static void print_facts(const json_t *object, int indent)
     json_t *value, *inner;
     char text[CELL];
 
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach((json_t *)object, key, value)
+    {
         if (json_is_array(value))
             continue;
         printf("%*s%-16s", indent, "", key);
@@ -91,8 +93,7 @@ static void print_facts(const json_t *object, int indent)
             print_value(value);
             continue;
         }
-        json_object_foreach(value, inner_key, inner)
-            printf("%s %s  ", inner_key, cell(value, inner_key, text));
+        json_object_foreach(value, inner_key, inner) printf("%s %s  ", inner_key, cell(value, inner_key, text));
         puts("");
     }
 }
@@ -114,7 +115,9 @@ static void print_near(const json_t *near)
 
 static void print_stages(const json_t *stages)
 {
-    struct column columns[] = { { "  STAGE", "stage", -1 }, { "VERDICT", "verdict", -1 }, { "POLICY", "policy", -1 }, { "REASON", "reason", -1 } };
+    struct column columns[] = {
+        { "  STAGE", "stage", -1 }, { "VERDICT", "verdict", -1 }, { "POLICY", "policy", -1 }, { "REASON", "reason", -1 }
+    };
 
     if (json_array_size(stages) == 0)
         return;
@@ -136,8 +139,11 @@ static void print_lines(const json_t *lines, const char *before)
 
 static void print_status(const json_t *answer)
 {
-    struct column workers[] = { { "WORKER", "worker", 1 }, { "PID", "pid", 1 }, { "READY", "ready", -1 }, { "SESSIONS", "sessions", 1 },
-        { "RESTARTS", "restarts", 1 } };
+    struct column workers[] = { { "WORKER", "worker", 1 },
+                                { "PID", "pid", 1 },
+                                { "READY", "ready", -1 },
+                                { "SESSIONS", "sessions", 1 },
+                                { "RESTARTS", "restarts", 1 } };
     struct column listeners[] = { { "LISTENER", "name", -1 }, { "MODE", "mode", -1 }, { "ADDRESS", "address", -1 } };
 
     print_facts(answer, 0);
@@ -150,9 +156,10 @@ static void print_status(const json_t *answer)
 
 static void print_denials(const json_t *list)
 {
-    struct column columns[] = { { "TIME", "time", -1 }, { "ID", "id", -1 }, { "REASON", "reason", -1 }, { "STAGE", "stage", -1 },
-        { "CLIENT", "client", -1 }, { "HOST", "host", -1 }, { "PORT", "port", 1 }, { "METHOD", "method", -1 }, { "PATH", "path", -1 },
-        { "POLICY", "policy", -1 } };
+    struct column columns[] = { { "TIME", "time", -1 },    { "ID", "id", -1 },         { "REASON", "reason", -1 },
+                                { "STAGE", "stage", -1 },  { "CLIENT", "client", -1 }, { "HOST", "host", -1 },
+                                { "PORT", "port", 1 },     { "METHOD", "method", -1 }, { "PATH", "path", -1 },
+                                { "POLICY", "policy", -1 } };
 
     print_table(columns, sizeof(columns) / sizeof(columns[0]), list);
 }

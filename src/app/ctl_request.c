@@ -1,33 +1,32 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From a command line to a request on the control socket. Arguments become strings in a JSON object and nothing else: what they mean is
- * decided by posternd alone.
+ * From a command line to a request on the control socket. Arguments become strings in a JSON object and nothing else: what they
+ * mean is decided by posternd alone.
  */
 #include "app/ctl.h"
 
 #include <getopt.h>
 #include <string.h>
 
-const char ctl_commands[] =
-    "  status                     what runs, since when, with how many sessions\n"
-    "  sessions [FILTER...]       live sessions\n"
-    "  watch [FILTER...]          the same, live, until interrupted\n"
-    "  show ID                    everything about a session (W-N) or request (W-N-K)\n"
-    "  explain ID                 why it was allowed or denied\n"
-    "  explain --from ADDR [--interface NAME] [--listener NAME] [--header 'NAME: VALUE']...\n"
-    "          [--resolve | --address ADDR] METHOD URL\n"
-    "                             what would be decided: nothing is sent; the name is looked\n"
-    "                             up only with --resolve\n"
-    "  denials [COUNT]            the last denials, newest first (20)\n"
-    "  kill ID | FILTER...        ends sessions\n"
-    "  reload                     reads the configuration again\n"
-    "  drain                      stops: lets streams end until timeouts.drain\n"
-    "  log LEVEL                  error, warn, info or debug\n"
-    "\n"
-    "A FILTER is FIELD=VALUE, FIELD!=VALUE or FIELD~PART; all have to fit. Fields: id worker\n"
-    "state phase mode listener protocol client destination upstream server zone_in zone_out\n"
-    "interface_in interface_out host method path policy status generation. Addresses may be\n"
-    "networks: client=10.0.0.0/8.\n";
+const char ctl_commands[] = "  status                     what runs, since when, with how many sessions\n"
+                            "  sessions [FILTER...]       live sessions\n"
+                            "  watch [FILTER...]          the same, live, until interrupted\n"
+                            "  show ID                    everything about a session (W-N) or request (W-N-K)\n"
+                            "  explain ID                 why it was allowed or denied\n"
+                            "  explain --from ADDR [--interface NAME] [--listener NAME] [--header 'NAME: VALUE']...\n"
+                            "          [--resolve | --address ADDR] METHOD URL\n"
+                            "                             what would be decided: nothing is sent; the name is looked\n"
+                            "                             up only with --resolve\n"
+                            "  denials [COUNT]            the last denials, newest first (20)\n"
+                            "  kill ID | FILTER...        ends sessions\n"
+                            "  reload                     reads the configuration again\n"
+                            "  drain                      stops: lets streams end until timeouts.drain\n"
+                            "  log LEVEL                  error, warn, info or debug\n"
+                            "\n"
+                            "A FILTER is FIELD=VALUE, FIELD!=VALUE or FIELD~PART; all have to fit. Fields: id worker\n"
+                            "state phase mode listener protocol client destination upstream server zone_in zone_out\n"
+                            "interface_in interface_out host method path policy status generation. Addresses may be\n"
+                            "networks: client=10.0.0.0/8.\n";
 
 static json_t *fault(const char *what)
 {
@@ -91,9 +90,13 @@ static bool explain_option(json_t *request, json_t *headers, int option)
 static json_t *explain_request(int argc, char **argv)
 {
     static const struct option names[] = { { "from", required_argument, NULL, OPTION_FROM },
-        { "interface", required_argument, NULL, OPTION_INTERFACE }, { "listener", required_argument, NULL, OPTION_LISTENER },
-        { "header", required_argument, NULL, OPTION_HEADER }, { "resolve", no_argument, NULL, OPTION_RESOLVE },
-        { "address", required_argument, NULL, OPTION_ADDRESS }, { "at", required_argument, NULL, OPTION_AT }, { NULL, 0, NULL, 0 } };
+                                           { "interface", required_argument, NULL, OPTION_INTERFACE },
+                                           { "listener", required_argument, NULL, OPTION_LISTENER },
+                                           { "header", required_argument, NULL, OPTION_HEADER },
+                                           { "resolve", no_argument, NULL, OPTION_RESOLVE },
+                                           { "address", required_argument, NULL, OPTION_ADDRESS },
+                                           { "at", required_argument, NULL, OPTION_AT },
+                                           { NULL, 0, NULL, 0 } };
     json_t *request = plain("explain"), *headers = json_array();
     int option;
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Filters over rows. A field of a row is turned into the text that the row is shown with and that is compared, so that what is seen in a
- * list can be filtered for; only addresses are compared as addresses.
+ * Filters over rows. A field of a row is turned into the text that the row is shown with and that is compared, so that what is seen
+ * in a list can be filtered for; only addresses are compared as addresses.
  */
 #include "app/filters.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char *const field_names[FIELD_COUNT] = { "id", "worker", "state", "phase", "mode", "listener", "protocol", "client",
-    "destination", "upstream", "server", "zone_in", "zone_out", "interface_in", "interface_out", "host", "method", "path", "policy",
-    "status", "generation" };
+static const char *const field_names[FIELD_COUNT] = { "id",       "worker",       "state",         "phase",    "mode",   "listener",
+                                                      "protocol", "client",       "destination",   "upstream", "server", "zone_in",
+                                                      "zone_out", "interface_in", "interface_out", "host",     "method", "path",
+                                                      "policy",   "status",       "generation" };
 
 static bool is_address(enum filter_field field)
 {
@@ -86,28 +87,47 @@ static const char *id_text(const struct row *row, char out[FILTER_VALUE])
 static const char *field_text(const struct row *row, const struct shard *shard, enum filter_field field, char out[FILTER_VALUE])
 {
     switch (field) {
-    case FIELD_ID: return id_text(row, out);
-    case FIELD_WORKER: return number_text(row->worker, out);
-    case FIELD_STATE: return row_state_name((enum row_state)row->state);
-    case FIELD_PHASE: return phase_name((enum phase)row->phase);
-    case FIELD_MODE: return mode_name((enum mode)row->mode);
-    case FIELD_LISTENER: return table_name(shard, row->listener, out);
-    case FIELD_PROTOCOL: return row_protocol_name((enum row_protocol)row->protocol);
+    case FIELD_ID:
+        return id_text(row, out);
+    case FIELD_WORKER:
+        return number_text(row->worker, out);
+    case FIELD_STATE:
+        return row_state_name((enum row_state)row->state);
+    case FIELD_PHASE:
+        return phase_name((enum phase)row->phase);
+    case FIELD_MODE:
+        return mode_name((enum mode)row->mode);
+    case FIELD_LISTENER:
+        return table_name(shard, row->listener, out);
+    case FIELD_PROTOCOL:
+        return row_protocol_name((enum row_protocol)row->protocol);
     case FIELD_CLIENT:
     case FIELD_DESTINATION:
     case FIELD_UPSTREAM:
-    case FIELD_SERVER: return addr_port_text(address_of(row, field), out);
-    case FIELD_ZONE_IN: return table_name(shard, row->zone_in, out);
-    case FIELD_ZONE_OUT: return table_name(shard, row->zone_out, out);
-    case FIELD_INTERFACE_IN: return table_name(shard, row->interface_in, out);
-    case FIELD_INTERFACE_OUT: return table_name(shard, row->interface_out, out);
-    case FIELD_HOST: return row->host;
-    case FIELD_METHOD: return row->method;
-    case FIELD_PATH: return row->path;
-    case FIELD_POLICY: return table_name(shard, row->policy, out);
-    case FIELD_STATUS: return number_text(row->status, out);
-    case FIELD_GENERATION: return number_text(row->generation, out);
-    case FIELD_COUNT: break;
+    case FIELD_SERVER:
+        return addr_port_text(address_of(row, field), out);
+    case FIELD_ZONE_IN:
+        return table_name(shard, row->zone_in, out);
+    case FIELD_ZONE_OUT:
+        return table_name(shard, row->zone_out, out);
+    case FIELD_INTERFACE_IN:
+        return table_name(shard, row->interface_in, out);
+    case FIELD_INTERFACE_OUT:
+        return table_name(shard, row->interface_out, out);
+    case FIELD_HOST:
+        return row->host;
+    case FIELD_METHOD:
+        return row->method;
+    case FIELD_PATH:
+        return row->path;
+    case FIELD_POLICY:
+        return table_name(shard, row->policy, out);
+    case FIELD_STATUS:
+        return number_text(row->status, out);
+    case FIELD_GENERATION:
+        return number_text(row->generation, out);
+    case FIELD_COUNT:
+        break;
     }
     return "";
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Loading a generation, in workers and in control: the text is parsed by the same code that the monitor used, and the compiled sets are
- * mapped read-only. The monitor is believed, but not blindly: a set that does not look like one, or a text that suddenly does not
- * parse, is an error and the old generation stays.
+ * Loading a generation, in workers and in control: the text is parsed by the same code that the monitor used, and the compiled sets
+ * are mapped read-only. The monitor is believed, but not blindly: a set that does not look like one, or a text that suddenly does
+ * not parse, is an error and the old generation stays.
  */
 #include "app/generation_load.h"
 

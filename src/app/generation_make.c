@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Making a generation, in the monitor: from files to a snapshot and sealed memory that all other processes share. Nothing of the old
- * generation is touched; whoever asked decides what to do with the result. Hosts files are compiled here once, so that a million names
- * cost their memory once and no worker reads a file.
+ * Making a generation, in the monitor: from files to a snapshot and sealed memory that all other processes share. Nothing of the
+ * old generation is touched; whoever asked decides what to do with the result. Hosts files are compiled here once, so that a
+ * million names cost their memory once and no worker reads a file.
  */
 #include "app/generation_make.h"
 
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define CONF_BYTES (4u << 20)
-#define HOSTS_BYTES (16u << 20)      /* resolver.hosts */
+#define HOSTS_BYTES (16u << 20)       /* resolver.hosts */
 #define HOSTS_FILE_BYTES (256u << 20) /* hosts_file of a policy */
 #define RESOLV_CONF "/etc/resolv.conf"
 #define RESOLV_BYTES (1u << 20)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Messages between our own processes. A SOCK_SEQPACKET pair keeps the boundaries of messages, delivers in order, tells of the other
- * side's death by end-of-file, and carries descriptors (unix(7), SCM_RIGHTS). Every receive gets room for the largest message, and a
- * message that was cut, in bytes or in descriptors, ends the conversation: half a generation must never be taken for a whole one.
+ * side's death by end-of-file, and carries descriptors (unix(7), SCM_RIGHTS). Every receive gets room for the largest message, and
+ * a message that was cut, in bytes or in descriptors, ends the conversation: half a generation must never be taken for a whole one.
  */
 #include "app/ipc.h"
 

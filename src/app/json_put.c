@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Small helpers around jansson. What they are given was made printable where it entered Postern (span_show), so that no byte of a client
- * can end a line or a string; jansson escapes the rest.
+ * Small helpers around jansson. What they are given was made printable where it entered Postern (span_show), so that no byte of a
+ * client can end a line or a string; jansson escapes the rest.
  */
 #include "app/json_put.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Opening and keeping the listening sockets. Addresses, not names, are what a socket belongs to: a listener that is renamed keeps its
- * queue. SO_REUSEPORT would let a second posternd of the same user share the port in silence, and take half of the connections; so
- * before a new address is opened it is tried without.
+ * Opening and keeping the listening sockets. Addresses, not names, are what a socket belongs to: a listener that is renamed keeps
+ * its queue. SO_REUSEPORT would let a second posternd of the same user share the port in silence, and take half of the connections;
+ * so before a new address is opened it is tried without.
  */
 #include "app/listeners.h"
 
@@ -116,7 +116,8 @@ void listeners_cancel(struct listeners *out, const struct listeners *old)
     close_difference(out, old);
 }
 
-bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error, size_t size)
+bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
+                       size_t size)
 {
     const struct listening *kept;
 

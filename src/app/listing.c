@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Long answers. The table may hold a hundred thousand rows; the answer is made as fast as its reader takes it, so that control never holds
- * more than a piece of it and a slow reader costs nothing. Rows come and go while it is written: it is a view, not a snapshot.
+ * Long answers. The table may hold a hundred thousand rows; the answer is made as fast as its reader takes it, so that control
+ * never holds more than a piece of it and a slow reader costs nothing. Rows come and go while it is written: it is a view, not a
+ * snapshot.
  */
 #include "app/listing.h"
 

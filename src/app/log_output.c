@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Writing lines. A full disk may take half of a line: its rest stays at the front of the batch and is tried again with what comes next,
- * so that the file never holds a broken line in its middle; whole lines that are refused are counted and forgotten, because the
- * traffic goes on and newer lines are worth as much.
+ * Writing lines. A full disk may take half of a line: its rest stays at the front of the batch and is tried again with what comes
+ * next, so that the file never holds a broken line in its middle; whole lines that are refused are counted and forgotten, because
+ * the traffic goes on and newer lines are worth as much.
  */
 #include "app/log_output.h"
 

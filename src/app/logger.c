@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The logger process: takes records from the ring of every worker, makes lines of them and writes them in batches. It is a process of its
- * own so that a disk that hangs stops nothing else: the rings fill, new records are dropped and counted, and when the disk is back the
- * lines go on. It opens no file: the monitor opens and passes descriptors. It ends when the last worker and the monitor have ended and
- * the rings are empty.
+ * The logger process: takes records from the ring of every worker, makes lines of them and writes them in batches. It is a process
+ * of its own so that a disk that hangs stops nothing else: the rings fill, new records are dropped and counted, and when the disk
+ * is back the lines go on. It opens no file: the monitor opens and passes descriptors. It ends when the last worker and the monitor
+ * have ended and the rings are empty.
  */
 #include "app/process.h"
 
@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINGER_MS 10       /* after records came: wait for more without being woken for each */
-#define RETRY_MS 1000      /* the rest of a line that the disk refused */
-#define LAST_WAIT_MS 100   /* at the end, for a reader that does not read: LAST_WAITS of these */
+#define LINGER_MS 10     /* after records came: wait for more without being woken for each */
+#define RETRY_MS 1000    /* the rest of a line that the disk refused */
+#define LAST_WAIT_MS 100 /* at the end, for a reader that does not read: LAST_WAITS of these */
 #define LAST_WAITS 20
 #define SAY_LOST_EVERY 10000 /* lines lost between two warnings */
 
@@ -34,7 +34,7 @@ struct logger {
     uint64_t said_lost;
     unsigned last_waits;
     int ipc;
-    bool over;    /* no worker and no monitor is left */
+    bool over; /* no worker and no monitor is left */
 };
 
 static void map_shared(struct logger *l)

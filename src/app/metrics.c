@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The counters of all shards as Prometheus reads them. What is counted is in one list (base/table.h); here it only gets its prefix, and
- * its type from its name: what ends in _total is a counter.
+ * The counters of all shards as Prometheus reads them. What is counted is in one list (base/table.h); here it only gets its prefix,
+ * and its type from its name: what ends in _total is a counter.
  */
 #include "app/metrics.h"
 
@@ -44,7 +44,8 @@ static void write_processes(const struct view *v, FILE *out)
     write_metric(out, "workers", "gauge", "Worker processes that should run.", v->workers);
     write_metric(out, "workers_up", "gauge", "Worker processes that serve.", up);
     write_metric(out, "worker_restarts_total", "counter", "Workers started again after a death.", restarts);
-    write_metric(out, "generation", "gauge", "Number of the configuration in force.", v->generation != NULL ? v->generation->number : 0);
+    write_metric(out, "generation", "gauge", "Number of the configuration in force.",
+                 v->generation != NULL ? v->generation->number : 0);
     write_metric(out, "sessions_limit", "gauge", "Sessions that there is room for.", v->status.sessions_limit);
 }
 

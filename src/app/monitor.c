@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The monitor: opens every file and listener, makes generations, starts the other processes and starts them again, and answers signals.
- * It is the only process that may keep root, so it reads no byte that came over the network, and its loop is one poll(2) over a
- * signalfd and a socket a child. Its life goes one way: starting, serving, draining, stopping (workers end), flushing (the logger
- * writes what is left), the end.
+ * The monitor: opens every file and listener, makes generations, starts the other processes and starts them again, and answers
+ * signals. It is the only process that may keep root, so it reads no byte that came over the network, and its loop is one poll(2)
+ * over a signalfd and a socket a child. Its life goes one way: starting, serving, draining, stopping (workers end), flushing (the
+ * logger writes what is left), the end.
  */
 #include "app/monitor.h"
 
@@ -22,10 +22,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define HELD_BACK_FILES 64   /* of a worker's descriptors: listeners, resolver, IPC */
+#define HELD_BACK_FILES 64 /* of a worker's descriptors: listeners, resolver, IPC */
 #define FILES_A_SESSION 2
-#define STOP_MS 3000         /* for workers, and then again for logger and control, to end */
-#define DRAIN_GRACE_MS 3000  /* beyond timeouts.drain */
+#define STOP_MS 3000        /* for workers, and then again for logger and control, to end */
+#define DRAIN_GRACE_MS 3000 /* beyond timeouts.drain */
 #define WAIT_MAX_MS 1000
 
 static uint32_t rows_a_worker(const struct monitor *m, const struct conf *conf)
@@ -167,8 +167,8 @@ static void say_ready(const struct monitor *m)
     else
         snprintf(policies, sizeof(policies), "%zu policies", conf->policy_count);
     for (size_t i = 0; i < conf->listener_count; i++)
-        log_info("ready: %s proxy on %s (%s)", mode_name(conf->listeners[i].mode), addr_port_text(&conf->listeners[i].address, address),
-                 policies);
+        log_info("ready: %s proxy on %s (%s)", mode_name(conf->listeners[i].mode),
+                 addr_port_text(&conf->listeners[i].address, address), policies);
     if (conf->listener_count == 0)
         log_info("ready: no listeners");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The children: when they are started, what they are told, what they say, and that they come back when they die. Who dies again and
- * again is started later and later, so that a crash at every start is no fork bomb. What a child is born with is in monitor_fork.c; what
- * a dead worker leaves behind in monitor_lost.c.
+ * again is started later and later, so that a crash at every start is no fork bomb. What a child is born with is in monitor_fork.c;
+ * what a dead worker leaves behind in monitor_lost.c.
  */
 #include "app/monitor.h"
 
@@ -301,10 +301,16 @@ void children_kill_all(struct monitor *m)
 
 void monitor_tell_status(struct monitor *m)
 {
-    struct wire_status status = { .started_us = m->started_us, .sessions_configured = m->current->conf->limits.sessions,
-        .sessions_limit = monitor_session_limit(m), .files = m->files, .monitor = getpid(), .logger = monitor_logger(m)->pid,
-        .control = monitor_control(m)->pid, .generation = m->current->number, .log_level = (uint8_t)m->log_level,
-        .draining = m->life > LIFE_SERVING };
+    struct wire_status status = { .started_us = m->started_us,
+                                  .sessions_configured = m->current->conf->limits.sessions,
+                                  .sessions_limit = monitor_session_limit(m),
+                                  .files = m->files,
+                                  .monitor = getpid(),
+                                  .logger = monitor_logger(m)->pid,
+                                  .control = monitor_control(m)->pid,
+                                  .generation = m->current->number,
+                                  .log_level = (uint8_t)m->log_level,
+                                  .draining = m->life > LIFE_SERVING };
 
     for (unsigned i = 0; i < m->shared.workers; i++) {
         const struct child *c = monitor_worker(m, i);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A child's first steps. It is a fork of the monitor without exec: it gives up everything (app/privileges.h) but the descriptors that its
- * kind of process is born with, which are listed here and nowhere else, and then runs its own main.
+ * A child's first steps. It is a fork of the monitor without exec: it gives up everything (app/privileges.h) but the descriptors
+ * that its kind of process is born with, which are listed here and nowhere else, and then runs its own main.
  */
 #include "app/monitor.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a dead worker leaves behind: rows of streams that died with it. Each is reported as lost, to the access log and to the ring of
- * ended streams, and then the shard is cleared for the replacement. While no worker owns the shard and the log ring, the monitor is
- * their one writer.
+ * What a dead worker leaves behind: rows of streams that died with it. Each is reported as lost, to the access log and to the ring
+ * of ended streams, and then the shard is cleared for the replacement. While no worker owns the shard and the log ring, the monitor
+ * is their one writer.
  */
 #include "app/monitor.h"
 

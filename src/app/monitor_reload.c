@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Reload: everything that can fail is done first (files, the access log, new listening sockets); only then is anything changed. Workers
- * are told which addresses go before they get the new generation, so that what is queued there is accepted under the old one. A
- * reload is over when everybody has answered or died; what was wrong goes to the log and to whoever asked.
+ * Reload: everything that can fail is done first (files, the access log, new listening sockets); only then is anything changed.
+ * Workers are told which addresses go before they get the new generation, so that what is queued there is accepted under the old
+ * one. A reload is over when everybody has answered or died; what was wrong goes to the log and to whoever asked.
  */
 #include "app/monitor.h"
 

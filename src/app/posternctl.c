@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * posternctl: one request to a running posternd, one answer, printed for people or as it came. It finds the control socket where posternd
- * puts it.
+ * posternctl: one request to a running posternd, one answer, printed for people or as it came. It finds the control socket where
+ * posternd puts it.
  */
 #include "app/ctl.h"
 #include "app/socket_path.h"
@@ -156,8 +156,11 @@ static int usage(FILE *out, int status)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = { { "json", no_argument, NULL, 'j' }, { "socket", required_argument, NULL, 's' },
-        { "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+    static const struct option names[] = { { "json", no_argument, NULL, 'j' },
+                                           { "socket", required_argument, NULL, 's' },
+                                           { "version", no_argument, NULL, 'V' },
+                                           { "help", no_argument, NULL, 'h' },
+                                           { NULL, 0, NULL, 0 } };
     const char *path = NULL, *command;
     bool raw = false;
     json_t *request;

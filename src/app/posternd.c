@@ -14,24 +14,23 @@
 
 #define DEFAULT_PATH "/etc/postern/postern.conf"
 
-static const char usage[] =
-    "usage: posternd [-c FILE] [-n | -T] [--teardown] [-V] [-h]\n"
-    "\n"
-    "An application-layer firewall for HTTP and WebSocket. Runs in the foreground.\n"
-    "\n"
-    "  -c FILE      the configuration; without it " DEFAULT_PATH " if there is one,\n"
-    "               or else the embedded default: an explicit proxy on 127.0.0.1:3128\n"
-    "  -n           check the configuration and the files it names, print every error\n"
-    "               and warning as FILE:LINE: KEY: MESSAGE, and exit: 0 good, 1 not\n"
-    "  -T           print the effective configuration, every key with its value, and exit\n"
-    "  --teardown   remove what posternd left in the packet filter, and exit\n"
-    "  -V           print the version and exit\n"
-    "  -h           print this and exit\n"
-    "\n"
-    "Signals: HUP reads the configuration again, USR1 opens the log again, TERM stops and\n"
-    "lets streams end until timeouts.drain, a second TERM or INT stops at once.\n"
-    "Exit status: 0 a clean stop, 1 an error in the configuration or at the start.\n"
-    "posternctl(1) talks to a running posternd.\n";
+static const char usage[] = "usage: posternd [-c FILE] [-n | -T] [--teardown] [-V] [-h]\n"
+                            "\n"
+                            "An application-layer firewall for HTTP and WebSocket. Runs in the foreground.\n"
+                            "\n"
+                            "  -c FILE      the configuration; without it " DEFAULT_PATH " if there is one,\n"
+                            "               or else the embedded default: an explicit proxy on 127.0.0.1:3128\n"
+                            "  -n           check the configuration and the files it names, print every error\n"
+                            "               and warning as FILE:LINE: KEY: MESSAGE, and exit: 0 good, 1 not\n"
+                            "  -T           print the effective configuration, every key with its value, and exit\n"
+                            "  --teardown   remove what posternd left in the packet filter, and exit\n"
+                            "  -V           print the version and exit\n"
+                            "  -h           print this and exit\n"
+                            "\n"
+                            "Signals: HUP reads the configuration again, USR1 opens the log again, TERM stops and\n"
+                            "lets streams end until timeouts.drain, a second TERM or INT stops at once.\n"
+                            "Exit status: 0 a clean stop, 1 an error in the configuration or at the start.\n"
+                            "posternctl(1) talks to a running posternd.\n";
 
 enum what { RUN, CHECK, PRINT, TEARDOWN };
 
@@ -50,8 +49,10 @@ static void open_standard_descriptors(void)
 /* -1: go on; otherwise the exit status. */
 static int read_options(int argc, char **argv, const char **path, enum what *what)
 {
-    static const struct option names[] = { { "teardown", no_argument, NULL, 't' }, { "version", no_argument, NULL, 'V' },
-                                           { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+    static const struct option names[] = { { "teardown", no_argument, NULL, 't' },
+                                           { "version", no_argument, NULL, 'V' },
+                                           { "help", no_argument, NULL, 'h' },
+                                           { NULL, 0, NULL, 0 } };
     int option;
 
     while ((option = getopt_long(argc, argv, "c:nTVh", names, NULL)) != -1) {

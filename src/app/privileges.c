@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set while there is still a
- * capability to do it with; then groups before the user; then the capabilities that may be left when nobody was root; then the promise
- * that exec brings nothing back. Everything is verified, because a half-dropped process looks like a whole one.
+ * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set while there is
+ * still a capability to do it with; then groups before the user; then the capabilities that may be left when nobody was root; then
+ * the promise that exec brings nothing back. Everything is verified, because a half-dropped process looks like a whole one.
  *
  * A build with the address sanitizer stays traceable: its leak check traces the process from a thread of its own.
  */

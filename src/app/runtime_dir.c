@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The runtime folder. The lock is on the folder itself (flock(2)), so that it dies with the monitor and leaves no file behind. Only with
- * the lock in hand is a socket that lies there removed: it is a dead posternd's. A symbolic link, a file, or somebody else's socket in
- * its place is refused and left alone.
+ * The runtime folder. The lock is on the folder itself (flock(2)), so that it dies with the monitor and leaves no file behind. Only
+ * with the lock in hand is a socket that lies there removed: it is a dead posternd's. A symbolic link, a file, or somebody else's
+ * socket in its place is refused and left alone.
  */
 #include "app/runtime_dir.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The memory that processes share. The size of every file is sealed, so that no process can pull memory away under another; and what a
- * process shall only read it gets through a descriptor that was opened for reading, so that it cannot map it for writing later.
+ * The memory that processes share. The size of every file is sealed, so that no process can pull memory away under another; and
+ * what a process shall only read it gets through a descriptor that was opened for reading, so that it cannot map it for writing
+ * later.
  */
 #include "app/shared.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The worker process: an event loop, an engine, and the messages that come in for it. Everything that needs a file, a name of a user or
- * any privilege was done by the monitor before the fork or comes as a descriptor; what libraries load lazily is touched here before the
- * first message is read, so that from "worker ready" on no file is opened.
+ * The worker process: an event loop, an engine, and the messages that come in for it. Everything that needs a file, a name of a
+ * user or any privilege was done by the monitor before the fork or comes as a descriptor; what libraries load lazily is touched
+ * here before the first message is read, so that from "worker ready" on no file is opened.
  */
 #include "app/process.h"
 
@@ -39,7 +39,7 @@ struct worker {
     int pending[LISTEN_PENDING]; /* listening sockets that came with the generation that is not committed yet */
     size_t pending_count;
     struct event *monitor_event, *peer_event;
-    int peer;                  /* control; -1: none */
+    int peer; /* control; -1: none */
     bool draining;
     int exit_code;
     struct asked asked[EXPLAIN_MAX];
@@ -319,8 +319,13 @@ static void start(struct worker *w)
     if (w->loop == NULL)
         fatal("no event loop: %s", strerror(errno));
     opened = count_read(w->shards[a->worker], COUNT_SESSIONS_OPENED);
-    w->engine = engine_new(&(struct engine_args){ .loop = w->loop, .worker = a->worker, .workers = a->workers, .shards = w->shards,
-        .log = &w->log, .log_wake = a->log_wake, .first_number = opened > 0 ? opened + 2 : 1 });
+    w->engine = engine_new(&(struct engine_args){ .loop = w->loop,
+                                                  .worker = a->worker,
+                                                  .workers = a->workers,
+                                                  .shards = w->shards,
+                                                  .log = &w->log,
+                                                  .log_wake = a->log_wake,
+                                                  .first_number = opened > 0 ? opened + 2 : 1 });
     if (w->engine == NULL)
         fatal("no engine: %s", strerror(errno));
     w->monitor_event = event_new(loop_base(w->loop), a->ipc, EV_READ | EV_PERSIST, on_monitor, w);

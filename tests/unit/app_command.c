@@ -187,8 +187,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds), cmocka_unit_test(test_errors),  cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_show),  cmocka_unit_test(test_explain), cmocka_unit_test(test_denials_newest_first),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_show),   cmocka_unit_test(test_explain), cmocka_unit_test(test_denials_newest_first),
         cmocka_unit_test(test_status),
     };
 

@@ -45,9 +45,9 @@ static void test_modes(void **state)
         mode_t file, folder;
         bool good;
     } cases[] = {
-        { 0600, 0700, true },  { 0644, 0755, true },  { 0444, 0555, true },   { 0660, 0755, false }, { 0646, 0755, false },
-        { 0666, 0755, false }, { 0644, 0777, false }, { 0644, 0775, false },  { 0644, 0757, false }, { 0644, 01777, true },
-        { 0666, 01777, false },
+        { 0600, 0700, true },  { 0644, 0755, true },  { 0444, 0555, true },   { 0660, 0755, false },
+        { 0646, 0755, false }, { 0666, 0755, false }, { 0644, 0777, false },  { 0644, 0775, false },
+        { 0644, 0757, false }, { 0644, 01777, true }, { 0666, 01777, false },
     };
 
     (void)state;
@@ -226,10 +226,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_modes),         cmocka_unit_test(test_a_folder_above_that_all_can_write),
-        cmocka_unit_test(test_size_at_the_limit), cmocka_unit_test(test_size_is_not_believed),
-        cmocka_unit_test(test_no_file),       cmocka_unit_test(test_links_are_followed_to_what_is_checked),
-        cmocka_unit_test(test_foreign_owner), cmocka_unit_test(test_log),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_a_folder_above_that_all_can_write),
+        cmocka_unit_test(test_size_at_the_limit),
+        cmocka_unit_test(test_size_is_not_believed),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_links_are_followed_to_what_is_checked),
+        cmocka_unit_test(test_foreign_owner),
+        cmocka_unit_test(test_log),
         cmocka_unit_test(test_memory_files),
     };
 

@@ -78,7 +78,8 @@ static void test_all_have_to_fit(void **state)
 
 static void test_refused(void **state)
 {
-    static const char *const bad[] = { "", "=", "=x", "host", "host!", "host!x", "host=", "host~", "hosts=x", "nonsense~x", "!=x", "host!~x" };
+    static const char *const bad[] = { "",      "=",     "=x",      "host",       "host!", "host!x",
+                                       "host=", "host~", "hosts=x", "nonsense~x", "!=x",   "host!~x" };
     char value[FILTER_VALUE + 8] = "host=";
     struct filters set = { 0 };
 
@@ -98,7 +99,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_fits), cmocka_unit_test(test_all_have_to_fit), cmocka_unit_test(test_refused) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_fits), cmocka_unit_test(test_all_have_to_fit),
+                                        cmocka_unit_test(test_refused) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,8 +38,9 @@ static void write_file(const char *name, const char *content)
 /* A configuration with this many policies, each with a hosts file. */
 static void write_configuration(unsigned policies)
 {
-    size_t used = (size_t)snprintf(text, sizeof(text), "resolver = { servers = [ \"192.0.2.53\" ]; hosts = \"%s\"; };\n" ZONES LISTENERS
-                                   "policies = (\n", hosts);
+    size_t used =
+        (size_t)snprintf(text, sizeof(text),
+                         "resolver = { servers = [ \"192.0.2.53\" ]; hosts = \"%s\"; };\n" ZONES LISTENERS "policies = (\n", hosts);
 
     for (unsigned i = 0; i < policies; i++)
         used += (size_t)snprintf(text + used, sizeof(text) - used, "%s" POLICY "\n", i > 0 ? ", " : "", i, names);

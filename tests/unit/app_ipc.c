@@ -162,8 +162,9 @@ static void test_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_sizes),       cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_end_and_nonsense), cmocka_unit_test(test_cut_message), cmocka_unit_test(test_full_socket_does_not_block),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_descriptors), cmocka_unit_test(test_end_and_nonsense),
+        cmocka_unit_test(test_cut_message), cmocka_unit_test(test_full_socket_does_not_block),
         cmocka_unit_test(test_read),
     };
 

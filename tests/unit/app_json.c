@@ -24,8 +24,12 @@ static const char *line_of(const struct record *record)
 /* Everything that a record can say. */
 static struct record full_record(void)
 {
-    struct record r = { .time_us = 1767326645678901u, .duration_us = 1234567, .first_byte_us = 12999, .bytes = { 100, 200 },
-        .exchange = 3, .event = RECORD_END };
+    struct record r = { .time_us = 1767326645678901u,
+                        .duration_us = 1234567,
+                        .first_byte_us = 12999,
+                        .bytes = { 100, 200 },
+                        .exchange = 3,
+                        .event = RECORD_END };
     struct row *row = &r.row;
 
     row->worker = 2;
@@ -61,11 +65,14 @@ static void test_every_key_in_order(void **state)
     struct record r = full_record();
 
     (void)state;
-    assert_string_equal(line_of(&r),
+    assert_string_equal(
+        line_of(&r),
         "{\"time\":\"2026-01-02T04:04:05.678901Z\",\"event\":\"end\",\"session\":\"2-17\",\"request\":\"2-17-3\","
-        "\"client\":\"10.77.1.9:40000\",\"listener\":\"intercept\",\"mode\":\"transparent\",\"zone_in\":\"inside\",\"zone_out\":\"outside\","
+        "\"client\":\"10.77.1.9:40000\",\"listener\":\"intercept\",\"mode\":\"transparent\",\"zone_in\":\"inside\",\"zone_out\":"
+        "\"outside\","
         "\"interface_in\":\"lan0\",\"interface_out\":\"wan0\",\"destination\":\"[2001:db8::1]:80\",\"server\":\"[2001:db8::1]:80\","
-        "\"host\":\"chat.example\",\"method\":\"GET\",\"path\":\"/ws\",\"protocol\":\"websocket\",\"status\":101,\"policy\":\"chat\","
+        "\"host\":\"chat.example\",\"method\":\"GET\",\"path\":\"/"
+        "ws\",\"protocol\":\"websocket\",\"status\":101,\"policy\":\"chat\","
         "\"reason\":\"push-contract\",\"bytes_up\":100,\"bytes_down\":200,\"frames_up\":5,\"frames_down\":9,\"messages_up\":4,"
         "\"messages_down\":8,\"duration_ms\":1234,\"first_byte_ms\":12,\"closed_by\":\"postern\",\"close_code\":1008}");
 }
@@ -76,8 +83,9 @@ static void test_absent_facts_are_left_out(void **state)
 
     (void)state;
     r.row.reason = R_ZONE_UNKNOWN;
-    assert_string_equal(line_of(&r), "{\"time\":\"1970-01-01T00:00:00.000001Z\",\"event\":\"denied\",\"session\":\"0-0\",\"mode\":\"explicit\","
-                                     "\"reason\":\"zone-unknown\",\"bytes_up\":0,\"bytes_down\":0,\"duration_ms\":0}");
+    assert_string_equal(line_of(&r),
+                        "{\"time\":\"1970-01-01T00:00:00.000001Z\",\"event\":\"denied\",\"session\":\"0-0\",\"mode\":\"explicit\","
+                        "\"reason\":\"zone-unknown\",\"bytes_up\":0,\"bytes_down\":0,\"duration_ms\":0}");
 }
 
 static void test_a_start_has_no_end(void **state)
@@ -86,8 +94,9 @@ static void test_a_start_has_no_end(void **state)
 
     (void)state;
     r.row.protocol = PROTO_HTTP;
-    assert_string_equal(line_of(&r), "{\"time\":\"1970-01-01T00:00:00.000001Z\",\"event\":\"start\",\"session\":\"0-0\","
-                                     "\"request\":\"0-0-1\",\"mode\":\"explicit\",\"protocol\":\"http\",\"bytes_up\":0,\"bytes_down\":0}");
+    assert_string_equal(line_of(&r),
+                        "{\"time\":\"1970-01-01T00:00:00.000001Z\",\"event\":\"start\",\"session\":\"0-0\","
+                        "\"request\":\"0-0-1\",\"mode\":\"explicit\",\"protocol\":\"http\",\"bytes_up\":0,\"bytes_down\":0}");
 }
 
 static void test_bytes_of_clients_are_escaped(void **state)
@@ -133,8 +142,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_key_in_order),           cmocka_unit_test(test_absent_facts_are_left_out),
-        cmocka_unit_test(test_a_start_has_no_end),           cmocka_unit_test(test_bytes_of_clients_are_escaped),
+        cmocka_unit_test(test_every_key_in_order),  cmocka_unit_test(test_absent_facts_are_left_out),
+        cmocka_unit_test(test_a_start_has_no_end),  cmocka_unit_test(test_bytes_of_clients_are_escaped),
         cmocka_unit_test(test_nothing_is_believed),
     };
 

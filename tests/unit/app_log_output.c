@@ -140,7 +140,7 @@ static void test_cut_line_is_completed(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     assert_true(log_output_flush(&o)); /* one and a half; then EFBIG */
     assert_int_equal(o.written, 1);
-    assert_int_equal(o.lost, 1);       /* the third; the rest of the second waits */
+    assert_int_equal(o.lost, 1); /* the third; the rest of the second waits */
     assert_int_equal(o.used, 50);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &saved), 0);
     add(3, 100);
@@ -194,10 +194,14 @@ static void test_reader_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file_takes_all_at_once), cmocka_unit_test(test_nothing_configured_counts_nothing),
-        cmocka_unit_test(test_room),                   cmocka_unit_test(test_sleeping_reader),
-        cmocka_unit_test(test_full_disk),              cmocka_unit_test(test_cut_line_is_completed),
-        cmocka_unit_test(test_new_file_begins_with_a_line), cmocka_unit_test(test_reader_gone),
+        cmocka_unit_test(test_file_takes_all_at_once),
+        cmocka_unit_test(test_nothing_configured_counts_nothing),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_sleeping_reader),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_cut_line_is_completed),
+        cmocka_unit_test(test_new_file_begins_with_a_line),
+        cmocka_unit_test(test_reader_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

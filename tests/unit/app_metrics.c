@@ -151,8 +151,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),   cmocka_unit_test(test_dropped), cmocka_unit_test(test_labels_are_ours),
-        cmocka_unit_test(test_every_line_is_well_formed), cmocka_unit_test(test_health),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_labels_are_ours),
+        cmocka_unit_test(test_every_line_is_well_formed),
+        cmocka_unit_test(test_health),
     };
 
     return cmocka_run_group_tests(tests, NULL, teardown);

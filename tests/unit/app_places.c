@@ -149,7 +149,8 @@ static struct conf *conf_with(const unsigned *ports)
 
     for (unsigned i = 0; ports[i] != 0; i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text),
-                 "%s{ name = \"l%u\"; mode = \"explicit\"; address = \"127.0.0.1:%u\"; from = \"in\"; }", i > 0 ? "," : "", i, ports[i]);
+                 "%s{ name = \"l%u\"; mode = \"explicit\"; address = \"127.0.0.1:%u\"; from = \"in\"; }", i > 0 ? "," : "", i,
+                 ports[i]);
     strcat(text, ");\n");
     conf_messages_init(&messages);
     conf = conf_parse("test", span_str(text), &messages);
@@ -258,10 +259,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_socket_is_ours_alone),      cmocka_unit_test(test_one_posternd_a_folder),
-        cmocka_unit_test(test_stale_socket_is_replaced),  cmocka_unit_test(test_what_stands_in_the_way),
-        cmocka_unit_test(test_folders),                   cmocka_unit_test(test_default_folder_is_private),
-        cmocka_unit_test(test_same_address_same_sockets), cmocka_unit_test(test_failure_changes_nothing),
+        cmocka_unit_test(test_socket_is_ours_alone),
+        cmocka_unit_test(test_one_posternd_a_folder),
+        cmocka_unit_test(test_stale_socket_is_replaced),
+        cmocka_unit_test(test_what_stands_in_the_way),
+        cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_default_folder_is_private),
+        cmocka_unit_test(test_same_address_same_sockets),
+        cmocka_unit_test(test_failure_changes_nothing),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_CONTROL_CLIENT_H
+#define POSTERN_APP_CONTROL_CLIENT_H
+
+#include "app/control.h"
+#include "app/listing.h"
+
+/*
+ * A connection to the control socket, shared by the two files that know of it: control_clients.c (bytes in, bytes out, times, the
+ * end) and control_requests.c (what a request does, and who is waited for).
+ */
+#define ANSWER_S 30 /* how long a worker or the monitor may take to answer */
+
+struct bufferevent;
+
+enum waiting { WAIT_NOTHING, WAIT_LISTING, WAIT_WATCH, WAIT_RELOAD_TURN, WAIT_RELOAD, WAIT_KILL, WAIT_EXPLAIN };
+
+struct client {
+    struct control *control;
+    struct bufferevent *buffer;
+    enum waiting waiting;
+    bool closing;          /* freed when everything is written */
+    unsigned seconds_left; /* of waiting for others */
+    unsigned seconds_idle; /* since its last request */
+    uint64_t request;      /* what a worker's answer has to name */
+    uint64_t owed;         /* a bit for each worker that has not answered */
+    uint64_t killed;
+    bool more; /* there were more than KILL_MAX */
+    struct listing listing;
+};
+
+/* control_clients.c: answers what has come in. false: the client is gone. */
+bool client_serve(struct client *client);
+
+/* control_requests.c: does what a line asks; the answer is written at once, or when it comes. */
+void client_request(struct client *client, struct span line);
+void client_reply_error(struct client *client, const char *error);
+/* The wall time that answers are made with. */
+void control_refresh(struct control *c);
+
+#endif

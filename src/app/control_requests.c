@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a request on the control socket does. Much is answered from the view; a kill goes to every worker that has such a session, a
+ * dry run to one worker, a reload to the monitor. Whoever waits for an answer is found again by the number of its request, and is
+ * told if the one who should answer dies.
+ */
+#include "app/control_client.h"
+
+#include "app/command.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define KILL_MAX 8192 /* sessions that one request ends */
+
+/* Takes over `answer`. */
+static void reply(struct client *client, json_t *answer)
+{
+    char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
+    struct evbuffer *out = bufferevent_get_output(client->buffer);
+
+    client->waiting = WAIT_NOTHING;
+    client->seconds_idle = 0;
+    (void)evbuffer_add_printf(out, "%s\n", text != NULL ? text : "{\"error\":\"no memory\"}");
+    free(text);
+    json_decref(answer);
+}
+
+void client_reply_error(struct client *client, const char *error)
+{
+    reply(client, json_pack("{s:s}", "error", error));
+}
+
+static void wait_for(struct client *client, enum waiting waiting)
+{
+    client->waiting = waiting;
+    client->seconds_left = ANSWER_S;
+}
+
+void control_refresh(struct control *c)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    c->view.now_us = (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* Ready-made lists of numbers for one worker: the request's own number first. */
+struct killing {
+    uint64_t words[1 + KILL_MAX];
+    size_t count;
+};
+
+static void kill_send(struct client *client, unsigned worker, const struct killing *k)
+{
+    struct peer *peer = &client->control->peers[worker];
+
+    if (k->count == 0 || peer->fd < 0)
+        return;
+    if (ipc_send(peer->fd, IPC_KILL, k->words, (1 + k->count) * sizeof(k->words[0])))
+        client->owed |= 1ull << worker;
+    else
+        log_error("worker %u cannot be told: %s", worker, strerror(errno));
+}
+
+static size_t kill_collect(struct client *client, unsigned worker, const struct filters *filters, struct killing *k, size_t room)
+{
+    const struct view *v = &client->control->view;
+    struct row row;
+
+    for (uint32_t i = 0; i < view_rows_high(v, worker); i++) {
+        if (!row_read(v->shards[worker], i, &row) || !filters_fit(filters, &row, v->shards[worker]))
+            continue;
+        if (k->count == room) {
+            client->more = true;
+            break;
+        }
+        k->words[1 + k->count++] = row.number;
+    }
+    return k->count;
+}
+
+static void kill_finish(struct client *client)
+{
+    json_t *answer;
+
+    if (client->owed != 0)
+        return;
+    answer = json_pack("{s:I}", "killed", (json_int_t)client->killed);
+    if (client->more)
+        (void)json_object_set_new(answer, "more", json_true());
+    reply(client, answer);
+}
+
+static void do_kill(struct client *client, const struct command *command)
+{
+    static struct killing k;
+    size_t room = KILL_MAX;
+
+    client->request = ++client->control->next_request;
+    client->owed = client->killed = 0;
+    client->more = false;
+    k.words[0] = client->request;
+    wait_for(client, WAIT_KILL);
+    for (unsigned w = 0; w < client->control->view.workers; w++) {
+        k.count = 0;
+        if (!command->by_id)
+            room -= kill_collect(client, w, &command->filters, &k, room);
+        else if (command->id.worker == w)
+            k.words[1 + k.count++] = command->id.number;
+        kill_send(client, w, &k);
+    }
+    kill_finish(client);
+}
+
+/* A dry run is the same in every worker: the first that is there makes it. */
+static void do_explain(struct client *client, json_t *question)
+{
+    struct control *c = client->control;
+    char *text = json_dumps(question, JSON_COMPACT);
+    unsigned worker = 0;
+
+    while (worker < c->view.workers && c->peers[worker].fd < 0)
+        worker++;
+    client->request = ++c->next_request;
+    if (text == NULL || worker == c->view.workers ||
+        !ipc_send_two(c->peers[worker].fd, IPC_EXPLAIN, &client->request, sizeof(client->request), span_str(text)))
+        client_reply_error(client, "no worker can be asked");
+    else {
+        client->owed = 1ull << worker;
+        wait_for(client, WAIT_EXPLAIN);
+    }
+    free(text);
+}
+
+static void do_reload(struct client *client)
+{
+    struct control *c = client->control;
+
+    wait_for(client, c->reload_running ? WAIT_RELOAD_TURN : WAIT_RELOAD);
+    if (c->reload_running)
+        return;
+    if (c->monitor >= 0 && ipc_send(c->monitor, IPC_RELOAD, NULL, 0))
+        c->reload_running = true;
+    else
+        client_reply_error(client, "the monitor cannot be asked");
+}
+
+static void tell_monitor(struct client *client, enum ipc_type type, const void *data, size_t len)
+{
+    if (client->control->monitor >= 0 && ipc_send(client->control->monitor, type, data, len))
+        reply(client, json_pack("{s:b}", "ok", 1));
+    else
+        client_reply_error(client, "the monitor cannot be asked");
+}
+
+static void do_listing(struct client *client, const struct command *command)
+{
+    const struct view *v = &client->control->view;
+
+    client->waiting = command->kind == COMMAND_WATCH ? WAIT_WATCH : WAIT_LISTING;
+    listing_init(&client->listing, v, &command->filters);
+    if (listing_fill(&client->listing, v, bufferevent_get_output(client->buffer)) && client->waiting == WAIT_LISTING)
+        client->waiting = WAIT_NOTHING;
+}
+
+static void run(struct client *client, struct command *command)
+{
+    uint32_t level = command->level;
+
+    switch (command->kind) {
+    case COMMAND_REPLY:
+        reply(client, json_incref(command->reply));
+        client->closing = command->hang_up;
+        break;
+    case COMMAND_SESSIONS:
+    case COMMAND_WATCH:
+        do_listing(client, command);
+        break;
+    case COMMAND_KILL:
+        do_kill(client, command);
+        break;
+    case COMMAND_EXPLAIN:
+        do_explain(client, command->question);
+        break;
+    case COMMAND_RELOAD:
+        do_reload(client);
+        break;
+    case COMMAND_DRAIN:
+        tell_monitor(client, IPC_DRAIN, NULL, 0);
+        break;
+    case COMMAND_LOG:
+        tell_monitor(client, IPC_LOG_LEVEL, &level, sizeof(level));
+        break;
+    }
+}
+
+void client_request(struct client *client, struct span line)
+{
+    static struct command command;
+
+    control_refresh(client->control);
+    command_read(&command, &client->control->view, line);
+    run(client, &command);
+    command_fini(&command);
+}
+
+/* The client that waits for this answer of this worker. */
+static struct client *find_waiting(struct control *c, enum waiting waiting, uint64_t request)
+{
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        if (c->clients[i] != NULL && c->clients[i]->waiting == waiting && c->clients[i]->request == request)
+            return c->clients[i];
+    return NULL;
+}
+
+void clients_on_killed(struct control *c, unsigned worker, const struct wire_killed *answer)
+{
+    struct client *client = find_waiting(c, WAIT_KILL, answer->request);
+
+    if (client == NULL)
+        return;
+    client->killed += answer->killed;
+    client->owed &= ~(1ull << worker);
+    kill_finish(client);
+    (void)client_serve(client);
+}
+
+void clients_on_explained(struct control *c, uint64_t request, struct span answer)
+{
+    struct client *client = find_waiting(c, WAIT_EXPLAIN, request);
+
+    if (client == NULL)
+        return;
+    reply(client, json_loadb(answer.at != NULL ? answer.at : "", answer.len, 0, NULL));
+    (void)client_serve(client);
+}
+
+static json_t *reload_answer(const struct control *c, bool good, struct span report)
+{
+    json_t *lines = json_array(), *answer = json_pack("{s:b}", "ok", good);
+
+    while (report.len > 0) {
+        const char *end = memchr(report.at, '\n', report.len);
+        size_t len = end != NULL ? (size_t)(end - report.at) : report.len;
+
+        (void)json_array_append_new(lines, json_stringn(report.at, len));
+        report = span_skip(report, len + 1);
+    }
+    if (!good)
+        (void)json_object_set_new(answer, "error", json_string("the old configuration stays in force"));
+    if (c->current != NULL)
+        (void)json_object_set_new(answer, "generation", json_integer(c->current->number));
+    (void)json_object_set_new(answer, good ? "warnings" : "errors", lines);
+    return answer;
+}
+
+void clients_on_reloaded(struct control *c, bool good, struct span report)
+{
+    c->reload_running = false;
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        if (c->clients[i] != NULL && c->clients[i]->waiting == WAIT_RELOAD) {
+            reply(c->clients[i], reload_answer(c, good, report));
+            (void)client_serve(c->clients[i]);
+        }
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        if (c->clients[i] == NULL || c->clients[i]->waiting != WAIT_RELOAD_TURN)
+            continue;
+        if (!c->reload_running)
+            do_reload(c->clients[i]);
+        else
+            wait_for(c->clients[i], WAIT_RELOAD);
+    }
+}
+
+void clients_on_worker_gone(struct control *c, unsigned worker)
+{
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = c->clients[i];
+
+        if (client == NULL || (client->waiting != WAIT_KILL && client->waiting != WAIT_EXPLAIN) ||
+            (client->owed & (1ull << worker)) == 0)
+            continue;
+        client->owed &= ~(1ull << worker);
+        if (client->waiting == WAIT_KILL)
+            kill_finish(client);
+        else
+            client_reply_error(client, "the worker died");
+        (void)client_serve(client);
+    }
+}
