@@ -186,6 +186,7 @@ void monitor_stop(struct monitor *m, int exit_code)
 void monitor_drain(struct monitor *m)
 {
     uint64_t ms = m->current->conf->timeouts.drain;
+    struct listeners none = { 0, NULL };
 
     if (m->life >= LIFE_DRAINING)
         return;
@@ -193,6 +194,7 @@ void monitor_drain(struct monitor *m)
     m->life = LIFE_DRAINING;
     m->life_deadline_ms = clock_ms() + ms + DRAIN_GRACE_MS;
     children_tell_workers(m, IPC_DRAIN, &ms, sizeof(ms));
+    listeners_commit(&m->listeners, &none); /* each worker closes its own when its queue is empty */
     monitor_tell_status(m);
 }
 
