@@ -31,7 +31,7 @@ only 'event2/' 'src/net/|src/app/'
 only 'llhttp' 'src/proto/h1'
 only 'libconfig' 'src/conf/conf_file\.c'
 only 'ares' 'src/net/'
-only 'jansson' 'src/app/'
+only 'jansson' 'src/app/|include/app/'
 only 'libmnl' 'src/filter/'
 only 'openssl/ssl' 'src/net/'
 exit $bad
