@@ -52,7 +52,7 @@ void clients_tick(struct control *c);
 /* A worker or the monitor answered. */
 void clients_on_killed(struct control *c, unsigned worker, const struct wire_killed *answer);
 void clients_on_explained(struct control *c, uint64_t request, struct span answer);
-void clients_on_reloaded(struct control *c, bool good, struct span report);
+void clients_on_reloaded(struct control *c, enum reload_end end, struct span report);
 /* This worker will not answer any more. */
 void clients_on_worker_gone(struct control *c, unsigned worker);
 

@@ -27,7 +27,7 @@ enum ipc_type {
     IPC_STATUS,    /* control: struct wire_status */
     /* control and monitor */
     IPC_RELOAD,   /* control asks, empty */
-    IPC_RELOADED, /* uint32_t ok, then text: what was wrong, or warnings */
+    IPC_RELOADED, /* uint32_t enum reload_end, then text: what was wrong, or warnings */
     /* control and worker */
     IPC_KILL,      /* uint64_t request, then uint64_t numbers[] */
     IPC_KILLED,    /* struct wire_killed */

@@ -33,7 +33,7 @@ struct child {
 struct reload {
     bool wanted, wanted_by_control; /* asked for, not begun */
     bool running, for_control;
-    bool failed;
+    enum reload_end end;
     uint64_t deadline_ms;
     FILE *report; /* errors and warnings, a line each */
     char *text;   /* what was written to it */

@@ -43,6 +43,9 @@ struct wire_status {
     } workers[WORKERS_MAX];
 };
 
+/* How a reload ended: nothing was changed; all have the new generation; it is in force, but a process did not take it. */
+enum reload_end { RELOAD_REFUSED, RELOAD_DONE, RELOAD_PARTIAL };
+
 /* The payload of IPC_KILLED. */
 struct wire_killed {
     uint64_t request;

@@ -128,7 +128,7 @@ static void on_monitor_message(struct control *c, struct ipc_message *m)
     else if (m->type == IPC_LOG_LEVEL && ipc_read(m, &word, sizeof(word)) && word <= LOG_LEVEL_DEBUG)
         log_set_level((enum log_level)word);
     else if (m->type == IPC_RELOADED && ipc_read(m, &word, sizeof(word)))
-        clients_on_reloaded(c, word != 0, ipc_rest(m, sizeof(word)));
+        clients_on_reloaded(c, (enum reload_end)word, ipc_rest(m, sizeof(word)));
 }
 
 static void on_monitor(int fd, short what, void *arg)
@@ -147,7 +147,7 @@ static void on_monitor(int fd, short what, void *arg)
     close(c->monitor);
     c->monitor = -1;
     c->view.status.draining = true;
-    clients_on_reloaded(c, false, SPAN("the monitor is gone"));
+    clients_on_reloaded(c, RELOAD_REFUSED, SPAN("the monitor is gone"));
 }
 
 /* End-of-file: the last worker and the monitor have ended. */

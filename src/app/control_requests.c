@@ -240,31 +240,34 @@ void clients_on_explained(struct control *c, uint64_t request, struct span answe
     (void)client_serve(client);
 }
 
-static json_t *reload_answer(const struct control *c, bool good, struct span report)
+static json_t *reload_answer(const struct control *c, enum reload_end end, struct span report)
 {
+    bool good = end == RELOAD_DONE;
     json_t *lines = json_array(), *answer = json_pack("{s:b}", "ok", good);
 
     while (report.len > 0) {
-        const char *end = memchr(report.at, '\n', report.len);
-        size_t len = end != NULL ? (size_t)(end - report.at) : report.len;
+        const char *lf = memchr(report.at, '\n', report.len);
+        size_t len = lf != NULL ? (size_t)(lf - report.at) : report.len;
 
         (void)json_array_append_new(lines, json_stringn(report.at, len));
         report = span_skip(report, len + 1);
     }
     if (!good)
-        (void)json_object_set_new(answer, "error", json_string("the old configuration stays in force"));
+        (void)json_object_set_new(answer, "error",
+                                  json_string(end == RELOAD_REFUSED ? "the old configuration stays in force"
+                                                                    : "the new configuration is in force, but not everywhere"));
     if (c->current != NULL)
         (void)json_object_set_new(answer, "generation", json_integer(c->current->number));
     (void)json_object_set_new(answer, good ? "warnings" : "errors", lines);
     return answer;
 }
 
-void clients_on_reloaded(struct control *c, bool good, struct span report)
+void clients_on_reloaded(struct control *c, enum reload_end end, struct span report)
 {
     c->reload_running = false;
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (c->clients[i] != NULL && c->clients[i]->waiting == WAIT_RELOAD) {
-            reply(c->clients[i], reload_answer(c, good, report));
+            reply(c->clients[i], reload_answer(c, end, report));
             (void)client_serve(c->clients[i]);
         }
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {

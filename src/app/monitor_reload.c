@@ -150,10 +150,10 @@ static void begin(struct monitor *m)
         return;
     }
     r->running = true;
-    r->failed = false;
+    r->end = RELOAD_DONE;
     r->deadline_ms = clock_ms() + ANSWER_MS;
     if (!attempt(m))
-        r->failed = true;
+        r->end = RELOAD_REFUSED;
 }
 
 static void log_lines(const char *text, bool failed)
@@ -172,18 +172,20 @@ static void log_lines(const char *text, bool failed)
 static void finish(struct monitor *m)
 {
     struct reload *r = &m->reload;
-    uint32_t good = !r->failed;
+    uint32_t end = r->end;
     struct span text;
 
     fclose(r->report);
-    log_lines(r->text, r->failed);
-    if (r->failed)
+    log_lines(r->text, r->end != RELOAD_DONE);
+    if (r->end == RELOAD_REFUSED)
         log_error("reload failed: generation %u stays", m->current->number);
+    else if (r->end == RELOAD_PARTIAL)
+        log_error("reload failed: generation %u is in force, but not everywhere", m->current->number);
     else
         log_info("reloaded: generation %u", m->current->number);
-    text = span_of(r->text, r->text_len < IPC_BYTES - sizeof(good) ? r->text_len : IPC_BYTES - sizeof(good));
+    text = span_of(r->text, r->text_len < IPC_BYTES - sizeof(end) ? r->text_len : IPC_BYTES - sizeof(end));
     if (r->for_control && monitor_control(m)->ipc >= 0 &&
-        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &good, sizeof(good), text))
+        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &end, sizeof(end), text))
         log_error("control cannot be told of the reload: %s", strerror(errno));
     free(r->text);
     r->text = NULL;
@@ -197,7 +199,7 @@ void reload_answer(struct monitor *m, struct child *c, const char *error)
     if (error == NULL || !m->reload.running)
         return;
     fprintf(m->reload.report, "%s %u: %s\n", c->kind == PROCESS_WORKER ? "worker" : "control", c->index, error);
-    m->reload.failed = true;
+    m->reload.end = RELOAD_PARTIAL;
 }
 
 /* true if somebody has still to answer; who is too late counts as failed. */
