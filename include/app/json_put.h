@@ -2,8 +2,7 @@
 #ifndef POSTERN_APP_JSON_PUT_H
 #define POSTERN_APP_JSON_PUT_H
 
-#include "base/addr.h"
-#include "base/reason.h"
+#include "base/table.h"
 
 #include <jansson.h>
 
@@ -19,10 +18,17 @@ void put_bool(json_t *object, const char *key, bool value);
 void put_addr(json_t *object, const char *key, const struct addr *address);
 /* Microseconds since 1970 as RFC 3339 in UTC. 0 is left out. */
 void put_time(json_t *object, const char *key, uint64_t wall_us);
+/* An interned name of this shard. */
+void put_name(json_t *object, const char *key, const struct shard *shard, name_id id);
+/* "W-N", or with an exchange "W-N-K". */
+void put_id(json_t *object, const char *key, const struct row *row, uint32_t exchange);
 /* "verdict", "reason" and "sentence" of an explanation. */
 void put_verdict(json_t *object, enum reason reason);
 /* { "name", "file", "line" }: where a policy stands. */
 void put_policy(json_t *object, const char *key, const char *name, const char *file, unsigned line);
+
+/* The text of a key; the empty span if it is not there or no text. Valid as long as the object. */
+struct span text_at(const json_t *object, const char *key);
 
 #define TIME_TEXT 32
 /* "2026-01-02T03:04:05.678901Z"; returns `out`. */

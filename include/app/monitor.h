@@ -99,6 +99,8 @@ bool children_all_gone(const struct monitor *m);
 /* Begins a reload that was asked for, ends one that everybody has answered or that takes too long. */
 void reload_step(struct monitor *m);
 void reload_answer(struct monitor *m, struct child *c, const char *error);
+/* Logs a text line by line, each behind `before`: errors if something failed, or else warnings. */
+void monitor_log_lines(const char *before, const char *text, bool failed);
 /* The access log again, under its name. */
 bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error);
 void monitor_send_log(struct monitor *m);

@@ -2,6 +2,7 @@
 #ifndef POSTERN_APP_PROCESS_H
 #define POSTERN_APP_PROCESS_H
 
+#include "app/ipc.h"
 #include "app/shared.h"
 
 #include <sys/types.h>
@@ -42,6 +43,9 @@ struct wire_status {
         uint32_t ready;
     } workers[WORKERS_MAX];
 };
+
+/* A child's answer to IPC_LOG_LEVEL. */
+void process_set_log_level(const struct ipc_message *m);
 
 /* How a reload ended: nothing was changed; all have the new generation; it is in force, but a process did not take it. */
 enum reload_end { RELOAD_REFUSED, RELOAD_DONE, RELOAD_PARTIAL };

@@ -7,29 +7,6 @@
 
 #include "app/json_put.h"
 
-#include <stdio.h>
-#include <string.h>
-
-static void put_name(json_t *line, const char *key, const struct shard *shard, name_id id)
-{
-    char name[TABLE_NAME_SIZE];
-
-    if (id != 0)
-        put_text(line, key, table_name(shard, id, name));
-}
-
-static void put_ids(json_t *line, const struct record *r)
-{
-    char text[64];
-    int len = snprintf(text, sizeof(text), "%u-%llu", r->row.worker, (unsigned long long)r->row.number);
-
-    put_text(line, "session", text);
-    if (r->exchange == 0)
-        return;
-    snprintf(text + len, sizeof(text) - (size_t)len, "-%u", r->exchange);
-    put_text(line, "request", text);
-}
-
 static void put_flow(json_t *line, const struct record *r, const struct shard *shard)
 {
     const struct row *row = &r->row;
@@ -95,7 +72,9 @@ size_t access_line(const struct record *record, const struct shard *shard, char 
     r.row.host[ROW_HOST - 1] = r.row.method[ROW_METHOD - 1] = r.row.path[ROW_PATH - 1] = '\0';
     put_time(line, "time", r.time_us);
     put_text(line, "event", record_event_name((enum record_event)r.event));
-    put_ids(line, &r);
+    put_id(line, "session", &r.row, 0);
+    if (r.exchange != 0)
+        put_id(line, "request", &r.row, r.exchange);
     put_flow(line, &r, shard);
     put_exchange(line, &r, shard);
     put_numbers(line, &r);

@@ -6,6 +6,7 @@
 #include "app/command.h"
 
 #include "app/command_reply.h"
+#include "app/json_put.h"
 
 #include <string.h>
 
@@ -18,16 +19,9 @@ static void reply_error(struct command *c, const char *error)
     c->reply = json_pack("{s:s}", "error", error);
 }
 
-static struct span text_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-
-    return json_is_string(value) ? span_of(json_string_value(value), json_string_length(value)) : span_of(NULL, 0);
-}
-
 static bool read_id(struct command *c, const struct view *v, const json_t *object)
 {
-    if (stream_id_parse(&c->id, text_of(object, "id"), v->workers))
+    if (stream_id_parse(&c->id, text_at(object, "id"), v->workers))
         return true;
     reply_error(c, "an id is W-N or W-N-K: worker, session, request");
     return false;
@@ -123,7 +117,7 @@ static void read_log(struct command *c, const struct view *v, json_t *object)
 {
     (void)v;
     c->kind = COMMAND_LOG;
-    if (!log_level_find(text_of(object, "level"), &c->level))
+    if (!log_level_find(text_at(object, "level"), &c->level))
         reply_error(c, "a level is one of error, warn, info, debug");
 }
 
@@ -156,7 +150,7 @@ static const struct {
 
 static void read_object(struct command *c, const struct view *v, json_t *object)
 {
-    struct span name = text_of(object, "command");
+    struct span name = text_at(object, "command");
 
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (span_eq(span_str(commands[i].name), name)) {

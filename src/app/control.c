@@ -125,8 +125,8 @@ static void on_monitor_message(struct control *c, struct ipc_message *m)
         take_peer(c, m);
     else if (m->type == IPC_STATUS && !ipc_read(m, &c->view.status, sizeof(c->view.status)))
         log_error("the monitor's status cannot be read");
-    else if (m->type == IPC_LOG_LEVEL && ipc_read(m, &word, sizeof(word)) && word <= LOG_LEVEL_DEBUG)
-        log_set_level((enum log_level)word);
+    else if (m->type == IPC_LOG_LEVEL)
+        process_set_log_level(m);
     else if (m->type == IPC_RELOADED && ipc_read(m, &word, sizeof(word)))
         clients_on_reloaded(c, (enum reload_end)word, ipc_rest(m, sizeof(word)));
 }

@@ -57,6 +57,30 @@ void put_time(json_t *object, const char *key, uint64_t wall_us)
         put_text(object, key, time_text(wall_us, text));
 }
 
+void put_name(json_t *object, const char *key, const struct shard *shard, name_id id)
+{
+    char name[TABLE_NAME_SIZE];
+
+    put_text(object, key, table_name(shard, id, name));
+}
+
+void put_id(json_t *object, const char *key, const struct row *row, uint32_t exchange)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%u-%llu", row->worker, (unsigned long long)row->number);
+
+    if (exchange != 0)
+        snprintf(text + len, sizeof(text) - (size_t)len, "-%u", exchange);
+    put_text(object, key, text);
+}
+
+struct span text_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    return json_is_string(value) ? span_of(json_string_value(value), json_string_length(value)) : span_of(NULL, 0);
+}
+
 void put_verdict(json_t *object, enum reason reason)
 {
     put_text(object, "verdict", reason == R_NONE ? "allowed" : "denied");

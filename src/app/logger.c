@@ -81,12 +81,10 @@ static void publish(struct logger *l)
 
 static void on_message(struct logger *l, struct ipc_message *m)
 {
-    uint32_t level;
-
     if (m->type == IPC_LOG_FILE)
         log_output_set(&l->output, ipc_take_fd(m, 0));
-    else if (m->type == IPC_LOG_LEVEL && ipc_read(m, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)
-        log_set_level((enum log_level)level);
+    else if (m->type == IPC_LOG_LEVEL)
+        process_set_log_level(m);
 }
 
 static void read_monitor(struct logger *l)

@@ -78,16 +78,6 @@ static void name_instance(char out[INSTANCE_TEXT])
     snprintf(out, INSTANCE_TEXT, "postern-%08x", (unsigned)key.k0);
 }
 
-static void log_report(char *text, bool failed)
-{
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        if (failed)
-            log_error("%s", line);
-        else
-            log_warn("%s", line);
-    }
-}
-
 /* Everything that a start needs from files; every error at once. */
 static bool read_first_generation(struct monitor *m)
 {
@@ -101,8 +91,8 @@ static bool read_first_generation(struct monitor *m)
     m->current = blueprint_make(m->path, 1, instance, error_file, warning_file);
     fclose(error_file);
     fclose(warning_file);
-    log_report(errors, true);
-    log_report(warnings, false);
+    monitor_log_lines("", errors, true);
+    monitor_log_lines("", warnings, false);
     free(errors);
     free(warnings);
     return m->current != NULL;

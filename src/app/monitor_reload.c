@@ -156,15 +156,15 @@ static void begin(struct monitor *m)
         r->end = RELOAD_REFUSED;
 }
 
-static void log_lines(const char *text, bool failed)
+void monitor_log_lines(const char *before, const char *text, bool failed)
 {
     for (const char *line = text; *line != '\0';) {
         int len = (int)strcspn(line, "\n");
 
         if (failed)
-            log_error("reload: %.*s", len, line);
+            log_error("%s%.*s", before, len, line);
         else
-            log_warn("reload: %.*s", len, line);
+            log_warn("%s%.*s", before, len, line);
         line += len + (line[len] == '\n');
     }
 }
@@ -176,7 +176,7 @@ static void finish(struct monitor *m)
     struct span text;
 
     fclose(r->report);
-    log_lines(r->text, r->end != RELOAD_DONE);
+    monitor_log_lines("reload: ", r->text, r->end != RELOAD_DONE);
     if (r->end == RELOAD_REFUSED)
         log_error("reload failed: generation %u stays", m->current->number);
     else if (r->end == RELOAD_PARTIAL)

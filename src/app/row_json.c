@@ -7,26 +7,6 @@
 #include "app/json_put.h"
 #include "policy/rules.h"
 
-#include <stdio.h>
-
-static void put_id(json_t *object, const struct row *row, uint32_t exchange)
-{
-    char text[64];
-
-    if (exchange == 0)
-        snprintf(text, sizeof(text), "%u-%llu", row->worker, (unsigned long long)row->number);
-    else
-        snprintf(text, sizeof(text), "%u-%llu-%u", row->worker, (unsigned long long)row->number, exchange);
-    put_text(object, "id", text);
-}
-
-static void put_name(json_t *object, const char *key, const struct shard *shard, name_id id)
-{
-    char name[TABLE_NAME_SIZE];
-
-    put_text(object, key, table_name(shard, id, name));
-}
-
 static void put_row_policy(json_t *object, const struct row *row, const struct shard *shard, const char *file)
 {
     char name[TABLE_NAME_SIZE];
@@ -103,7 +83,7 @@ json_t *row_object(const struct row *row, const struct shard *shard, const char 
 {
     json_t *object = json_object();
 
-    put_id(object, row, 0);
+    put_id(object, "id", row, 0);
     put_row(object, row, shard, file);
     return object;
 }
@@ -112,7 +92,7 @@ json_t *record_object(const struct record *record, const struct shard *shard, co
 {
     json_t *object = json_object();
 
-    put_id(object, &record->row, record->exchange);
+    put_id(object, "id", &record->row, record->exchange);
     put_time(object, "time", record->time_us);
     put_text(object, "event", record_event_name((enum record_event)record->event));
     put_number(object, "duration_ms", record->duration_us / 1000);
@@ -139,7 +119,7 @@ json_t *row_explained(const struct row *row, const struct shard *shard, const ch
 {
     json_t *object = json_object();
 
-    put_id(object, row, 0);
+    put_id(object, "id", row, 0);
     put_bool(object, "live", true);
     put_text(object, "verdict", row->policy != 0 ? "allowed" : "undecided");
     put_text(object, "sentence", row->policy != 0 ? "A policy allows this." : "Nothing was decided yet that needs a policy.");
@@ -174,7 +154,7 @@ json_t *record_explained(const struct record *record, const struct shard *shard,
     bool denied = record->event == RECORD_DENIED;
     json_t *object = json_object();
 
-    put_id(object, &record->row, record->exchange);
+    put_id(object, "id", &record->row, record->exchange);
     put_time(object, "time", record->time_us);
     put_bool(object, "live", false);
     put_text(object, "verdict", denied ? "denied" : "allowed");

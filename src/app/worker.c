@@ -117,14 +117,6 @@ static void commit(struct worker *w)
     tell_monitor(w, IPC_ACCEPTED, &g->number, sizeof(g->number));
 }
 
-static void set_log_level(const struct ipc_message *m)
-{
-    uint32_t level;
-
-    if (ipc_read(m, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)
-        log_set_level((enum log_level)level);
-}
-
 static void send_answer(struct worker *w, uint64_t request, json_t *answer)
 {
     char *text = answer != NULL ? json_dumps(answer, JSON_COMPACT) : NULL;
@@ -255,7 +247,7 @@ static void on_message(struct worker *w, struct ipc_message *m)
     else if (m->type == IPC_PEER)
         take_peer(w, m);
     else if (m->type == IPC_LOG_LEVEL)
-        set_log_level(m);
+        process_set_log_level(m);
     else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))
         drain(w, ms);
     else if (m->type == IPC_STOP)

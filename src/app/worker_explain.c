@@ -36,23 +36,16 @@ static const char *read_headers(struct explain_question *q, const json_t *lines)
     return fault;
 }
 
-static struct span text_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-
-    return json_is_string(value) ? span_of(json_string_value(value), json_string_length(value)) : span_of(NULL, 0);
-}
-
 const char *explain_read(struct explain_question *q, const json_t *object)
 {
-    struct span from = text_of(object, "from"), address = text_of(object, "address");
+    struct span from = text_at(object, "from"), address = text_at(object, "address");
 
     memset(&q->query, 0, sizeof(q->query));
     q->query.listener = json_string_value(json_object_get(object, "listener"));
     q->query.interface = json_string_value(json_object_get(object, "interface"));
     q->query.resolve = json_is_true(json_object_get(object, "resolve"));
-    q->query.method = text_of(object, "method");
-    q->query.url = text_of(object, "url");
+    q->query.method = text_at(object, "method");
+    q->query.url = text_at(object, "url");
     if (json_object_get(object, "at") != NULL)
         return "this version has no condition of time: \"at\" cannot be asked";
     if (q->query.method.len == 0 || q->query.url.len == 0)
