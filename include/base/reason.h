@@ -42,7 +42,7 @@
     X(SURPLUS_ANSWER, "surplus-answer", 502, 1011, "http_protocol_error", "The server sent more than the one answer it owed.")     \
     X(INTERIM_LIMIT, "interim-limit", 502, 1011, "http_protocol_error", "The server sent too many interim answers.")               \
     X(UPGRADE_UNASKED, "upgrade-unasked", 502, 1011, "http_upgrade_failed", "The server switched protocols though nobody asked.")  \
-    X(UPGRADE_REFUSED, "upgrade-refused", 501, 1002, "http_upgrade_failed", "Only an upgrade to WebSocket is passed on.")          \
+    X(UPGRADE_REFUSED, "upgrade-refused", 403, 1002, "http_upgrade_failed", "Only an upgrade to WebSocket is passed on.")          \
     X(ACCEPT_MISMATCH, "accept-mismatch", 502, 1011, "http_upgrade_failed", "The server's WebSocket handshake does not fit ours.") \
     X(HANDSHAKE_MALFORMED, "handshake-malformed", 400, 1002, "http_upgrade_failed", "The WebSocket handshake is not valid.")       \
     X(WS_VERSION, "ws-version", 426, 1002, "http_upgrade_failed", "Only version 13 of WebSocket is spoken here.")                  \
@@ -83,7 +83,7 @@
     X(TIMEOUT_KEEPALIVE, "timeout-keepalive", 0, 1001, "", "The idle connection was closed.")                                      \
     X(TIMEOUT_TUNNEL, "timeout-tunnel", 0, 1001, "", "Nothing was said in the tunnel for too long.")                               \
     X(TIMEOUT_CLOSE, "timeout-close", 0, 1001, "", "The other side did not finish closing in time.")                               \
-    X(CLIENT_GONE, "client-gone", 0, 1001, "", "The client went away before the end.")                                             \
+    X(CLIENT_GONE, "client-gone", 400, 1001, "http_request_error", "The client went away before the end.")                                             \
     X(PEER_RESET, "peer-reset", 502, 1001, "connection_terminated", "A connection was reset.")                                     \
     X(UPSTREAM_REFUSED, "upstream-refused", 502, 1011, "connection_refused", "The server refused the connection.")                 \
     X(UPSTREAM_CLOSED, "upstream-closed", 502, 1011, "connection_terminated", "The server closed without an answer.")              \

@@ -12,7 +12,7 @@ void conf_check(const struct conf *conf, const struct conf_node *root, struct co
 
 /* Warnings of policies with conditions that can never be true, with groups that are never looked at, or without any condition. */
 void conf_check_policies(const struct conf *conf, const struct conf_node *list, struct conf_report *report);
-/* Errors of policies that can never decide because an earlier one always decides first. */
+/* Warnings of policies that can never decide because an earlier one always decides first. */
 void conf_check_reach(const struct conf *conf, struct conf_report *report);
 
 /* The line of a member of a group, or of the group if the member is absent, or 1 if there is no group. */

@@ -103,6 +103,7 @@ struct session {
     int listener;                 /* index in generation->conf->listeners */
     int zone_in;
     struct h1_scan scan, answer_scan;
+    uint32_t scanned, answer_scanned; /* bytes of the head that were shown to the scanner */
     struct exchange *exchange;
     struct websocket *websocket;
     struct tunnel *tunnel;
@@ -155,6 +156,8 @@ bool closing_on_client(struct session *s);
 bool closing_on_server(struct session *s);
 
 /* request.c: exchanges */
+/* What comes next from the client is the first byte of a head. */
+void request_expect_head(struct session *s);
 /* An exchange whose head never became complete, so that it can be refused. */
 void request_begin_refused(struct session *s);
 void exchange_free(struct session *s);

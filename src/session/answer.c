@@ -143,6 +143,7 @@ static void take_head(struct session *s, struct span bytes)
                                &(struct h1_limits){ limits->header_bytes, limits->header_count, limits->uri_bytes }, &asked);
 
     memset(&s->answer_scan, 0, sizeof(s->answer_scan));
+    s->answer_scanned = 0;
     if (why == R_NONE)
         why = ledger_answer(&s->ledger, head->status);
     if (why != R_NONE) {
@@ -173,6 +174,7 @@ static bool read_head(struct session *s, struct span input, size_t *used)
     enum reason why = R_RESPONSE_MALFORMED;
 
     *used = 0;
+    s->answer_scanned = (uint32_t)input.len;
     switch (h1_scan(&s->answer_scan, H1_RESPONSE, &head_limits, input, &head_len, &why)) {
     case H1_MORE:
         return false;
@@ -299,6 +301,19 @@ static enum reason check_ownership(struct session *s)
     return why;
 }
 
+/* A head, a piece of a body, or both: a body that is empty ends with its head. Returns whether anything was used. */
+static bool take_answer(struct session *s, struct span input, size_t *used)
+{
+    struct exchange *x = s->exchange;
+
+    s->progress = clock_ms();
+    if (!x->answer_final && !read_head(s, input, used))
+        return false;
+    if (!session_is_dead(s) && s->exchange == x && x->answer_final)
+        *used += read_body(s, span_skip(input, *used));
+    return *used > 0;
+}
+
 bool answer_on_server(struct session *s)
 {
     struct exchange *x = s->exchange;
@@ -311,17 +326,12 @@ bool answer_on_server(struct session *s)
         return x == NULL && between_exchanges(s);
     if (stream_waiting(&s->client) >= STREAM_HIGH_WATER)
         return false;
-    input = stream_input(&s->server, s->answer_scan.at >= stream_kept(&s->server));
+    input = stream_input(&s->server, s->answer_scanned >= stream_kept(&s->server));
     if (input.len > 0 && (why = check_ownership(s)) != R_NONE) {
         deny_server(s, why);
         return false;
     }
-    if (input.len > 0) {
-        s->progress = clock_ms();
-        moved = x->answer_final ? (used = read_body(s, input)) > 0 : read_head(s, input, &used);
-    } else {
-        moved = false;
-    }
+    moved = input.len > 0 && take_answer(s, input, &used);
     if (session_is_dead(s) || !stream_is_open(&s->server))
         return true;
     if (!stream_taken(&s->server, input, used)) {

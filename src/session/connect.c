@@ -233,6 +233,7 @@ void connect_again(struct session *s)
 {
     connect_drop(s, false);
     memset(&s->answer_scan, 0, sizeof(s->answer_scan));
+    s->answer_scanned = 0;
     count_add(s->engine->shard, COUNT_RETRIES, 1);
     dial(s, &s->exchange->judge);
 }

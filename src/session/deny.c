@@ -121,10 +121,7 @@ static void refuse_http(struct session *s, enum reason why)
         return;
     }
     exchange_free(s);
-    memset(&s->scan, 0, sizeof(s->scan));
-    memset(&s->answer_scan, 0, sizeof(s->answer_scan));
-    s->head_since = 0;
-    s->progress = clock_ms();
+    request_expect_head(s);
 }
 
 void deny(struct session *s, enum reason why)

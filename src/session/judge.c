@@ -69,9 +69,8 @@ static enum reason find_zone(const struct judge_context *c, struct judgement *j,
 
     j->interfaces[index][0] = '\0';
     if (c->route != NULL) {
-        enum route_result found = route_find(c->route, a, j->interfaces[index]);
-
-        if (found == ROUTE_NONE)
+        /* Without an answer nobody knows the zone: that is no route, too. */
+        if (route_find(c->route, a, j->interfaces[index]) != ROUTE_FOUND)
             return R_NO_ROUTE;
     }
     j->zones[index] = zones_find(c->generation->conf, a, j->interfaces[index]);

@@ -204,14 +204,14 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
 
 static bool read_head(struct session *s)
 {
-    bool fresh = s->scan.at >= stream_kept(&s->client);
+    bool fresh = s->scanned >= stream_kept(&s->client);
     struct span input;
     struct h1_limits limits;
     enum h1_progress progress;
     enum reason why = R_NONE;
     uint32_t head_len = 0;
 
-    if (s->scan.at == 0 && !session_adopt_generation(s) && s->row->exchanges > 0) {
+    if (s->scanned == 0 && !session_adopt_generation(s) && s->row->exchanges > 0) {
         session_finish(s, R_DRAINED, CLOSER_POSTERN);
         return true;
     }
@@ -223,6 +223,7 @@ static bool read_head(struct session *s)
         s->head_since = clock_ms();
         s->pipelined = fresh ? 0 : s->pipelined + 1;
     }
+    s->scanned = (uint32_t)input.len;
     progress = h1_scan(&s->scan, H1_REQUEST, &limits, input, &head_len, &why);
     if (progress == H1_MORE)
         return wait_for_head(s, input, fresh);
@@ -236,6 +237,15 @@ static bool read_head(struct session *s)
     if (!session_is_dead(s) && !stream_taken(&s->client, input, input.len))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
     return true;
+}
+
+void request_expect_head(struct session *s)
+{
+    memset(&s->scan, 0, sizeof(s->scan));
+    memset(&s->answer_scan, 0, sizeof(s->answer_scan));
+    s->scanned = s->answer_scanned = 0;
+    s->head_since = 0;
+    s->progress = clock_ms();
 }
 
 void request_begin_refused(struct session *s)
@@ -275,10 +285,7 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
         connect_drop(s, false);
     else if (shares)
         connect_share(s);
-    memset(&s->scan, 0, sizeof(s->scan));
-    memset(&s->answer_scan, 0, sizeof(s->answer_scan));
-    s->head_since = 0;
-    s->progress = clock_ms();
+    request_expect_head(s);
     if (!keeps_client || (s->tunnel != NULL && !stream_is_open(&s->server)))
         session_finish(s, R_NONE, keeps_client ? CLOSER_SERVER : CLOSER_POSTERN);
 }

@@ -72,6 +72,15 @@ static bool client_is_lost(struct session *s)
     return true;
 }
 
+/* Sends what waits; true if whoever feeds this side had to stop and may go on now. */
+static bool flush(struct stream *side)
+{
+    bool was_full = stream_waiting(side) >= STREAM_HIGH_WATER;
+
+    stream_flush(side);
+    return was_full && stream_waiting(side) < STREAM_HIGH_WATER;
+}
+
 /* Both sides said their end and saw the other's: nothing is left to wait for. */
 static bool is_over(const struct stream *side)
 {
@@ -99,8 +108,8 @@ void session_run(struct session *s)
             moved |= run_handler(s, phases[s->phase].on_server, &s->server);
         if (session_is_dead(s))
             break;
-        stream_flush(&s->server);
-        stream_flush(&s->client);
+        moved |= flush(&s->server);
+        moved |= flush(&s->client);
         if (client_is_lost(s) || close_when_over(s))
             break;
     }

@@ -31,8 +31,7 @@ void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16
     j->port = port;
     s->tunnel = t;
     s->account.port = port;
-    memset(&s->scan, 0, sizeof(s->scan)); /* heads inside it are new ones */
-    s->head_since = 0;
+    request_expect_head(s); /* those inside it are new ones */
     if (socks)
         report_request(s, SPAN("CONNECT"), host_span(host), span_of(NULL, 0));
     session_set_phase(s, PHASE_TUNNEL_WAIT);
