@@ -37,7 +37,7 @@ static void on_lost_row(const struct row *row, void *arg)
     count_reason(losing->shard, R_LOST);
     ended_put(losing->shard, &record);
     if (!ring_put(&losing->ring, &record))
-        count_add(losing->shard, COUNT_LOG_DROPPED, 1);
+        count_set(losing->shard, COUNT_LOG_DROPPED, ring_dropped(&losing->ring));
 }
 
 void children_clear_worker(struct monitor *m, unsigned index)
