@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -73,22 +74,19 @@ def test_sessions_show_explain_kill(shared_stage):
         other.read_until(lambda data: ws.frames_in(data))
         ended = json.dumps(stage.postern.ctl("show", session))
         assert "killed" in ended
-        assert stage.postern.ctl_run("kill", session).returncode != 0
+        wait_until(lambda: stage.postern.ctl_run("kill", session).returncode != 0, what="a kill of what has ended to be refused")
 
 
 def test_watch_is_live(shared_stage):
     stage = shared_stage
-    process = subprocess.Popen([POSTERNCTL, "-s", stage.postern.control_socket, "--json", "watch"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([POSTERNCTL, "-s", stage.postern.control_socket, "--json", "watch"], stdout=subprocess.PIPE, bufsize=0)
     try:
         with open_websocket(stage, "/watched") as client:
             session = session_of(stage, client)
-            os.set_blocking(process.stdout.fileno(), False)
-            seen = []
-
-            def shown():
-                seen.append(process.stdout.read() or "")
-                return session in "".join(seen)
-            wait_until(shown, what="the session in watch")
+            seen = b""
+            while session.encode() not in seen:
+                assert select.select([process.stdout], [], [], 15)[0], seen
+                seen += process.stdout.read(65536)
     finally:
         process.kill()
         process.wait()
@@ -139,7 +137,7 @@ def test_garbage_is_an_error_or_the_end(shared_stage, garbage):
     with Control(shared_stage.postern.control_socket) as control:
         control.send(garbage + b"\n")
         answer = control.line()
-        assert answer is None or "error" in answer
+        assert answer is None or "error" in answer or answer["verdict"] == "denied"
     assert shared_stage.postern.ctl("status")["state"] == "serving"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib.origin import digest
 from lib.postern import rss_kib
-from lib.stage import Stage
+from lib.stage import ORIGIN_PORT, Stage
 
 GIB = 1 << 30
 # The bound of design: 128 KiB a direction; the rest is what a sanitizer build keeps in quarantine.
@@ -74,6 +74,12 @@ def test_keep_alive(curl, way):
     assert done.stdout.split() == [b"1", b"0", b"0"]
 
 
+def test_keep_alive_of_uploads(curl, way):
+    arguments, url = way
+    done = curl(*arguments, "-w", "%{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null", "-d", "some=data", f"{url}/1", f"{url}/2")
+    assert done.stdout.split() == [b"1", b"0"]
+
+
 def test_one_gibibyte_in_bounded_memory(curl, stage):
     worker, = stage.postern.workers()
     curl("-x", f"http://{stage.proxy}", f"{stage.url}/warm")
@@ -104,7 +110,7 @@ def test_event_stream_is_not_held_back(stage):
         connection.send(b"e\r\ndata: second\n\n\r\n0\r\n\r\n")
     stage.origin.routes["/events"] = events
     process = subprocess.Popen(["curl", "-sSN", "--max-time", "30", "-x", f"http://{stage.proxy}", f"{stage.url}/events"],
-                               stdout=subprocess.PIPE)
+                               stdout=subprocess.PIPE, bufsize=0)
     assert process.stdout.readline() == b"data: first\n"
     arrived.set()
     rest, _ = process.communicate(timeout=30)
@@ -123,8 +129,15 @@ def test_denied_says_why_and_which(curl, stage):
     assert re.search(r"(?im)^proxy-status: .*error=", text)
 
 
-def test_tls_passes_unread(curl, stage):
+def test_tls_passes_unread(curl, tmp_path):
     """A ClientHello that fits its CONNECT reaches the origin; what comes back is not TLS, and that is curl's to say."""
-    done = curl("-x", f"http://{stage.proxy}", "--max-time", "10", f"https://{stage.origin_authority}/")
-    assert done.returncode != 0
-    assert any(connection.received.startswith(b"\x16\x03") for connection in stage.origin.connections)
+    hosts = tmp_path / "hosts"
+    hosts.touch(0o644)
+    with Stage(resolver={"hosts": str(hosts)}) as stage:
+        hosts.write_text(f"{stage.prefix}.1 origin.test\n")
+        assert stage.postern.reload().returncode == 0
+        done = curl("-x", f"http://{stage.proxy}", "--max-time", "10", f"https://origin.test:{ORIGIN_PORT}/")
+        assert done.returncode != 0
+        assert any(connection.received.startswith(b"\x16\x03") for connection in stage.origin.connections)
+        line = stage.postern.wait_access(lambda line: line.get("protocol") == "tls" and line["event"] == "end")
+        assert line["host"] == "origin.test"

@@ -20,11 +20,12 @@ KEYS = ("time event session request client user listener mode zone_in zone_out i
 
 
 def everything(stage):
-    """One stream of each kind; returns the paths that were asked for."""
-    with Client(stage.proxy) as client:
-        client.request("GET", f"{stage.url}/get", stage.origin_authority)
-        client.request("POST", f"{stage.url}/post", stage.origin_authority, body=b"12345")
-        client.request("GET", "http://127.0.0.1:1/", "127.0.0.1:1")
+    """One stream of each kind."""
+    for method, url, host, body in (("GET", f"{stage.url}/get", stage.origin_authority, b""),
+                                    ("POST", f"{stage.url}/post", stage.origin_authority, b"12345"),
+                                    ("GET", "http://127.0.0.1:1/", "127.0.0.1:1", b"")):
+        with Client(stage.proxy) as client:
+            client.request(method, url, host, body=body)
     with Client(stage.proxy) as client:
         client.send(ws.handshake(f"{stage.url}/ws", stage.origin_authority))
         client.response()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Origins that speak when nobody asked: nothing reaches a client that did not own it, and each lie is one event in the log."""
+import contextlib
 import random
 import socket
 import threading
@@ -17,9 +18,8 @@ LIES = {"unsolicited-bytes", "surplus-answer", "answer-before-request", "upgrade
 TRIES = 60
 
 
-def lies_in_log(postern, session=None):
-    return [line for line in postern.access() if line.get("reason") in LIES and line["event"] in ("end", "denied")
-            and (session is None or line["session"] == session)]
+def lies_in_log(postern):
+    return [line for line in postern.access() if line.get("reason") in LIES and line["event"] in ("end", "denied")]
 
 
 def get(client, stage, path="/"):
@@ -45,10 +45,8 @@ def test_unsolicited_answer_between_requests():
         lie.set()
         wait_until(lambda: lies_in_log(stage.postern), what="the lie in the log")
         assert get(other, stage).body == b"mine"
-        try:
+        with contextlib.suppress(ConnectionError):       # ending the session is right as well
             assert get(first, stage).body == b"mine"
-        except ConnectionError:
-            pass                     # ending the session is right as well
         for client in (first, other):
             assert b"INJECTED" not in client.received
         assert len(lies_in_log(stage.postern)) == 1
@@ -67,24 +65,14 @@ def test_unsolicited_answer_racing_with_the_next_request():
             connection.read_request()
             connection.answer(b"mine")
     with Stage(handler=handler) as stage:
-        leaked = 0
         for _ in range(TRIES):
             with Client(stage.proxy) as client, Client(stage.proxy) as other:
                 assert get(client, stage).body == b"mine"
-                try:
+                with contextlib.suppress(ConnectionError):
                     get(client, stage)
-                except ConnectionError:
-                    pass
                 assert get(other, stage).body == b"mine"
-                leaked += b"INJECTED" in other.received
-        assert leaked == 0
-        sessions = wait_until(lambda: sessions_that_lied(stage) if len(sessions_that_lied(stage)) >= 2 * TRIES else None,
-                              what=f"{2 * TRIES} events")
-        assert len(sessions) == 2 * TRIES
-
-
-def sessions_that_lied(stage):
-    return {line["session"] for line in lies_in_log(stage.postern)}
+                wait_until(lambda: len(lies_in_log(stage.postern)) == len(stage.origin.connections), what="an event for each lie")
+                assert b"INJECTED" not in other.received
 
 
 def test_answer_before_request():
@@ -121,10 +109,8 @@ def test_surplus(method, answer):
         connection.send(answer)
         connection.wait_end()
     with Stage(handler=handler) as stage, Client(stage.proxy) as client:
-        try:
+        with contextlib.suppress(ConnectionError):
             client.request(method, f"{stage.url}/", stage.origin_authority)
-        except ConnectionError:
-            pass
         stage.postern.wait_access(lambda line: line.get("reason") in LIES)
         wait_until(lambda: stage.origin.connections[0].ended.is_set(), what="the origin's connection to be closed")
         assert b"INJECTED" not in client.received

@@ -90,8 +90,10 @@ def test_wscat(stage, way):
     command = [WSCAT, "-x", "hello from wscat", "-w", "1", "-c", f"ws://{stage.site if way == 'reverse' else stage.origin_authority}/ws"]
     if way == "CONNECT":
         command += ["--proxy", f"http://{stage.proxy}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
-    assert "hello from wscat" in done.stdout, done.stderr
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.wait(60)              # its input stays open: it ends at its end
+    out, errors = process.communicate()
+    assert "hello from wscat" in out, errors
 
 
 def test_records_of_a_live_stream(stage):

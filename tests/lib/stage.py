@@ -15,6 +15,7 @@ def settings(prefix, **overrides):
     whole = {
         "workers": 1,
         "timeouts": {"drain": 1.0},
+        "resolver": {"servers": [f"{prefix}.3:5353"], "timeout": 1.0},      # nobody's: no question leaves the machine
         "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{origin}/32"]}],
         "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{prefix}.2:{PROXY_PORT}"},
                       {"name": "site", "mode": "reverse", "address": f"{prefix}.2:{SITE_PORT}",

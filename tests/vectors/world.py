@@ -17,7 +17,7 @@ class Conn:
         sock.setblocking(False)
         self.sock = sock
         self.port = sock.getsockname()[1] if sock.family == socket.AF_INET else 0
-        self.received, self.pending = bytearray(), bytearray()
+        self.received, self.queue = bytearray(), []
         self.end = None              # "fin" or "rst" once the proxy closed
         self.closed = False          # by us
         self.paused = False
@@ -25,21 +25,29 @@ class Conn:
         self.last_sent = b""
         self.sent = bytearray()      # upstream: what the origin said
 
+    @property
+    def pending(self):
+        """Whether something is written that the socket has not taken."""
+        return bool(self.queue)
+
     def write(self, data):
         self.last_sent = data
-        self.pending += data
+        if data:
+            self.queue.append(memoryview(data))
 
     def flush(self):
         moved = False
-        while self.pending and not self.closed:
+        while self.queue and not self.closed:
             try:
-                count = self.sock.send(memoryview(self.pending)[:262144])
+                count = self.sock.send(self.queue[0][:262144])
             except BlockingIOError:
                 break
             except OSError:
-                self.pending.clear()
+                self.queue.clear()
                 break
-            del self.pending[:count]
+            self.queue[0] = self.queue[0][count:]
+            if not self.queue[0]:
+                self.queue.pop(0)
             moved = True
         return moved
 
