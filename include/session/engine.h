@@ -13,6 +13,9 @@
 struct engine;
 struct loop;
 
+/* Rows that a worker's shard needs beyond limits.sessions: for connections over the limit, which are only told so. */
+#define ENGINE_SPARE_ROWS 64
+
 struct engine_args {
     struct loop *loop;
     unsigned worker;              /* W of "W-N" */

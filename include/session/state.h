@@ -5,7 +5,6 @@
 #include "session/session.h"
 
 #define OWN_ADDRESSES 64     /* of this machine, for the loop check */
-#define REFUSALS_SPARE 64    /* sessions over the limit that are only told so */
 #define FDS_HELD_BACK 64     /* descriptors that are never used for sessions */
 #define TEXT_BYTES (256u * 1024u) /* where heads are written anew */
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "policy/zones.h"
 #include "proto/h1.h"
+#include "session/engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +33,12 @@ static uint32_t rows_a_worker(const struct monitor *m, const struct conf *conf)
 {
     uint64_t rows = m->files > HELD_BACK_FILES + FILES_A_SESSION ? (m->files - HELD_BACK_FILES) / FILES_A_SESSION : 1;
 
-    return rows < conf->limits.sessions ? (uint32_t)rows : conf->limits.sessions;
+    return (rows < conf->limits.sessions ? (uint32_t)rows : conf->limits.sessions) + ENGINE_SPARE_ROWS;
 }
 
 uint64_t monitor_session_limit(const struct monitor *m)
 {
-    uint64_t room = (uint64_t)m->shared.rows * m->shared.workers, wanted = m->current->conf->limits.sessions;
+    uint64_t room = (uint64_t)(m->shared.rows - ENGINE_SPARE_ROWS) * m->shared.workers, wanted = m->current->conf->limits.sessions;
 
     return room < wanted ? room : wanted;
 }

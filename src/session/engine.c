@@ -195,9 +195,13 @@ void engine_accept(struct engine *e, int fd, const struct addr *client, const st
 {
     int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener) : -1;
 
-    if (index < 0 || session_open(e, fd, client, index, admit(e, client)) == NULL) {
-        if (index < 0)
-            close(fd);
+    if (index < 0) {
+        close(fd);
+        return;
+    }
+    if (session_open(e, fd, client, index, admit(e, client)) == NULL) {
+        count_add(e->shard, COUNT_DENIED, 1);
+        count_reason(e->shard, R_OVERLOAD);
         log_remote("a connection could not be taken: no room");
     }
     if (e->open >= e->max)

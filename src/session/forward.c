@@ -217,7 +217,7 @@ bool forward_body(struct session *s)
     if (stream_waiting(&s->server) >= STREAM_HIGH_WATER)
         return false;
     input = rest = stream_input(&s->client, true);
-    while (good && rest.len > 0 && (result = h1_body_next(&x->request_body, &rest, &data, &trailers, &why)) == H1_BODY_DATA)
+    while (good && (result = h1_body_next(&x->request_body, &rest, &data, &trailers, &why)) == H1_BODY_DATA)
         good = send_piece(s, data);
     if (good && result == H1_BODY_END)
         good = send_end(s, trailers);

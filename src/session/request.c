@@ -113,6 +113,14 @@ static bool ends_here(const struct h1_head *head)
            (span_eq(head->method, SPAN("OPTIONS")) || span_eq(head->method, SPAN("TRACE")));
 }
 
+/* A body whose length is announced is refused before anything is sent; one that is not, when it comes to the limit. */
+static bool is_too_long(const struct session *s, const struct h1_head *head)
+{
+    uint64_t limit = s->generation->conf->limits.body_bytes;
+
+    return limit != 0 && head->framing == H1_LENGTH && head->length > limit;
+}
+
 static struct h1_limits head_limits(const struct session *s)
 {
     const struct conf_limits *limits = &s->generation->conf->limits;
@@ -152,6 +160,8 @@ static size_t proceed(struct session *s, struct span bytes)
 
     if (why == R_NONE)
         read_facts(s, head);
+    if (why == R_NONE && is_too_long(s, head))
+        why = R_BODY_TOO_LARGE;
     if (why == R_NONE && head->is_connect && is_explicit(s)) {
         why = take_connect(s, head);
         if (why != R_NONE)
@@ -280,6 +290,8 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
     bool shares = x->reuse == REUSE_SHARED && x->judge.facts.protocol == CONF_HTTP && s->tunnel == NULL;
 
     report_end(s, RECORD_END, why, by, NULL);
+    if (!keeps_client && s->pipelined >= s->generation->conf->limits.pipeline && stream_kept(&s->client) > 0)
+        report_event(s, R_PIPELINE_LIMIT, CLOSER_POSTERN);
     exchange_free(s);
     if (!keeps_server)
         connect_drop(s, false);

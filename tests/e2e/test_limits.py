@@ -219,6 +219,7 @@ def test_timeout_connect():
     with Stage(origin=False, timeouts={**TIMEOUTS, "drain": 1.0}) as stage, contextlib.ExitStack() as stack:
         host, port = stage.origin_authority.split(":")
         listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, int(port)))
         listener.listen(0)
         for _ in range(4):

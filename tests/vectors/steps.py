@@ -9,6 +9,7 @@ from vectors.data import bytes_of, fill
 
 WITHIN = 3000
 OPTIONAL = 700
+FINELY = 1024      # bytes at either end of long data that are cut into pieces
 
 
 def latin(text, world):
@@ -17,26 +18,38 @@ def latin(text, world):
 
 # Doing.
 
+def pieces_of(data, size):
+    """All of it in pieces; of long data only the begin and the end, where heads and frames begin and end."""
+    if len(data) <= 2 * FINELY:
+        return [data[at:at + size] for at in range(0, len(data), size)]
+    return pieces_of(data[:FINELY], size) + [data[FINELY:-FINELY]] + pieces_of(data[-FINELY:], size)
+
+
+def write(conn, data, world, ms):
+    """Whole, or in the pieces that the backend wants."""
+    for piece in pieces_of(data, world.split) if world.split else [data]:
+        conn.write(piece)
+        world.wait(lambda: not conn.pending or conn.end, ms)
+        if conn.end:
+            break
+    conn.last_sent = data
+
+
 def do_to(step, world):
     conn = world.client(step.get("conn", "c1"))
     data = world.data[id(step)]
-    size = step.get("split") or world.names.get("SPLIT")
-    if size:
-        write_in_pieces(conn, data, int(size), step, world)
-        return
-    conn.write(data)
-    world.wait(lambda: not conn.pending or conn.end, step.get("max_ms", WITHIN * 2))
+    if "split" in step:
+        write_slowly(conn, data, step, world)
+    else:
+        write(conn, data, world, step.get("max_ms", WITHIN * 2))
 
 
-def write_in_pieces(conn, data, size, step, world):
-    spent, gap = 0, step.get("gap_ms", 0)
-    for at in range(0, len(data), size):
-        conn.write(data[at:at + size])
-        conn.last_sent = data
-        world.wait(lambda: not conn.pending or conn.end, WITHIN)
-        if gap:
-            world.sleep(gap)
-            spent += gap
+def write_slowly(conn, data, step, world):
+    spent, gap = 0, step["gap_ms"]
+    for piece in pieces_of(data, step["split"]):
+        conn.write(piece)
+        world.sleep(gap)
+        spent += gap
         if conn.end or spent >= step.get("stop_after_ms", spent + 1):
             return
 
@@ -73,7 +86,7 @@ def do_from(step, world):
     if world.mode != "explicit" and not world.wait(lambda: conn.head_end or conn.end, WITHIN):
         return "no request head reached the origin"
     conn.say(world.data[id(step)])
-    world.wait(lambda: not conn.pending or conn.end, step.get("max_ms", WITHIN * 2))
+    write(conn, world.data[id(step)], world, step.get("max_ms", WITHIN * 2))
     return None
 
 

@@ -101,7 +101,7 @@ class WireWorld(World):
     def __init__(self, target, mode, split):
         names = target.names(mode)
         prologue = f"CONNECT {names['CO']} HTTP/1.1\r\nHost: {names['CO']}\r\n\r\n".encode() if mode == "tunnel" else None
-        super().__init__(dict(names, SPLIT=str(split or "")), mode, prologue)
+        super().__init__(names, mode, prologue, split)
         self.host, self.listener = target.host, "site" if mode == "reverse" else "proxy"
         self.settle_ms = 4000
         self.taken = []

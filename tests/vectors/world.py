@@ -96,10 +96,10 @@ class Upstream(Conn):
         self.malformed = ""
 
     def say(self, data):
+        """Remembers what the origin says; it is still to be written."""
         self.sent += data
         if data.startswith(b"HTTP/") and data[9:10] != b"1":
             self.answered += 1
-        self.write(data)
 
     @property
     def switched(self):
@@ -128,8 +128,9 @@ class Upstream(Conn):
 class World:
     """One vector's surroundings. Subclasses give connect(), poll() and the passing of time."""
 
-    def __init__(self, names, mode, prologue=None):
+    def __init__(self, names, mode, prologue=None, split=None):
         self.names, self.mode = names, mode
+        self.split = split           # bytes a write, or None: whole
         self.prologue = prologue     # the CONNECT that every client begins with, or None
         self.clients, self.upstream, self.all_clients = {}, [], []
         self.serving = None
@@ -183,6 +184,7 @@ class World:
             conn.parse()
             while self.serving is not None and conn.answered < len(conn.requests) and not conn.closed:
                 conn.say(self.serving)
+                conn.write(self.serving)
                 conn.flush()
 
     def requests(self):
