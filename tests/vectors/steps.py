@@ -29,9 +29,7 @@ def write(conn, data, world, ms):
     """Whole, or in the pieces that the backend wants."""
     for piece in pieces_of(data, world.split) if world.split else [data]:
         conn.write(piece)
-        world.wait(lambda: not conn.pending or conn.end, ms)
-        if conn.end:
-            break
+        world.wait(lambda: not conn.pending or conn.end == "rst", ms)
     conn.last_sent = data
 
 
@@ -188,7 +186,7 @@ def do_upstream_must_see_if_forwarded(step, world):
 
 def do_client_must_see(step, world):
     wanted = latin(step["client_must_see"], world)
-    if world.wait(lambda: wanted in world.client().received, WITHIN):
+    if world.wait(lambda: wanted in world.client_bytes(world.client()), WITHIN):
         return None
     return f"client_must_see {wanted!r}"
 
@@ -276,7 +274,7 @@ def never_client_must_not_see(step, world):
     conn = world.clients.get("c1")
     if conn is None:
         return None
-    return f"client_must_not_see {unwanted!r}" if unwanted in conn.received else None
+    return f"client_must_not_see {unwanted!r}" if unwanted in world.client_bytes(conn) else None
 
 
 def never_upstream_conns_max(step, world):

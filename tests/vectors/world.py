@@ -191,7 +191,16 @@ class World:
         return [request for conn in self.upstream for request in conn.requests]
 
     def origin_bytes(self):
-        return b"\0".join(bytes(conn.received) for conn in self.upstream)
+        """What came as it came, and bodies without their chunks."""
+        return b"\0".join([bytes(conn.received) for conn in self.upstream] + [request.body for request in self.requests()])
+
+    def client_bytes(self, conn):
+        """The same for a client."""
+        bodies, at = [], 0
+        while (answer := http1.response_at(conn.received, at, b"GET", bool(conn.end))) and not answer.error and answer.end > at:
+            bodies.append(answer.body)
+            at = answer.end
+        return b"\0".join([bytes(conn.received)] + bodies)
 
     def live_upstream(self):
         """Origin connections that carried data or are still open."""
