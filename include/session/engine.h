@@ -30,7 +30,10 @@ MUST_CHECK struct engine *engine_new(const struct engine_args *args);
 /* Ends all sessions at once and frees everything. */
 void engine_free(struct engine *e);
 
-/* From now on new exchanges are judged by `g`; those that are open, tunnels and WebSockets keep theirs to their end. Takes a reference. */
+/*
+ * From now on new exchanges are judged by `g`. Open WebSockets and tunnels are judged again: those that are no longer allowed are closed
+ * (R_REVOKED). An exchange under way keeps the generation that it began with. Takes a reference.
+ */
 void engine_set_generation(struct engine *e, struct generation *g);
 
 /* A listening socket; the engine owns the descriptor. Which listener it serves follows, in each generation, from its address. */

@@ -90,6 +90,16 @@ struct tunnel {
     struct judgement *judge; /* until it is known what flows inside */
 };
 
+/* What a WebSocket or a tunnel was judged by, to judge it again when the policies change. */
+struct standing {
+    struct host host;
+    uint16_t port;
+    bool operators_word;
+    unsigned protocol;       /* bit of enum conf_protocol */
+    char *head;              /* of a WebSocket: its request as the server got it; NULL for tunnels */
+    uint32_t head_len;
+};
+
 struct session {
     struct session *next, **link; /* all open ones of the engine */
     struct engine *engine;
@@ -107,6 +117,7 @@ struct session {
     struct exchange *exchange;
     struct websocket *websocket;
     struct tunnel *tunnel;
+    struct standing *standing;
     struct resolver_query *query;
     struct dial *dial;
     struct addr server_address;   /* of the open connection, or of the last one */
@@ -208,6 +219,13 @@ void tunnel_proceed(struct session *s);
 void websocket_begin(struct session *s);
 /* Ends it from here: both sides get a close frame with the code for this reason. */
 void websocket_close(struct session *s, enum reason why);
+
+/* revoke.c: what lives long, judged again */
+/* Remembers what the stream was judged by. Takes `head`, even on failure. false: no memory. */
+MUST_CHECK bool standing_keep(struct session *s, const struct judgement *judge, char *head, uint32_t head_len);
+void standing_free(struct session *s);
+/* By the engine's generation; may end the session. */
+void session_judge_again(struct session *s);
 
 /* report.c: rows and records */
 void report_begin(struct session *s, enum row_protocol protocol);

@@ -138,6 +138,15 @@ static void read_own_addresses(struct engine *e)
     freeifaddrs(list);
 }
 
+/* Sessions may end while they are walked: the next one is taken first, and only this one can go. */
+static void for_each_session(struct engine *e, void (*fn)(struct session *s))
+{
+    for (struct session *s = e->sessions, *next; s != NULL; s = next) {
+        next = s->next;
+        fn(s);
+    }
+}
+
 void engine_set_generation(struct engine *e, struct generation *g)
 {
     struct generation *old = e->generation;
@@ -146,6 +155,7 @@ void engine_set_generation(struct engine *e, struct generation *g)
     generation_unref(old);
     resolver_configure(e->resolver, g->servers, g->server_count, g->conf->resolver_negative_ttl);
     read_own_addresses(e);
+    for_each_session(e, session_judge_again);
 }
 
 struct judge_context engine_judge_context(struct engine *e, const struct generation *g)
@@ -262,15 +272,6 @@ void engine_unlisten(struct engine *e, const struct addr *address)
 uint32_t engine_open_sessions(const struct engine *e)
 {
     return e->open;
-}
-
-/* Sessions may end while they are walked: the next one is taken first, and only this one can go. */
-static void for_each_session(struct engine *e, void (*fn)(struct session *s))
-{
-    for (struct session *s = e->sessions, *next; s != NULL; s = next) {
-        next = s->next;
-        fn(s);
-    }
 }
 
 static bool is_idle(const struct session *s)

@@ -248,6 +248,7 @@ void session_drop(struct session *s, enum reason why)
 void session_free(struct session *s)
 {
     free(s->websocket);
+    standing_free(s);
     if (s->tunnel != NULL)
         free(s->tunnel->judge);
     free(s->tunnel);

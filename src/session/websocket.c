@@ -19,8 +19,12 @@
 void websocket_begin(struct session *s)
 {
     struct websocket *w = calloc(1, sizeof(*w));
+    struct exchange *x = s->exchange;
+    bool kept = standing_keep(s, &x->judge, x->head, x->written_len);
 
-    if (w == NULL) {
+    x->head = NULL;
+    if (w == NULL || !kept) {
+        free(w);
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
     }

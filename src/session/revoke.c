@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Live revocation: what lives long is judged again when a new generation comes into force. A WebSocket keeps its request head as it was
+ * sent to the server, a tunnel only what it was opened to; both go through the rules as if they were opened now, on the address that
+ * they are connected to. What is no longer allowed ends with 1008, everything else goes on byte for byte.
+ */
+#include "session/examine.h"
+#include "session/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void standing_free(struct session *s)
+{
+    if (s->standing != NULL)
+        free(s->standing->head);
+    free(s->standing);
+    s->standing = NULL;
+}
+
+bool standing_keep(struct session *s, const struct judgement *j, char *head, uint32_t head_len)
+{
+    struct standing *standing = calloc(1, sizeof(*standing));
+
+    if (standing == NULL) {
+        free(head);
+        return false;
+    }
+    *standing = (struct standing){ .host = j->host, .port = j->port, .protocol = j->facts.protocol,
+                                   .operators_word = j->facts.operators_word, .head = head, .head_len = head_len };
+    standing_free(s);
+    s->standing = standing;
+    return true;
+}
+
+/* The request as it would be judged now: only what conditions look at. */
+static enum reason read_again(struct session *s, const struct generation *g, struct facts *facts, struct ws_offer *offer)
+{
+    const struct conf_limits *l = &g->conf->limits;
+    struct h1_limits limits = { l->header_bytes * 2, H1_FIELDS_MAX, l->uri_bytes * 4 };
+    struct h1_head *head = &s->engine->request_head;
+    struct target target;
+    enum reason why = h1_parse(head, H1_REQUEST, span_of(s->standing->head, s->standing->head_len), &limits, NULL);
+
+    if (why == R_NONE)
+        why = target_parse(&target, head->method, head->target, s->engine->text, TARGET_BUFFER(head->target.len));
+    if (why != R_NONE)
+        return why;
+    facts->method = head->method;
+    facts->path = target.path;
+    facts->head = head;
+    facts->known |= KNOWN_REQUEST;
+    return ws_request_check(head, offer);
+}
+
+static enum reason judge_again(struct session *s, const struct generation *g, int listener, struct judgement *j)
+{
+    const struct standing *standing = s->standing;
+    struct judge_context context = engine_judge_context(s->engine, g);
+    char interface[TABLE_NAME_SIZE];
+    struct ws_offer offer;
+    enum reason why = R_NONE;
+
+    judge_init(j, listener, &s->row->client,
+               zones_find(g->conf, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
+    j->host = standing->host;
+    j->port = standing->port;
+    j->facts.operators_word = standing->operators_word;
+    j->facts.protocol = standing->protocol;
+    j->facts.known |= KNOWN_PROTOCOL | KNOWN_TARGET;
+    j->facts.host = j->host.len > 0 ? &j->host : NULL;
+    j->facts.port = j->port;
+    j->addresses[0] = s->server_address;
+    j->address_count = 1;
+    if (standing->head != NULL)
+        why = read_again(s, g, &j->facts, &offer);
+    if (why == R_NONE)
+        why = judge_addresses(&context, j, true);
+    if (why == R_NONE && standing->head != NULL)
+        why = rules_websocket(&g->conf->policies[j->verdict.policy], j->facts.head, &offer);
+    return why;
+}
+
+void session_judge_again(struct session *s)
+{
+    const struct generation *g = s->engine->generation;
+    struct judgement j;
+    int listener;
+
+    if (s->standing == NULL || s->generation == g || s->phase == PHASE_CLOSING)
+        return;
+    listener = engine_find_listener(g->conf, &session_listener(s)->address);
+    if (listener < 0)
+        return; /* its listener is gone: it lives on under the generation that opened it */
+    if (judge_again(s, g, listener, &j) == R_NONE && session_adopt_generation(s)) {
+        report_judged(s, &j);
+        return;
+    }
+    if (s->phase == PHASE_WEBSOCKET)
+        websocket_close(s, R_REVOKED);
+    else
+        session_finish(s, R_REVOKED, CLOSER_POSTERN);
+    session_run(s);
+}
