@@ -326,7 +326,8 @@ bool answer_on_server(struct session *s)
         return x == NULL && between_exchanges(s);
     if (stream_waiting(&s->client) >= STREAM_HIGH_WATER)
         return false;
-    input = stream_input(&s->server, s->answer_scanned >= stream_kept(&s->server));
+    /* Bytes of a head that were never scanned come before new ones; the rest of a body is always read on. */
+    input = stream_input(&s->server, x->answer_final || s->answer_scanned >= stream_kept(&s->server));
     if (input.len > 0 && (why = check_ownership(s)) != R_NONE) {
         deny_server(s, why);
         return false;
