@@ -35,8 +35,8 @@ struct stream {
     uint64_t received;      /* bytes ever read */
 };
 
-/* Output beyond this makes the side that feeds it wait. */
-#define STREAM_HIGH_WATER 65536u
+/* Output beyond this makes the side that feeds it wait: with one more read, and its framing, 128 KiB are never exceeded. */
+#define STREAM_HIGH_WATER 61440u
 
 /* Takes over a connected, non-blocking descriptor. false: it could not be registered (and is closed). */
 MUST_CHECK bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner);
