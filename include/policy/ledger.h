@@ -7,7 +7,8 @@
 /*
  * The ledger of one upstream connection: what the client opened on it, and so what the server may say. Every byte of a server is shown
  * to the ledger before it is shown to anybody else. One exchange at a time is open on a connection: requests that a client sent ahead
- * wait in the session, unread, until the answer before them is complete. Pure: positions and facts in, a reason out.
+ * wait in the session, unread, until the answer before them is complete. Pure: positions and facts in, a reason out. A call that the
+ * state does not allow condemns.
  */
 enum ledger_state {
     LEDGER_IDLE,      /* nothing is owed: every byte is unsolicited */

@@ -2,6 +2,7 @@
 /*
  * The ledger: the rule that Postern is named after, as a small machine. The server owns no state here: only what the client opens moves
  * it out of IDLE, and each answer moves it back. Whoever passes on a byte of a server without asking ledger_bytes() first has a bug.
+ * A step that its state does not allow condemns, too, and nothing leads out of CONDEMNED: an error of ours ends a stream, it opens none.
  */
 #include "policy/ledger.h"
 
@@ -10,28 +11,6 @@
 void ledger_init(struct ledger *l)
 {
     memset(l, 0, sizeof(*l));
-}
-
-void ledger_open(struct ledger *l, uint64_t head_end, bool upgrade_asked, unsigned interim_max)
-{
-    l->state = LEDGER_ASKED;
-    l->head_end = head_end;
-    l->upgrade_asked = upgrade_asked;
-    l->request_done = l->first_seen = false;
-    l->interim = 0;
-    l->interim_max = interim_max;
-}
-
-void ledger_open_tunnel(struct ledger *l)
-{
-    l->state = LEDGER_TUNNEL;
-}
-
-void ledger_request_end(struct ledger *l)
-{
-    l->request_done = true;
-    if (l->state == LEDGER_ANSWERED)
-        l->state = LEDGER_IDLE;
 }
 
 void ledger_condemn(struct ledger *l)
@@ -43,6 +22,33 @@ static enum reason condemned(struct ledger *l, enum reason why)
 {
     ledger_condemn(l);
     return why;
+}
+
+static void step(struct ledger *l, enum ledger_state from, enum ledger_state to)
+{
+    l->state = l->state == from ? to : LEDGER_CONDEMNED;
+}
+
+void ledger_open(struct ledger *l, uint64_t head_end, bool upgrade_asked, unsigned interim_max)
+{
+    step(l, LEDGER_IDLE, LEDGER_ASKED);
+    l->head_end = head_end;
+    l->upgrade_asked = upgrade_asked;
+    l->request_done = l->first_seen = false;
+    l->interim = 0;
+    l->interim_max = interim_max;
+}
+
+void ledger_open_tunnel(struct ledger *l)
+{
+    step(l, LEDGER_IDLE, LEDGER_TUNNEL);
+}
+
+void ledger_request_end(struct ledger *l)
+{
+    l->request_done = true;
+    if (l->state == LEDGER_ANSWERED)
+        l->state = LEDGER_IDLE;
 }
 
 enum reason ledger_bytes(struct ledger *l)
@@ -71,7 +77,7 @@ bool ledger_wants_position(const struct ledger *l)
 enum reason ledger_causality(struct ledger *l, uint64_t acknowledged)
 {
     l->first_seen = true;
-    if (acknowledged < l->head_end)
+    if (l->state != LEDGER_ASKED || acknowledged < l->head_end)
         return condemned(l, R_ANSWER_BEFORE_REQUEST);
     return R_NONE;
 }
@@ -91,12 +97,12 @@ enum reason ledger_answer(struct ledger *l, unsigned status)
 
 void ledger_upgrade(struct ledger *l)
 {
-    l->state = LEDGER_UPGRADED;
+    step(l, LEDGER_ASKED, l->upgrade_asked ? LEDGER_UPGRADED : LEDGER_CONDEMNED);
 }
 
 void ledger_answer_end(struct ledger *l)
 {
-    l->state = l->request_done ? LEDGER_IDLE : LEDGER_ANSWERED;
+    step(l, LEDGER_ANSWERING, l->request_done ? LEDGER_IDLE : LEDGER_ANSWERED);
 }
 
 bool ledger_is_settled(const struct ledger *l)
