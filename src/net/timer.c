@@ -68,8 +68,8 @@ static void link_timer(struct wheel *w, struct timer *t)
 void timer_set(struct wheel *w, struct timer *t, uint64_t deadline)
 {
     t->deadline = deadline;
-    if (t->link != NULL && t->slot_time <= deadline + 2 * SLOT_MS)
-        return; /* it will be looked at in time */
+    if (t->link != NULL && t->slot_time <= deadline + SLOT_MS)
+        return; /* it will be looked at in time: that is up to a tick after its slot comes up */
     unlink_timer(w, t);
     link_timer(w, t);
 }
