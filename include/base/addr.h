@@ -64,5 +64,7 @@ bool network_inside(const struct network *inner, const struct network *outer);
  * lies inside this block (design.md, zones).
  */
 bool addr_special(const struct addr *a, struct network *block);
+/* Does the network lie inside a block of special-purpose addresses, or of such that wrap IPv4 ones? */
+bool network_is_special(const struct network *n);
 
 #endif

@@ -67,6 +67,9 @@ struct rules;
 MUST_CHECK struct rules *rules_new(const struct conf *conf, const struct hostset *files);
 void rules_free(struct rules *rules);
 
+/* The zones of the configuration, compiled with it. */
+const struct zones *rules_zones(const struct rules *rules);
+
 /*
  * Judges. `last`: nothing more will be known. A client in no zone is R_ZONE_UNKNOWN as soon as KNOWN_FLOW, a server in no zone once
  * KNOWN_ADDRESS (R_ADDRESS_PRIVATE if it is special-purpose), unless operators_word. A listener's own `from` is part of this.

@@ -45,6 +45,7 @@ struct rules {
     uint32_t absent[COND_COUNT]; /* policies without this condition */
     uint32_t *listeners;         /* by listener */
     uint32_t *from, *to;         /* by zone */
+    struct zones *zones;
     bool *admits;                /* by listener and zone: may clients of this zone come in here? */
     uint32_t protocols[PROTOCOLS];
     struct port_map ports;

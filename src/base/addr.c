@@ -362,3 +362,17 @@ bool addr_special(const struct addr *a, struct network *block)
 {
     return special_plain(a, block) || (a->family == AF_INET6 && special_wrapped(a, block));
 }
+
+bool network_is_special(const struct network *n)
+{
+    for (size_t i = 0; i < sizeof(special_blocks) / sizeof(special_blocks[0]); i++) {
+        const struct special *s = &special_blocks[i];
+
+        if (s->family == n->base.family && n->bits >= s->bits && same_bits(s->ip, n->base.ip, s->bits))
+            return true;
+    }
+    for (size_t i = 0; i < sizeof(wrappers) / sizeof(wrappers[0]); i++)
+        if (n->base.family == AF_INET6 && n->bits >= wrappers[i].bits && same_bits(wrappers[i].ip, n->base.ip, wrappers[i].bits))
+            return true;
+    return false;
+}

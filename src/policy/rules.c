@@ -114,6 +114,11 @@ static enum reason check_zones(const struct rules *r, const struct facts *f)
     return R_NONE;
 }
 
+const struct zones *rules_zones(const struct rules *rules)
+{
+    return rules->zones;
+}
+
 struct verdict rules_judge(const struct rules *rules, const struct facts *facts, bool last)
 {
     enum reason why = check_zones(rules, facts);

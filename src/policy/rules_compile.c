@@ -354,7 +354,8 @@ struct rules *rules_new(const struct conf *conf, const struct hostset *files)
         return NULL;
     b.r->conf = conf;
     b.r->files = files;
-    good = allocate(b.r, conf) && (b.scratch = calloc(sets_words(b.r->sets), sizeof(uint64_t))) != NULL && build_all(&b);
+    b.r->zones = zones_new(conf);
+    good = b.r->zones != NULL && allocate(b.r, conf) && (b.scratch = calloc(sets_words(b.r->sets), sizeof(uint64_t))) != NULL && build_all(&b);
     free(b.scratch);
     if (good)
         return b.r;
@@ -376,6 +377,7 @@ void rules_free(struct rules *rules)
     name_map_fini(&rules->hosts);
     name_map_fini(&rules->methods);
     netmap_fini(&rules->literals);
+    zones_free(rules->zones);
     netmap_fini(&rules->clients);
     netmap_fini(&rules->networks);
     free(rules->ports.spans);

@@ -306,6 +306,6 @@ void engine_explain(struct engine *e, const struct explain_query *query, void (*
         return;
     }
     p->question = (struct examine){ p->generation, &p->generation->conf->listeners[listener], NULL, 0, p->scratch };
-    judge_init(&p->judge, listener, &query->from, zones_find(p->generation->conf, &query->from, query->interface ? query->interface : ""));
+    judge_init(&p->judge, listener, &query->from, zones_find(rules_zones(p->generation->rules), &query->from, query->interface ? query->interface : ""));
     ask(p, query);
 }

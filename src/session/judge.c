@@ -73,7 +73,7 @@ static enum reason find_zone(const struct judge_context *c, struct judgement *j,
         if (route_find(c->route, a, j->interfaces[index]) != ROUTE_FOUND)
             return R_NO_ROUTE;
     }
-    j->zones[index] = zones_find(c->generation->conf, a, j->interfaces[index]);
+    j->zones[index] = zones_find(rules_zones(c->generation->rules), a, j->interfaces[index]);
     return R_NONE;
 }
 

@@ -62,7 +62,7 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
     enum reason why = R_NONE;
 
     judge_init(j, listener, &s->row->client,
-               zones_find(g->conf, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
+               zones_find(rules_zones(g->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
     j->host = standing->host;
     j->port = standing->port;
     j->facts.operators_word = standing->operators_word;

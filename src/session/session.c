@@ -152,7 +152,7 @@ static void fill_row(struct session *s, int fd, const struct addr *client)
 
     if (e->route != NULL)
         route_interface_name(e->route, listener_ingress(fd), interface);
-    s->zone_in = zones_find(s->generation->conf, client, interface);
+    s->zone_in = zones_find(rules_zones(s->generation->rules), client, interface);
     row_begin(e->shard, row);
     row->number = e->next_number++;
     row->worker = (uint8_t)e->args.worker;
@@ -300,7 +300,7 @@ bool session_adopt_generation(struct session *s)
     generation_unref(s->generation);
     s->generation = generation_ref(fresh);
     s->listener = listener;
-    s->zone_in = zones_find(fresh->conf, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
+    s->zone_in = zones_find(rules_zones(fresh->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
     s->row->generation = fresh->number;
     s->row->listener = table_intern(s->engine->shard, session_listener(s)->name);
     s->row->zone_in = s->zone_in >= 0 ? table_intern(s->engine->shard, fresh->conf->zones[s->zone_in].name) : 0;

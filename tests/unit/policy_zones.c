@@ -36,11 +36,16 @@ static struct conf *build(const struct plan *plans, size_t count)
 
 static int find(const struct conf *conf, const char *text, const char *interface)
 {
+    struct zones *zones = zones_new(conf);
     struct addr a;
+    int found;
 
     if (!addr_parse(&a, span_str(text), 80))
         fail_msg("%s", text);
-    return zones_find(conf, &a, interface);
+    assert_non_null(zones);
+    found = zones_find(zones, &a, interface);
+    zones_free(zones);
+    return found;
 }
 
 static void test_first_that_fits(void **state)
@@ -65,7 +70,11 @@ static void test_first_that_fits(void **state)
     assert_int_equal(find(conf, "8.8.8.8", "wan"), 3);
     assert_int_equal(find(conf, "8.8.8.8", ""), 3);
     assert_int_equal(find(conf, "2606:4700::1", "wan0"), 2);
-    assert_int_equal(zones_find(conf, &(struct addr){ .family = 0 }, "wan0"), ZONE_NONE);
+    struct zones *zones = zones_new(conf);
+
+    assert_non_null(zones);
+    assert_int_equal(zones_find(zones, &(struct addr){ .family = 0 }, "wan0"), ZONE_NONE);
+    zones_free(zones);
 }
 
 /* 0.0.0.0/0, an interface alone, or a network wider than the block never name a special-purpose address. */
