@@ -129,6 +129,7 @@ struct session {
     uint64_t asked_since;         /* ms: the request was complete */
     uint64_t head_since;          /* ms: first byte of the head that is being read; 0: none */
     uint32_t pipelined;           /* requests taken from what the client sent ahead */
+    enum closer ended_by;         /* a tunnel: whose end came first */
     bool running;
 };
 

@@ -89,9 +89,9 @@ static bool is_over(const struct stream *side)
 
 static bool close_when_over(struct session *s)
 {
-    if (s->phase != PHASE_CLOSING || !is_over(&s->client) || !is_over(&s->server))
+    if ((s->phase != PHASE_CLOSING && s->phase != PHASE_TUNNEL) || !is_over(&s->client) || !is_over(&s->server))
         return false;
-    session_close(s, R_NONE, CLOSER_POSTERN);
+    session_close(s, R_NONE, s->phase == PHASE_TUNNEL ? s->ended_by : CLOSER_POSTERN);
     return true;
 }
 

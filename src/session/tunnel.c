@@ -228,10 +228,13 @@ static bool relay(struct session *s, struct stream *from, struct stream *to, enu
         s->progress = clock_ms();
         report_bytes(s, direction, input.len);
     }
-    if (from->eof && !to->shut)
+    if (from->eof && !to->shut) {
+        if (s->ended_by == CLOSER_NONE)
+            s->ended_by = direction == UP ? CLOSER_CLIENT : CLOSER_SERVER;
         stream_shutdown(to);
-    if (from->failed || (from->eof && to->eof && to->shut && from->shut))
-        session_close(s, from->failed ? R_PEER_RESET : R_NONE, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
+    }
+    if (from->failed)
+        session_close(s, R_PEER_RESET, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
     return input.len > 0;
 }
 
