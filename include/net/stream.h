@@ -61,7 +61,10 @@ uint32_t stream_kept(const struct stream *s);
 
 /* Puts a copy behind the output; it leaves with the next send or flush. false: no memory. */
 MUST_CHECK bool stream_put(struct stream *s, const void *data, size_t len);
-/* Sends now, with what waits in front; what the kernel does not take is copied. `data` may be anywhere. false: no memory. */
+/*
+ * Sends now, with what waits in front, and copies what the kernel does not take; the little ones wait for the flush, to share a packet.
+ * `data` may be anywhere. false: no memory.
+ */
 MUST_CHECK bool stream_send(struct stream *s, struct span data);
 /* Sends what waits. */
 void stream_flush(struct stream *s);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,11 +23,21 @@
 #define IOVECS 16
 #define COPY_BELOW 1024u /* shorter sends are gathered: one packet rather than two */
 
+/*
+ * libevent says "readable and writable" for an error, and for a stream that is just that. The kernel is asked: a reset that came with
+ * the last bytes would stay unseen behind them.
+ */
+static bool is_broken(int fd)
+{
+    struct pollfd p = { .fd = fd };
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 static void on_event(int fd, short what, void *arg)
 {
     struct stream *s = arg;
 
-    (void)fd;
     loop_enter(s->loop);
     if (what & EV_READ)
         s->can_read = true;
@@ -34,6 +45,8 @@ static void on_event(int fd, short what, void *arg)
         s->can_write = true;
     if (what & EV_CLOSED)
         s->can_read = s->hang_up = true;
+    else if ((what & EV_READ) && (what & EV_WRITE) && is_broken(fd))
+        s->hang_up = true;
     s->on_ready(s->owner);
 }
 
