@@ -19,6 +19,7 @@ MUST_CHECK struct listener *listener_new(struct loop *loop, int fd, const struct
 void listener_free(struct listener *l);
 /* What it is bound to. */
 const struct addr *listener_address(const struct listener *l);
+/* Until listener_resume(), even if descriptors had run out before. */
 void listener_pause(struct listener *l);
 void listener_resume(struct listener *l);
 /* Accepts all that is queued now: before it is closed. */

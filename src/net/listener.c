@@ -114,6 +114,7 @@ const struct addr *listener_address(const struct listener *l)
 
 void listener_pause(struct listener *l)
 {
+    timer_clear(loop_wheel(l->loop), &l->resume);
     if (l->paused)
         return;
     l->paused = true;
