@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Dialling without a network: each dial is a pair of connected loopback sockets, of which the test takes the far end. The session sees
- * what it sees with the real dialler: a callback in a later turn, with a connected descriptor.
+ * what it sees with the real dialler: a callback in a later turn, with a connected descriptor. Until the test lets them, dials can be
+ * held, as if the network were slow.
  */
 #include "wire_dial.h"
 
@@ -22,13 +23,25 @@ struct dial {
     void (*done)(void *arg, int fd, size_t index, int error);
     void *arg;
     int fd;
+    struct taken *taken;
 };
 
 static struct taken {
     struct addr to;
     int fd;
+    struct dial *held; /* NULL: it was answered or cancelled, or will be answered in the next turn */
 } dials[DIALS_MAX];
 static size_t first, last;
+static bool holding;
+
+/* Little room, so that what a test does not read waits in the program and not in the kernel. */
+static void narrow(int fd)
+{
+    int bytes = 65536;
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
 
 void wire_pair(int fds[2])
 {
@@ -37,6 +50,8 @@ void wire_pair(int fds[2])
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    narrow(listener);
+    narrow(fds[0]);
     if (listener < 0 || fds[0] < 0 || bind(listener, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(listener, 1) != 0 ||
         getsockname(listener, (struct sockaddr *)&sa, &len) != 0 || connect(fds[0], (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
         (fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) < 0)
@@ -68,16 +83,32 @@ struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t 
         fatal("nothing to dial");
     wire_pair(fds);
     *d = (struct dial){ .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = fds[0] };
-    dials[last++ % DIALS_MAX] = (struct taken){ addresses[0], fds[1] };
-    loop_again(loop, &d->again);
+    d->taken = &dials[last++ % DIALS_MAX];
+    *d->taken = (struct taken){ addresses[0], fds[1], holding ? d : NULL };
+    if (!holding)
+        loop_again(loop, &d->again);
     return d;
 }
 
 void dial_cancel(struct dial *d)
 {
+    if (d->taken->held == d)
+        d->taken->held = NULL;
     loop_again_clear(d->loop, &d->again);
     close(d->fd);
     free(d);
+}
+
+void wire_hold(bool hold)
+{
+    holding = hold;
+    for (size_t i = 0; !hold && i < DIALS_MAX; i++) {
+        struct dial *d = dials[i].held;
+
+        dials[i].held = NULL;
+        if (d != NULL)
+            loop_again(d->loop, &d->again);
+    }
 }
 
 int wire_take_dial(struct addr *to)

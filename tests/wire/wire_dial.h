@@ -8,5 +8,7 @@
 void wire_pair(int fds[2]);
 /* The server's end of the oldest dial that was not taken yet, and where it went to; -1: none. */
 int wire_take_dial(struct addr *to);
+/* Dials that begin from now on are not answered until this is called with false. */
+void wire_hold(bool hold);
 
 #endif

@@ -5,10 +5,14 @@
  *
  *   client LISTENER  "ok" and the client's end of a connection that the engine has accepted on that listener
  *   server           "ok ADDRESS:PORT" and the server's end of the oldest dial not taken yet, or "none"
+ *   hold, release    dials that begin between the two are not answered before the second
+ *   step             one turn of the loop
  *   turn             runs the loop until nothing happens
  *   advance MS       moves the clock, a timer's tick at a time
  *   records          access-log lines since the last call
  *   sessions         how many are open
+ *   kill N           as posternctl does; "ok" or "none"
+ *   drain MS         as TERM does
  *   quit             frees everything, so that leaks are seen, and ends
  */
 #include "wire_dial.h"
@@ -188,6 +192,30 @@ static void give_records(struct wire *h)
     reply(h, h->answer, len, -1);
 }
 
+static void on_empty(void *arg)
+{
+    (void)arg;
+}
+
+/* Commands that change the engine's surroundings; false: it is none of them. */
+static bool arrange(struct wire *h, const char *command, const char *argument)
+{
+    bool done = true;
+
+    if (strcmp(command, "hold") == 0 || strcmp(command, "release") == 0)
+        wire_hold(strcmp(command, "hold") == 0);
+    else if (strcmp(command, "step") == 0)
+        loop_turn(h->loop);
+    else if (strcmp(command, "drain") == 0 && argument != NULL)
+        engine_drain(h->engine, strtoull(argument, NULL, 10), on_empty, NULL);
+    else if (strcmp(command, "kill") == 0 && argument != NULL)
+        done = engine_kill(h->engine, strtoull(argument, NULL, 10));
+    else
+        return false;
+    reply(h, done ? "ok" : "none", done ? 2 : 4, -1);
+    return true;
+}
+
 static bool obey(struct wire *h, char *command)
 {
     char *argument = strchr(command, ' ');
@@ -197,7 +225,9 @@ static bool obey(struct wire *h, char *command)
         *argument++ = '\0';
     if (strcmp(command, "quit") == 0)
         return false;
-    if (strcmp(command, "client") == 0 && argument != NULL) {
+    if (arrange(h, command, argument)) {
+        return true;
+    } else if (strcmp(command, "client") == 0 && argument != NULL) {
         open_client(h, argument);
     } else if (strcmp(command, "server") == 0) {
         give_dial(h);

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: ISC
+"""A stage for scripted scenarios on the wire ring: clients and servers in one test's hands, and time that only the test moves.
+
+Nothing here sleeps. settle() turns the program's loop and moves our ends until nothing changes any more; advance() moves its clock.
+"""
+import json
+import os
+import time
+
+from lib import ws
+from lib.postern import BUILD
+from vectors.wire import Host
+from vectors.world import Conn
+
+PROGRAM = os.path.join(BUILD, "tests", "wire", "wire_host")
+PREFIX = "127.0.98"
+ORIGIN, OTHER = f"{PREFIX}.1:8000", f"{PREFIX}.1:9000"
+NAME = "origin.test"
+# All different, so that a timer that takes the wrong one is seen.
+TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0,
+            "drain": 2.0}
+STUCK_SECONDS = 20.0
+
+
+def settings(hosts, limits):
+    """Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
+    anything."""
+    def reverse(name, last, reuse):
+        listener = {"name": name, "mode": "reverse", "address": f"{PREFIX}.2:{last}", "upstreams": [ORIGIN]}
+        policy = {"name": f"to-{name}", "listeners": [name], "protocols": ["http", "websocket"], "upstream_reuse": reuse,
+                  "action": "allow"}
+        return listener, policy
+
+    kinds = [reverse("site", 8080, "session"), reverse("never", 8081, "never"), reverse("shared", 8082, "shared")]
+    return {
+        "workers": 1, "limits": limits, "timeouts": TIMEOUTS, "log": {"interval": 6},
+        "resolver": {"servers": ["127.0.98.3:5353"], "hosts": hosts, "timeout": 1.0},
+        "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{PREFIX}.1/32"]}],
+        "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{PREFIX}.2:3128"}] + [kind[0] for kind in kinds],
+        "policies": [{"name": "denied", "paths": ["/deny*"], "protocols": ["http", "websocket"], "action": "deny"}]
+        + [kind[1] for kind in kinds]
+        + [{"name": "web", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [8000],
+            "protocols": ["http", "websocket", "tls"], "action": "allow"},
+           {"name": "any", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [9000], "protocols": ["tunnel"],
+            "action": "allow"}],
+    }
+
+
+class Ring:
+    def __init__(self, folder, **limits):
+        hosts = os.path.join(folder, "hosts")
+        with open(hosts, "w") as file:
+            file.write(f"{PREFIX}.1 {NAME}\n")
+        self.host = Host(PROGRAM, settings(hosts, limits))
+        self.ends, self.seen = [], []
+
+    def client(self, listener="site"):
+        answer, sock = self.host.ask(f"client {listener}")
+        assert sock is not None, answer
+        return self.keep(sock)
+
+    def dial(self):
+        """Our end of the next connection that the program opens, before it knows that it is open; None: it opens none."""
+        answer, sock = self.host.ask("server")
+        return self.keep(sock) if sock is not None else None
+
+    def server(self):
+        """The same, once all that follows from it has happened."""
+        for _ in range(20):
+            end = self.dial()
+            if end is not None:
+                self.settle()
+                return end
+            self.settle()
+        raise AssertionError("no connection to a server is opened")
+
+    def unanswered(self, client, request):
+        """Our end of the connection that this request opens: it stands, and the program does not know that yet."""
+        self.host.ask("hold")
+        self.say(client, request)
+        server = self.dial()
+        assert server is not None
+        return server
+
+    def keep(self, sock):
+        end = Conn(sock)
+        self.ends.append(end)
+        return end
+
+    def settle(self):
+        idle, limit = 0, time.monotonic() + STUCK_SECONDS
+        while idle < 2:
+            assert time.monotonic() < limit, "something never comes to rest"
+            moved = [end.pump() for end in self.ends if not end.closed]
+            self.host.ask("turn")
+            moved += [end.pump() for end in self.ends if not end.closed]
+            idle = 0 if any(moved) else idle + 1
+
+    def advance(self, seconds):
+        self.host.ask(f"advance {int(seconds * 1000)}")
+        self.settle()
+
+    def say(self, end, data):
+        end.write(data)
+        self.settle()
+
+    def records(self):
+        """Access records that no call has returned yet."""
+        text, _ = self.host.ask("records")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def ended(self):
+        """(event, reason, closed_by) of each, None for "ok" and for nobody, without those of begin and interval."""
+        return [(r["event"], None if r.get("reason") == "ok" else r.get("reason"), r.get("closed_by")) for r in self.records() if r["event"] not in ("start", "interval")]
+
+    def sessions(self):
+        return int(self.host.ask("sessions")[0])
+
+    def close(self):
+        for end in self.ends:
+            end.close()
+        self.host.ask("turn")
+        self.advance(20)
+        left = self.sessions()
+        self.host.close()
+        assert left == 0, f"{left} sessions are left after all others closed"
+
+    # What most scenarios begin with.
+
+    def asked(self, listener="site", head=b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"):
+        """(client, server) with one request under way."""
+        client = self.client(listener)
+        self.say(client, head)
+        server = self.server()
+        assert b"\r\n\r\n" in server.received
+        return client, server
+
+    def kept(self, listener="site"):
+        """(client, server) after one exchange, both connections kept; nothing that was read is left."""
+        client, server = self.asked(listener)
+        self.say(server, OK)
+        assert client.received.endswith(b"ok") and client.end is None and server.end is None
+        client.received.clear()
+        server.received.clear()
+        self.records()
+        return client, server
+
+    def tunnel(self, to=ORIGIN):
+        client = self.client("proxy")
+        self.say(client, f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n".encode())
+        server = self.server()
+        assert client.received.startswith(b"HTTP/1.1 200"), client.received
+        client.received.clear()
+        return client, server
+
+    def websocket(self):
+        client, server = self.asked(head=ws.handshake("/ws", "a.test"))
+        self.say(server, ws.switching())
+        assert client.received.startswith(b"HTTP/1.1 101"), client.received
+        client.received.clear()
+        server.received.clear()
+        self.records()
+        return client, server
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+GET = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+def post(length, method=b"POST"):
+    return method + b" /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % length
+
+
+def status(end):
+    """Of the first answer that was read; 0: none."""
+    return int(end.received[9:12]) if end.received.startswith(b"HTTP/1.1 ") and b"\r\n\r\n" in end.received else 0
+
+
+def body(end):
+    return bytes(end.received).partition(b"\r\n\r\n")[2]
+
+
+def close_codes(end):
+    return [frame.close_code for frame in ws.frames_in(end.received) if frame.op == ws.CLOSE]
