@@ -17,6 +17,8 @@ void report_begin(struct session *s, enum row_protocol protocol)
     s->account = (struct account){ .began_us = clock_us(), .base = { row->bytes[UP], row->bytes[DOWN] }, .number = ++row->exchanges,
                                    .reported_ms = clock_ms(), .open = true };
     row_begin(s->engine->shard, row);
+    if (row->state == ROW_NEW) /* the client said something: the flow is two-way */
+        row->state = ROW_ESTABLISHED;
     row->protocol = (uint8_t)protocol;
     row->policy = row->zone_out = row->interface_out = 0;
     row->policy_line = 0;
