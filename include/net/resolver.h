@@ -13,13 +13,15 @@
  */
 struct resolver;
 
+/* TIMEOUT: no server answered, or none that could say. It is not remembered. */
 enum resolver_result { RESOLVER_OK, RESOLVER_NO_NAME, RESOLVER_TIMEOUT };
 
 /* NULL: no memory, or c-ares failed. */
 MUST_CHECK struct resolver *resolver_new(struct loop *loop);
+/* Open queries end without being told. */
 void resolver_free(struct resolver *r);
-/* New servers, and how long (ms) a name without addresses is remembered. The cache is emptied if the servers changed. How long a look-up
- * may take is the caller's to bound: it cancels. */
+/* New servers, and how long (ms) a name without addresses is remembered. If the servers changed, the cache is emptied and open questions
+ * are put to the new ones. How long a look-up may take is the caller's to bound: it cancels. */
 void resolver_configure(struct resolver *r, const struct addr *servers, size_t count, uint32_t negative_ttl);
 
 struct resolver_query;

@@ -5,7 +5,8 @@
  * a name without addresses is remembered for negative_ttl, a timeout for no time at all.
  *
  * c-ares is told everything (servers, domains, no lookups in files, no sorting), so that it opens no file, neither now nor when the
- * servers change; descriptors of its sockets are watched by the loop, its timeouts run on the wheel.
+ * servers change; descriptors of its sockets are watched by the loop, its timeouts run on the wheel. It takes new servers only while it
+ * asks nothing, so open questions are called back first and then put again.
  */
 #include "net/resolver.h"
 
@@ -40,7 +41,8 @@ struct entry {
     struct resolver_query *waiting;
     uint64_t expires;             /* ms; 0: being asked */
     struct timer later;           /* answers that came before the question was out */
-    bool asking;
+    bool asking;                  /* inside ares_getaddrinfo() */
+    bool telling, forgotten;      /* its waiters are being told; it goes when they were */
     enum resolver_result result;
     size_t count;
     struct addr addresses[RESOLVER_ADDRESSES];
@@ -64,7 +66,7 @@ struct resolver {
     struct entry *newest, *oldest;
     size_t entries;
     uint32_t negative_ttl;
-    bool closing;
+    bool silent; /* what c-ares says now is no answer: it was told to stop */
     char servers[1024];
 };
 
@@ -156,7 +158,9 @@ static void forget(struct entry *e)
     }
     r->entries--;
     timer_clear(loop_wheel(r->loop), &e->later);
-    free(e);
+    e->forgotten = true;
+    if (!e->telling)
+        free(e);
 }
 
 static void forget_answers(struct resolver *r)
@@ -169,10 +173,16 @@ void resolver_free(struct resolver *r)
 {
     if (r == NULL)
         return;
-    r->closing = true;
+    r->silent = true;
     ares_destroy(r->channel); /* calls back for every open question */
     timer_clear(loop_wheel(r->loop), &r->poll);
-    forget_answers(r);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (r->buckets[i] != NULL) {
+            while (r->buckets[i]->waiting != NULL)
+                resolver_cancel(r->buckets[i]->waiting);
+            forget(r->buckets[i]);
+        }
+    }
     while (r->watches != NULL) {
         struct watch *w = r->watches;
 
@@ -181,21 +191,6 @@ void resolver_free(struct resolver *r)
     }
     ares_library_cleanup();
     free(r);
-}
-
-void resolver_configure(struct resolver *r, const struct addr *servers, size_t count, uint32_t negative_ttl)
-{
-    char list[sizeof(r->servers)] = "", one[ADDR_TEXT];
-    size_t used = 0;
-
-    for (size_t i = 0; i < count && used + ADDR_TEXT + 1 < sizeof(list); i++)
-        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "", addr_port_text(&servers[i], one));
-    r->negative_ttl = negative_ttl;
-    if (strcmp(list, r->servers) == 0)
-        return;
-    memcpy(r->servers, list, sizeof(list));
-    forget_answers(r);
-    ares_set_servers_ports_csv(r->channel, list);
 }
 
 static struct entry **bucket_of(struct resolver *r, struct span name)
@@ -217,6 +212,7 @@ static void answered(struct entry *e, enum resolver_result result, uint32_t ttl)
     struct resolver *r = e->resolver;
 
     e->result = result;
+    e->telling = true;
     e->expires = clock_ms() + ttl + 1;
     e->older = r->newest;
     e->newer = NULL;
@@ -230,57 +226,90 @@ static void answered(struct entry *e, enum resolver_result result, uint32_t ttl)
         resolver_cancel(q);
         done(arg, result, e->addresses, e->count);
     }
-    if (result == RESOLVER_TIMEOUT || ttl == 0)
+    e->telling = false;
+    if (e->forgotten)
+        free(e);
+    else if (result == RESOLVER_TIMEOUT || ttl == 0)
         forget(e);
+}
+
+/* In ms, of two TTLs the shorter. */
+static uint32_t shorter(uint32_t ttl, int seconds)
+{
+    if (seconds < 0)
+        return 0;
+    return (uint64_t)seconds * 1000u < ttl ? (uint32_t)seconds * 1000u : ttl;
 }
 
 static uint32_t collect(struct entry *e, const struct ares_addrinfo *info)
 {
-    uint64_t ttl = TTL_MAX_MS;
+    uint32_t ttl = TTL_MAX_MS;
 
+    for (const struct ares_addrinfo_cname *c = info->cnames; c != NULL; c = c->next)
+        ttl = shorter(ttl, c->ttl);
     for (const struct ares_addrinfo_node *n = info->nodes; n != NULL && e->count < RESOLVER_ADDRESSES; n = n->ai_next) {
         if (!addr_from_sockaddr(&e->addresses[e->count], n->ai_addr, n->ai_addrlen))
             continue;
         e->count++;
-        if ((uint64_t)n->ai_ttl * 1000u < ttl)
-            ttl = (uint64_t)(n->ai_ttl < 0 ? 0 : n->ai_ttl) * 1000u;
+        ttl = shorter(ttl, n->ai_ttl);
     }
-    return (uint32_t)ttl;
+    return ttl;
 }
 
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
     struct entry *e = arg;
+    bool no_answer = status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED, silent = e->resolver->silent;
     uint32_t ttl = e->resolver->negative_ttl;
 
     (void)timeouts;
-    if (e->asking) { /* c-ares refused the question at once: the asker has not even returned */
-        if (info != NULL)
-            ares_freeaddrinfo(info);
-        timer_set(loop_wheel(e->resolver->loop), &e->later, clock_ms());
-        return;
-    }
-    if (status == ARES_SUCCESS && info != NULL)
+    e->result = no_answer ? RESOLVER_TIMEOUT : RESOLVER_NO_NAME;
+    if (status == ARES_SUCCESS && info != NULL && !e->asking && !silent)
         ttl = collect(e, info);
     if (info != NULL)
         ares_freeaddrinfo(info);
-    if (e->resolver->closing) {
-        while (e->waiting != NULL)
-            resolver_cancel(e->waiting);
-        forget(e);
-        return;
-    }
-    if (e->count > 0)
-        answered(e, RESOLVER_OK, ttl);
-    else
-        answered(e, status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED ? RESOLVER_TIMEOUT : RESOLVER_NO_NAME, ttl);
+    if (e->asking) /* c-ares refused the question at once: the asker has not even returned */
+        timer_set(loop_wheel(e->resolver->loop), &e->later, clock_ms());
+    else if (!silent)
+        answered(e, e->count > 0 ? RESOLVER_OK : e->result, ttl);
 }
 
 static void on_later(void *arg)
 {
     struct entry *e = arg;
 
-    answered(e, RESOLVER_NO_NAME, e->resolver->negative_ttl);
+    answered(e, e->result, e->resolver->negative_ttl);
+}
+
+static void put_question(struct entry *e)
+{
+    static const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+
+    e->asking = true;
+    ares_getaddrinfo(e->resolver->channel, e->name, NULL, &hints, on_answer, e);
+    e->asking = false;
+}
+
+void resolver_configure(struct resolver *r, const struct addr *servers, size_t count, uint32_t negative_ttl)
+{
+    char list[sizeof(r->servers)] = "", one[ADDR_TEXT];
+    size_t used = 0;
+
+    for (size_t i = 0; i < count && used + ADDR_TEXT + 1 < sizeof(list); i++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "", addr_port_text(&servers[i], one));
+    r->negative_ttl = negative_ttl;
+    if (strcmp(list, r->servers) == 0)
+        return;
+    memcpy(r->servers, list, sizeof(list));
+    forget_answers(r);
+    r->silent = true;
+    ares_cancel(r->channel);
+    r->silent = false;
+    ares_set_servers_ports_csv(r->channel, list);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct entry *e = r->buckets[i]; e != NULL; e = e->next)
+            if (e->expires == 0 && e->later.link == NULL)
+                put_question(e);
 }
 
 static struct entry *make_entry(struct resolver *r, struct span name)
@@ -333,7 +362,6 @@ bool resolver_cached(struct resolver *r, struct span name, enum resolver_result 
 
 struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolver_done *done, void *arg)
 {
-    static const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct entry *e = find(r, name);
     struct resolver_query *q;
 
@@ -350,9 +378,7 @@ struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolv
         forget(e);
         return NULL;
     }
-    e->asking = true;
-    ares_getaddrinfo(r->channel, e->name, NULL, &hints, on_answer, e);
-    e->asking = false;
+    put_question(e);
     return q;
 }
 
