@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/* The words of rows and records: each value has its own, and one past the last has none. They are part of what users rely on. */
+#include "base/record.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define EXPECT(function, type, count, ...)                                                                                         \
+    do {                                                                                                                           \
+        static const char *const words[] = { __VA_ARGS__ };                                                                        \
+                                                                                                                                   \
+        assert_int_equal(sizeof(words) / sizeof(words[0]), count);                                                                 \
+        for (unsigned i = 0; i < (count); i++)                                                                                     \
+            assert_string_equal(function((type)i), words[i]);                                                                      \
+        assert_string_equal(function((type)(count)), "?");                                                                         \
+        assert_string_equal(function((type)255), "?");                                                                             \
+    } while (0)
+
+static void test_words(void **state)
+{
+    (void)state;
+    EXPECT(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED");
+    EXPECT(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait", "websocket",
+           "closing", "dead");
+    EXPECT(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse");
+    EXPECT(row_protocol_name, enum row_protocol, PROTO_COUNT, "", "http", "websocket", "connect", "tls", "socks", "tunnel", "tcp", "udp",
+           "icmp");
+    EXPECT(closer_name, enum closer, CLOSER_COUNT, "", "client", "server", "postern");
+    EXPECT(ws_kind_name, enum ws_kind, WS_KIND_COUNT, "continuation", "text", "binary", "close", "ping", "pong");
+    EXPECT(record_event_name, enum record_event, RECORD_EVENT_COUNT, "start", "interval", "end", "denied");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_words) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
