@@ -30,6 +30,10 @@ void put_policy(json_t *object, const char *key, const char *name, const char *f
 /* The text of a key; the empty span if it is not there or no text. Valid as long as the object. */
 struct span text_at(const json_t *object, const char *key);
 
+#define ID_TEXT 64
+/* "W-N", or with an exchange "W-N-K"; returns `out`. */
+char *id_text(const struct row *row, uint32_t exchange, char out[ID_TEXT]);
+
 #define TIME_TEXT 32
 /* "2026-01-02T03:04:05.678901Z"; returns `out`. */
 char *time_text(uint64_t wall_us, char out[TIME_TEXT]);

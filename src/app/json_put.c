@@ -6,6 +6,7 @@
 #include "app/json_put.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 void put_text(json_t *object, const char *key, const char *text)
@@ -39,12 +40,18 @@ void put_addr(json_t *object, const char *key, const struct addr *address)
 
 char *time_text(uint64_t wall_us, char out[TIME_TEXT])
 {
+    static time_t last = -1; /* lines come in time: most have the second of the one before */
+    static char text[TIME_TEXT];
+    static size_t used;
     time_t seconds = (time_t)(wall_us / 1000000u);
     struct tm utc;
-    size_t used;
 
-    gmtime_r(&seconds, &utc);
-    used = strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (seconds != last) {
+        gmtime_r(&seconds, &utc);
+        used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+        last = seconds;
+    }
+    memcpy(out, text, used);
     snprintf(out + used, TIME_TEXT - used, ".%06uZ", (unsigned)(wall_us % 1000000u));
     return out;
 }
@@ -64,14 +71,20 @@ void put_name(json_t *object, const char *key, const struct shard *shard, name_i
     put_text(object, key, table_name(shard, id, name));
 }
 
-void put_id(json_t *object, const char *key, const struct row *row, uint32_t exchange)
+char *id_text(const struct row *row, uint32_t exchange, char out[ID_TEXT])
 {
-    char text[64];
-    int len = snprintf(text, sizeof(text), "%u-%llu", row->worker, (unsigned long long)row->number);
+    int len = snprintf(out, ID_TEXT, "%u-%llu", row->worker, (unsigned long long)row->number);
 
     if (exchange != 0)
-        snprintf(text + len, sizeof(text) - (size_t)len, "-%u", exchange);
-    put_text(object, key, text);
+        snprintf(out + len, ID_TEXT - (size_t)len, "-%u", exchange);
+    return out;
+}
+
+void put_id(json_t *object, const char *key, const struct row *row, uint32_t exchange)
+{
+    char text[ID_TEXT];
+
+    put_text(object, key, id_text(row, exchange, text));
 }
 
 struct span text_at(const json_t *object, const char *key)

@@ -132,7 +132,7 @@ static void wait_for_more(struct logger *l, bool blocked, int ms)
 /* One turn; false: everything is written and nobody is left who could say more. */
 static bool turn(struct logger *l)
 {
-    bool any = take_records(l), flushed = log_output_flush(&l->output);
+    bool any = take_records(l), full = !log_output_has_room(&l->output, ACCESS_LINE), flushed = log_output_flush(&l->output);
 
     publish(l);
     if (!flushed && l->over && ++l->last_waits > LAST_WAITS)
@@ -140,7 +140,7 @@ static bool turn(struct logger *l)
     if (!flushed)
         wait_for_more(l, true, l->over ? LAST_WAIT_MS : -1);
     else if (any)
-        wait_for_more(l, false, l->over ? 0 : LINGER_MS);
+        wait_for_more(l, false, l->over || full ? 0 : LINGER_MS); /* a full batch left records behind: no rest */
     else if (l->over)
         return false;
     else if (all_rings_sleep(l))
