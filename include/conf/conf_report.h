@@ -20,8 +20,6 @@ void conf_report_error(struct conf_report *report, unsigned line, const char *ke
     __attribute__((format(printf, 4, 5)));
 void conf_report_warning(struct conf_report *report, unsigned line, const char *key, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Is there anything because of which the configuration has to be refused? */
-bool conf_report_failed(const struct conf_report *report);
 /* Moves all, sorted by line, into `out`; then the report is empty. Without memory `out` holds one error that says so. */
 void conf_report_finish(struct conf_report *report, struct conf_messages *out);
 

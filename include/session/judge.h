@@ -21,6 +21,7 @@ struct judgement {
     struct facts facts;        /* facts.host points to `host` below or is NULL */
     enum stage stage;          /* the last one that was judged */
     struct verdict verdict;    /* of that stage */
+    bool last;                 /* nothing more would have become known after it */
     struct explain_step trail[JUDGE_TRAIL]; /* how it went, for `explain` */
     size_t trail_count;
     struct host host;          /* of the target; family and len 0: none */

@@ -40,11 +40,25 @@ static bool enough_memory(size_t len)
     return trial != NULL;
 }
 
-static bool read_copy(struct conf_file *file, const char *copy, struct conf_report *report)
+static unsigned count_lines(struct span text)
 {
+    unsigned lines = 1;
+
+    for (size_t i = 0; i + 1 < text.len; i++)
+        lines += text.at[i] == '\n';
+    return lines;
+}
+
+/* An error at the end is found behind our own newline: it is in the last line that was given. */
+static bool read_copy(struct conf_file *file, const char *copy, struct span text, struct conf_report *report)
+{
+    unsigned line, last;
+
     if (config_read_string(&file->config, copy) == CONFIG_TRUE)
         return true;
-    conf_report_error(report, (unsigned)config_error_line(&file->config), NULL, "%s", config_error_text(&file->config));
+    line = (unsigned)config_error_line(&file->config);
+    last = count_lines(text);
+    conf_report_error(report, line < last ? line : last, NULL, "%s", config_error_text(&file->config));
     return false;
 }
 
@@ -65,7 +79,7 @@ struct conf_file *conf_file_open(struct span text, struct conf_report *report)
         return NULL;
     }
     config_init(&file->config);
-    good = read_copy(file, copy, report);
+    good = read_copy(file, copy, text, report);
     free(copy);
     if (good)
         return file;

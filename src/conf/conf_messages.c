@@ -82,11 +82,6 @@ void conf_report_warning(struct conf_report *report, unsigned line, const char *
     va_end(args);
 }
 
-bool conf_report_failed(const struct conf_report *report)
-{
-    return report->no_memory || report->errors > 0;
-}
-
 static int by_line(const void *a, const void *b)
 {
     const struct conf_remark *x = a, *y = b;

@@ -17,6 +17,9 @@ struct scan {
     unsigned line;
     unsigned depth;
     unsigned keys[CONF_DEPTH + 1]; /* of the group that is open at each depth */
+    struct span name;              /* the last one seen, and the last that was a key */
+    char key[64];
+    bool hopeless;                 /* libconfig would not read what stands there */
     struct conf_report *report;
 };
 
@@ -48,6 +51,12 @@ static void skip_digits(struct scan *s)
         s->at++;
 }
 
+static void give_up(struct scan *s, unsigned line, const char *why)
+{
+    conf_report_error(s->report, line, NULL, "%s", why);
+    s->hopeless = true;
+}
+
 static void scan_string(struct scan *s)
 {
     unsigned begin = s->line;
@@ -55,11 +64,11 @@ static void scan_string(struct scan *s)
     skip(s, 1);
     while (s->at < s->end && *s->at != '"') {
         if (*s->at == '\\' && byte_lower(peek(s, 1)) == 'x' && peek(s, 2) == '0' && peek(s, 3) == '0')
-            conf_report_error(s->report, s->line, NULL, "a string may not hold \\x00");
+            give_up(s, s->line, "a string may not hold \\x00");
         skip(s, *s->at == '\\' && (peek(s, 1) == '"' || peek(s, 1) == '\\') ? 2 : 1);
     }
     if (s->at == s->end)
-        conf_report_error(s->report, begin, NULL, "the string that begins here has no end");
+        give_up(s, begin, "the string that begins here has no end");
     skip(s, 1);
 }
 
@@ -71,7 +80,7 @@ static void scan_comment(struct scan *s)
     while (s->at < s->end && !(*s->at == '*' && peek(s, 1) == '/'))
         skip(s, 1);
     if (s->at == s->end)
-        conf_report_error(s->report, begin, NULL, "the comment that begins here has no end");
+        give_up(s, begin, "the comment that begins here has no end");
     skip(s, 2);
 }
 
@@ -127,16 +136,19 @@ static void scan_number(struct scan *s)
     while (peek(s, 0) == 'L')
         s->at++;
     if (value > INT64_MAX)
-        conf_report_error(s->report, s->line, NULL, "the number is too large: more than 9223372036854775807");
+        conf_report_error(s->report, s->line, s->key[0] ? s->key : NULL, "the number is too large: more than 9223372036854775807");
     else if (!is_long && value > INT32_MAX)
-        conf_report_error(s->report, s->line, NULL, "a number above 2147483647 needs an L behind it: %lluL",
+        conf_report_error(s->report, s->line, s->key[0] ? s->key : NULL, "a number above 2147483647 needs an L behind it: %lluL",
                           (unsigned long long)value);
 }
 
 static void scan_name(struct scan *s)
 {
+    const char *begin = s->at;
+
     while (s->at < s->end && is_name(*s->at))
         s->at++;
+    s->name = span_of(begin, (size_t)(s->at - begin));
 }
 
 /* Brackets, and the signs that make a name before them a key. Returns false if the text is hopeless. */
@@ -145,19 +157,21 @@ static bool scan_sign(struct scan *s)
     char c = *s->at;
 
     skip(s, 1);
+    if (c == '=' || c == ':')
+        span_show(s->name, s->key, sizeof(s->key));
     if (c == '{' || c == '(' || c == '[') {
         if (s->depth == CONF_DEPTH) {
-            conf_report_error(s->report, s->line, NULL, "brackets are nested too deeply");
+            give_up(s, s->line, "brackets are nested too deeply");
             return false;
         }
         s->keys[++s->depth] = 0;
     } else if ((c == '}' || c == ')' || c == ']') && s->depth > 0) {
         s->depth--;
     } else if ((c == '=' || c == ':') && ++s->keys[s->depth] > CONF_GROUP_KEYS) {
-        conf_report_error(s->report, s->line, NULL, "too many keys in one group");
+        give_up(s, s->line, "too many keys in one group");
         return false;
     } else if (c == '@') {
-        conf_report_error(s->report, s->line, NULL, "@include is refused: a configuration is one file");
+        give_up(s, s->line, "@include is refused: a configuration is one file");
         return false;
     }
     return true;
@@ -202,5 +216,5 @@ bool conf_scan_check(struct span text, struct conf_report *report)
     s.end = text.at + text.len;
     while (s.at < s.end && scan_token(&s))
         continue;
-    return !conf_report_failed(report);
+    return !s.hopeless;
 }

@@ -26,6 +26,7 @@
 #define ENTRIES_MAX 16384u
 #define TTL_MAX_MS (24u * 3600u * 1000u)
 #define TRIES 2
+#define TRY_MS 700 /* for one server: two of them are asked within the default bound of a look-up */
 #define POLL_MS 50
 
 struct resolver_query {
@@ -124,7 +125,7 @@ static void on_state(void *arg, ares_socket_t fd, int readable, int writable)
 struct resolver *resolver_new(struct loop *loop)
 {
     struct resolver *r = calloc(1, sizeof(*r));
-    struct ares_options options = { .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH, .timeout = 2000, .tries = TRIES, .ndots = 1,
+    struct ares_options options = { .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH, .timeout = TRY_MS, .tries = TRIES, .ndots = 1,
                                     .lookups = (char *)"b", .sock_state_cb = on_state, .sock_state_cb_data = r };
     struct in_addr nowhere = { 0 };
 

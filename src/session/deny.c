@@ -179,7 +179,10 @@ void deny_answer_empty(struct session *s, unsigned status)
 void deny_server(struct session *s, enum reason why)
 {
     ledger_condemn(&s->ledger);
-    log_remote("session %u-%llu: %s: %s", s->row->worker, (unsigned long long)s->row->number, reason_name(why), reason_sentence(why));
+    log_remote("session %u-%llu: %s: %s%s", s->row->worker, (unsigned long long)s->row->number, reason_name(why), reason_sentence(why),
+               why == R_ANSWER_BEFORE_REQUEST && addr_is_loopback(&s->server_address)
+                   ? " (On loopback the acknowledgement is this kernel's own and proves less.)"
+                   : "");
     if (s->exchange == NULL) {
         report_event(s, why, CLOSER_SERVER);
         connect_drop(s, true);

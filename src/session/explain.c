@@ -70,7 +70,7 @@ static void answer(struct pending *p, enum reason why)
         a->server = j->facts.server;
     span_show(p->target.path, a->path, sizeof(a->path));
     if (why == R_POLICY_DENIED || why == R_NO_POLICY || why == R_TUNNEL_PROTOCOL)
-        a->near_count = rules_near(p->generation->rules, &j->facts, true, a->near, NEAR_MISSES);
+        a->near_count = rules_near(p->generation->rules, &j->facts, j->last, a->near, NEAR_MISSES);
     p->done(a, p->arg);
     free_pending(p);
 }

@@ -22,6 +22,7 @@ void judge_init(struct judgement *j, int listener, const struct addr *client, in
 enum reason judge_stage(const struct judge_context *c, struct judgement *j, enum stage stage, bool last)
 {
     j->stage = stage;
+    j->last = last;
     j->verdict = rules_judge(c->generation->rules, &j->facts, last);
     if (j->trail_count < JUDGE_TRAIL)
         j->trail[j->trail_count++] = (struct explain_step){ stage, j->verdict };
@@ -30,11 +31,14 @@ enum reason judge_stage(const struct judge_context *c, struct judgement *j, enum
 
 enum reason judge_target(const struct judge_context *c, struct judgement *j)
 {
-    enum reason why = judge_stage(c, j, STAGE_FLOW, false);
+    unsigned known = j->facts.known;
+    enum reason why;
 
+    j->facts.known = KNOWN_FLOW; /* each stage is judged by what belongs to it */
+    why = judge_stage(c, j, STAGE_FLOW, false);
     if (why != R_NONE)
         return why;
-    j->facts.known |= KNOWN_TARGET;
+    j->facts.known = known | KNOWN_TARGET;
     j->facts.host = j->host.len > 0 ? &j->host : NULL;
     j->facts.port = j->port;
     return judge_stage(c, j, STAGE_TARGET, false);

@@ -89,7 +89,7 @@ static void add_near_misses(struct session *s, struct record *record, const stru
 
     if (j == NULL || (why != R_POLICY_DENIED && why != R_NO_POLICY && why != R_TUNNEL_PROTOCOL && why != R_SERVER_FIRST))
         return;
-    record->near_count = (uint8_t)rules_near(s->generation->rules, &j->facts, true, near, NEAR_MISSES);
+    record->near_count = (uint8_t)rules_near(s->generation->rules, &j->facts, j->last, near, NEAR_MISSES);
     for (size_t i = 0; i < record->near_count; i++) {
         const struct conf_policy *policy = &conf->policies[near[i].policy];
 

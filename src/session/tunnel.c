@@ -135,11 +135,13 @@ static bool enter_tls(struct session *s, struct span input)
     case HELLO_MORE:
         return false;
     case HELLO_BAD:
+        s->tunnel->judge->stage = STAGE_BYTES;
         deny(s, R_HELLO_MALFORMED);
         return true;
     case HELLO_DONE:
         break;
     }
+    s->tunnel->judge->stage = STAGE_BYTES;
     why = check_hello(s, &hello);
     if (why == R_NONE && !is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
         why = R_TUNNEL_PROTOCOL;
