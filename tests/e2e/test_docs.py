@@ -60,11 +60,6 @@ def test_no_key_is_made_up():
     assert rows and rows <= known
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name, later in keys_of_table() if not later}))
-def test_example_shows_every_key(name):
-    assert re.search(rf"^[^#\n]*\b{name}\s*=", read("etc", "postern.conf"), re.M)
-
-
 def defaults_of_table():
     """{key: what the table says its default is, in the document's unit}"""
     text = read("src", "conf", "conf_keys.c")
