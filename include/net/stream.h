@@ -42,7 +42,7 @@ struct stream {
 MUST_CHECK bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner);
 /* Closes; with `reset` the peer sees a reset (RST) rather than an end. Kept input and output are dropped. Closed streams may be closed. */
 void stream_close(struct stream *s, bool reset);
-/* Lets go of the descriptor of an idle stream, with nothing kept or waiting, and returns it. */
+/* Lets go of the descriptor of an idle stream and returns it. Nothing waits; what is still kept was used, though not yet taken. */
 int stream_release(struct stream *s);
 bool stream_is_open(const struct stream *s);
 

@@ -87,6 +87,13 @@ static void drop_output(struct stream *s)
     s->out_len = 0;
 }
 
+static void drop_kept(struct stream *s)
+{
+    free(s->kept);
+    s->kept = NULL;
+    s->kept_len = s->kept_size = 0;
+}
+
 void stream_close(struct stream *s, bool reset)
 {
     if (!stream_is_open(s))
@@ -101,9 +108,7 @@ void stream_close(struct stream *s, bool reset)
     close(s->fd);
     s->fd = -1;
     drop_output(s);
-    free(s->kept);
-    s->kept = NULL;
-    s->kept_len = s->kept_size = 0;
+    drop_kept(s);
 }
 
 int stream_release(struct stream *s)
@@ -113,6 +118,7 @@ int stream_release(struct stream *s)
     event_del(&s->event);
     loop_again_clear(s->loop, &s->again);
     s->fd = -1;
+    drop_kept(s);
     return fd;
 }
 
@@ -175,12 +181,10 @@ bool stream_taken(struct stream *s, struct span input, size_t used)
     }
     if (rest.len > 0) {
         memcpy(s->kept, rest.at, rest.len);
+        s->kept_len = (uint32_t)rest.len;
     } else if (s->kept != NULL) {
-        free(s->kept);
-        s->kept = NULL;
-        s->kept_size = 0;
+        drop_kept(s);
     }
-    s->kept_len = (uint32_t)rest.len;
     return true;
 }
 

@@ -500,6 +500,9 @@ static void test_release(void **state)
 
     (void)state;
     begin(&f);
+    far_says(&f, "used");
+    wait_event(&f);
+    expect_input(&f, true, "used", 0); /* its memory goes with the old owner */
     fd = stream_release(&f.stream);
     assert_false(stream_is_open(&f.stream));
     g = (struct fixture){ .loop = f.loop, .far = f.far };
