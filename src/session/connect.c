@@ -118,10 +118,12 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
     }
     ledger_init(&s->ledger);
     report_judged(s, j);
-    if (s->exchange != NULL)
-        forward_begin(s);
-    else
+    if (s->exchange == NULL)
         tunnel_connected(s);
+    else if (stream_look(&s->server) > 0)
+        deny_server(s, R_ANSWER_BEFORE_REQUEST); /* it spoke as soon as it accepted: nothing was written yet */
+    else
+        forward_begin(s);
 }
 
 static enum reason dial_reason(int error)
@@ -156,8 +158,10 @@ static void on_dialled(void *arg, int fd, size_t index, int error)
     session_run(s);
 }
 
+/* Whatever connection there was is left: a tunnel, too, may begin on a session that had exchanges. */
 static void dial(struct session *s, const struct judgement *j)
 {
+    connect_drop(s, false);
     if (s->exchange != NULL) {
         s->exchange->step = STEP_DIAL;
         s->exchange->reused = false;
@@ -224,14 +228,12 @@ void connect_upstream(struct session *s, struct judgement *j)
     } else if (x->reuse == REUSE_SHARED && s->tunnel == NULL && !x->websocket && take_shared(s, j)) {
         count_add(s->engine->shard, COUNT_REUSES, 1);
     } else {
-        connect_drop(s, false);
         dial(s, j);
     }
 }
 
 void connect_again(struct session *s)
 {
-    connect_drop(s, false);
     memset(&s->answer_scan, 0, sizeof(s->answer_scan));
     s->answer_scanned = 0;
     count_add(s->engine->shard, COUNT_RETRIES, 1);
