@@ -78,7 +78,8 @@ struct websocket {
     enum closer first_closer;          /* who sent the first close frame */
     uint64_t closing_since;            /* ms: when; 0: nobody did */
     uint64_t window[DIRECTIONS];       /* ms: begin of the window in which control frames are counted */
-    uint64_t window_base[DIRECTIONS];
+    uint64_t window_base[DIRECTIONS]; /* control frames before it */
+    uint64_t control[DIRECTIONS];     /* control frames so far */
 };
 
 /* A tunnel that a client opened by CONNECT or SOCKS. */
@@ -128,7 +129,8 @@ struct session {
     uint64_t progress;            /* ms: last byte that moved anything on */
     uint64_t asked_since;         /* ms: the request was complete */
     uint64_t head_since;          /* ms: first byte of the head that is being read; 0: none */
-    uint32_t pipelined;           /* requests taken from what the client sent ahead */
+    uint32_t pipelined;           /* requests before the current one that the client sent without waiting for an answer */
+    size_t upstream_index;        /* reverse: which upstream the connection to the server goes to */
     enum closer ended_by;         /* a tunnel: whose end came first */
     bool running;
 };
@@ -170,6 +172,10 @@ bool closing_on_server(struct session *s);
 /* request.c: exchanges */
 /* What comes next from the client is the first byte of a head. */
 void request_expect_head(struct session *s);
+/* The head that waits in the client's stream for a look-up is used up: its exchange is refused. */
+void request_drop_head(struct session *s);
+/* Did the client send more ahead of its answers than limits.pipeline lets it? Then the current answer is the last. */
+bool request_is_last_ahead(const struct session *s);
 /* An exchange whose head never became complete, so that it can be refused. */
 void request_begin_refused(struct session *s);
 void exchange_free(struct session *s);

@@ -48,11 +48,11 @@ static void on_resolved(void *arg, enum resolver_result result, const struct add
 
     s->query = NULL;
     why = take_answer(waiting_judgement(s), result, addresses, count);
-    if (s->exchange != NULL)
-        s->exchange->step = STEP_JUDGE;
     if (why != R_NONE)
         deny(s, why);
-    else if (s->exchange == NULL)
+    else if (s->exchange != NULL)
+        s->exchange->step = STEP_JUDGE; /* the handler goes on with the head, which waits in the client's stream */
+    else
         tunnel_proceed(s);
     session_run(s);
 }
@@ -146,6 +146,12 @@ static enum reason dial_reason(int error)
     }
 }
 
+static void dial_failed(struct session *s, const struct judgement *j, int error)
+{
+    report_judged(s, j);
+    deny(s, dial_reason(error));
+}
+
 static void on_dialled(void *arg, int fd, size_t index, int error)
 {
     struct session *s = arg;
@@ -154,7 +160,7 @@ static void on_dialled(void *arg, int fd, size_t index, int error)
     if (fd >= 0)
         connected(s, fd, waiting_judgement(s), index);
     else
-        deny(s, dial_reason(error));
+        dial_failed(s, waiting_judgement(s), error);
     session_run(s);
 }
 
@@ -170,7 +176,7 @@ static void dial(struct session *s, const struct judgement *j)
     count_add(s->engine->shard, COUNT_DIALS, 1);
     s->dial = dial_start(s->engine->loop, j->addresses, j->address_count, on_dialled, s);
     if (s->dial == NULL)
-        deny(s, dial_reason(errno));
+        dial_failed(s, j, errno);
 }
 
 /* The session's own connection, if it goes to one of these addresses and nobody spoke on it meanwhile. */

@@ -68,7 +68,7 @@ static bool may_keep(const struct session *s, enum reason why)
 {
     const struct exchange *x = s->exchange;
 
-    if (x == NULL || s->phase != PHASE_HTTP || !x->wants_keep || x->has_body || s->engine->draining || s->tunnel != NULL)
+    if (x == NULL || s->phase != PHASE_HTTP || !x->wants_keep || x->has_body || s->engine->draining || s->tunnel != NULL || request_is_last_ahead(s))
         return false;
     switch (reason_status(why)) {
     case 403:
@@ -128,7 +128,13 @@ void deny(struct session *s, enum reason why)
 {
     if (session_is_dead(s) || s->phase == PHASE_CLOSING)
         return;
+    if (s->dial != NULL) /* it took too long: the record says where to */
+        report_judged(s, judgement_of(s));
     connect_cancel(s);
+    if (s->exchange != NULL && s->exchange->step == STEP_RESOLVE)
+        request_drop_head(s);
+    if (session_is_dead(s))
+        return;
     if (s->exchange != NULL && s->exchange->answer_begun) {
         session_close(s, why, CLOSER_POSTERN);
         return;

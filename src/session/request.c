@@ -48,7 +48,7 @@ static void read_facts(struct session *s, const struct h1_head *head)
     x->is_head = head->is_head;
     x->is_idempotent = head->is_idempotent;
     x->client_is_10 = head->minor == 0;
-    x->wants_keep = head->keep_alive && s->pipelined < s->generation->conf->limits.pipeline;
+    x->wants_keep = head->keep_alive;
     x->has_body = head->framing != H1_NO_BODY && !(head->framing == H1_LENGTH && head->length == 0);
     x->request_chunked = head->framing == H1_CHUNKED;
     h1_body_init(&x->request_body, head->framing, head->length, s->generation->conf->limits.body_bytes);
@@ -80,6 +80,7 @@ static enum reason judge_head(struct session *s, const struct h1_head *head, str
     x->websocket = head->upgrade_websocket;
     if (x->websocket)
         s->row->protocol = PROTO_WEBSOCKET;
+    s->account.port = x->judge.port;
     report_request(s, head->method, host_span(&x->judge.host), target->path);
     if (s->refused != R_NONE)
         return s->refused;
@@ -97,8 +98,10 @@ static bool begin_exchange(struct session *s, uint32_t head_len)
     if (x == NULL)
         return false;
     s->exchange = x;
+    if (!stream_is_open(&s->server))
+        s->upstream_index = s->engine->round_robin++;
     x->head_len = head_len;
-    x->upstream_index = s->engine->round_robin++;
+    x->upstream_index = s->upstream_index;
     judge_init(&x->judge, s->listener, &s->row->client, s->zone_in);
     report_begin(s, PROTO_HTTP);
     return true;
@@ -231,7 +234,7 @@ static bool read_head(struct session *s)
         return wait_for_head(s, input, true);
     if (s->head_since == 0) {
         s->head_since = clock_ms();
-        s->pipelined = fresh ? 0 : s->pipelined + 1;
+        s->pipelined = fresh || s->row->exchanges == 0 ? 0 : s->pipelined + 1;
     }
     s->scanned = (uint32_t)input.len;
     progress = h1_scan(&s->scan, H1_REQUEST, &limits, input, &head_len, &why);
@@ -249,6 +252,14 @@ static bool read_head(struct session *s)
     return true;
 }
 
+void request_drop_head(struct session *s)
+{
+    struct span input = stream_input(&s->client, false);
+
+    if (!stream_taken(&s->client, input, s->exchange->head_len))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+}
+
 void request_expect_head(struct session *s)
 {
     memset(&s->scan, 0, sizeof(s->scan));
@@ -256,6 +267,11 @@ void request_expect_head(struct session *s)
     s->scanned = s->answer_scanned = 0;
     s->head_since = 0;
     s->progress = clock_ms();
+}
+
+bool request_is_last_ahead(const struct session *s)
+{
+    return stream_kept(&s->client) > 0 && s->pipelined + 1 >= s->generation->conf->limits.pipeline;
 }
 
 void request_begin_refused(struct session *s)
@@ -282,15 +298,25 @@ bool request_on_client(struct session *s)
     return false;
 }
 
+/*
+ * Other sessions get a connection only when the server's kernel has all that was sent on it: what is still on its way, because an answer
+ * came early, would stand before their requests.
+ */
+static bool may_share(const struct session *s, const struct exchange *x)
+{
+    return x->reuse == REUSE_SHARED && x->judge.facts.protocol == CONF_HTTP && s->tunnel == NULL &&
+           stream_acknowledged(&s->server) == s->server.queued;
+}
+
 void exchange_end(struct session *s, enum reason why, enum closer by)
 {
     struct exchange *x = s->exchange;
     bool keeps_client = x->keeps_client && x->request_done && !s->engine->draining;
     bool keeps_server = x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.failed;
-    bool shares = x->reuse == REUSE_SHARED && x->judge.facts.protocol == CONF_HTTP && s->tunnel == NULL;
+    bool shares = may_share(s, x);
 
     report_end(s, RECORD_END, why, by, NULL);
-    if (!keeps_client && s->pipelined >= s->generation->conf->limits.pipeline && stream_kept(&s->client) > 0)
+    if (!keeps_client && request_is_last_ahead(s))
         report_event(s, R_PIPELINE_LIMIT, CLOSER_POSTERN);
     exchange_free(s);
     if (!keeps_server)

@@ -120,12 +120,13 @@ static bool is_flood(struct session *s, enum direction direction)
 {
     struct websocket *w = s->websocket;
     const uint64_t *frames = w->readers[direction].frames;
-    uint64_t control = frames[WS_KIND_PING] + frames[WS_KIND_PONG];
+    uint64_t before = w->control[direction], control = frames[WS_KIND_PING] + frames[WS_KIND_PONG];
 
     if (clock_ms() - w->window[direction] >= CONTROL_WINDOW_MS) {
         w->window[direction] = clock_ms();
-        w->window_base[direction] = control;
+        w->window_base[direction] = before;
     }
+    w->control[direction] = control;
     return control - w->window_base[direction] > CONTROL_FRAMES_MAX;
 }
 
