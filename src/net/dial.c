@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Dialling (RFC 8305). The addresses are tried in an order that alternates the families, IPv6 first; the next attempt begins when the
- * one before failed, or 250 ms after it began. The first connection wins and the others are closed. Every address was judged before
- * it came here: what is dialled is what was checked.
+ * Dialling (RFC 8305). The addresses are tried in an order that alternates the families, IPv6 first; the next attempt begins when
+ * the one before failed, or 250 ms after it began. The first connection wins and the others are closed. Every address was judged
+ * before it came here: what is dialled is what was checked.
  */
 #include "net/dial.h"
 
@@ -106,7 +106,8 @@ static int begin(struct dial *d, struct attempt *a)
         return errno;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     a->event = event_new(loop_base(d->loop), a->fd, EV_WRITE, on_writable, a);
-    if (a->event != NULL && (connect(a->fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS) && event_add(a->event, NULL) == 0) {
+    if (a->event != NULL && (connect(a->fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS) &&
+        event_add(a->event, NULL) == 0) {
         d->open++;
         return 0;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Accepting. A batch a turn, so that a flood of connections does not starve those that are open. When the process or the machine is out
- * of descriptors (EMFILE, ENFILE, and the memory errors that behave alike) the listener stops asking for a while: the backlog keeps
- * the clients, and there is no loop that spins on a readable socket which cannot be accepted from.
+ * Accepting. A batch a turn, so that a flood of connections does not starve those that are open. When the process or the machine is
+ * out of descriptors (EMFILE, ENFILE, and the memory errors that behave alike) the listener stops asking for a while: the backlog
+ * keeps the clients, and there is no loop that spins on a readable socket which cannot be accepted from.
  */
 #include "net/listener.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The resolver. An entry is a name that is being asked for or was: its waiters, then its addresses until they expire. Entries live in
- * one hash table of bounded size, the oldest answers go first. Answers keep the TTL of the record that expires first, at most a day;
- * a name without addresses is remembered for negative_ttl, a timeout for no time at all.
+ * The resolver. An entry is a name that is being asked for or was: its waiters, then its addresses until they expire. Entries live
+ * in one hash table of bounded size, the oldest answers go first. Answers keep the TTL of the record that expires first, at most a
+ * day; a name without addresses is remembered for negative_ttl, a timeout for no time at all.
  *
  * c-ares is told everything (servers, domains, no lookups in files, no sorting), so that it opens no file, neither now nor when the
- * servers change; descriptors of its sockets are watched by the loop, its timeouts run on the wheel. It takes new servers only while it
- * asks nothing, so open questions are called back first and then put again.
+ * servers change; descriptors of its sockets are watched by the loop, its timeouts run on the wheel. It takes new servers only
+ * while it asks nothing, so open questions are called back first and then put again.
  */
 #include "net/resolver.h"
 
@@ -36,14 +36,14 @@ struct resolver_query {
 };
 
 struct entry {
-    struct entry *next, **link;   /* in the bucket */
-    struct entry *newer, *older;  /* by age; answered entries only */
+    struct entry *next, **link;  /* in the bucket */
+    struct entry *newer, *older; /* by age; answered entries only */
     struct resolver *resolver;
     struct resolver_query *waiting;
-    uint64_t expires;             /* ms; 0: being asked */
-    struct timer later;           /* answers that came before the question was out */
-    bool asking;                  /* inside ares_getaddrinfo() */
-    bool telling, forgotten;      /* its waiters are being told; it goes when they were */
+    uint64_t expires;        /* ms; 0: being asked */
+    struct timer later;      /* answers that came before the question was out */
+    bool asking;             /* inside ares_getaddrinfo() */
+    bool telling, forgotten; /* its waiters are being told; it goes when they were */
     enum resolver_result result;
     size_t count;
     struct addr addresses[RESOLVER_ADDRESSES];
@@ -115,7 +115,8 @@ static void on_state(void *arg, ares_socket_t fd, int readable, int writable)
     if (w == NULL)
         return; /* the query will time out */
     *w = (struct watch){ .next = r->watches, .fd = fd, .resolver = r };
-    w->event = event_new(loop_base(r->loop), fd, (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST), on_socket, w);
+    w->event =
+        event_new(loop_base(r->loop), fd, (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST), on_socket, w);
     r->watches = w;
     if (w->event != NULL)
         event_add(w->event, NULL);
@@ -125,8 +126,13 @@ static void on_state(void *arg, ares_socket_t fd, int readable, int writable)
 struct resolver *resolver_new(struct loop *loop)
 {
     struct resolver *r = calloc(1, sizeof(*r));
-    struct ares_options options = { .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH, .timeout = TRY_MS, .tries = TRIES, .ndots = 1,
-                                    .lookups = (char *)"b", .sock_state_cb = on_state, .sock_state_cb_data = r };
+    struct ares_options options = { .flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH,
+                                    .timeout = TRY_MS,
+                                    .tries = TRIES,
+                                    .ndots = 1,
+                                    .lookups = (char *)"b",
+                                    .sock_state_cb = on_state,
+                                    .sock_state_cb_data = r };
     struct in_addr nowhere = { 0 };
 
     if (r == NULL)
@@ -138,8 +144,8 @@ struct resolver *resolver_new(struct loop *loop)
     options.nservers = 1;
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
         ares_init_options(&r->channel, &options,
-                          ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_LOOKUPS | ARES_OPT_SERVERS |
-                              ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
+                          ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_LOOKUPS |
+                              ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
         free(r);
         return NULL;
     }
@@ -284,7 +290,9 @@ static void on_later(void *arg)
 
 static void put_question(struct entry *e)
 {
-    static const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    static const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
+                                                      .ai_family = AF_UNSPEC,
+                                                      .ai_socktype = SOCK_STREAM };
 
     e->asking = true;
     ares_getaddrinfo(e->resolver->channel, e->name, NULL, &hints, on_answer, e);
@@ -345,7 +353,8 @@ static struct resolver_query *wait_for(struct entry *e, resolver_done *done, voi
     return q;
 }
 
-bool resolver_cached(struct resolver *r, struct span name, enum resolver_result *result, const struct addr **addresses, size_t *count)
+bool resolver_cached(struct resolver *r, struct span name, enum resolver_result *result, const struct addr **addresses,
+                     size_t *count)
 {
     struct entry *e = find(r, name);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Streams: sockets as the rest of Postern sees them. Edge-triggered, so the kernel says a thing once and the flags keep it: can_read
- * stays until a read comes back short or empty, can_write until a write does. A short read means that the socket is empty, unless the
- * peer hung up: then there is an end to be read, and nobody will say so again (that is what hang_up is for).
+ * Streams: sockets as the rest of Postern sees them. Edge-triggered, so the kernel says a thing once and the flags keep it:
+ * can_read stays until a read comes back short or empty, can_write until a write does. A short read means that the socket is empty,
+ * unless the peer hung up: then there is an end to be read, and nobody will say so again (that is what hang_up is for).
  *
  * Memory: reads go to the loop's one buffer; only what the owner leaves is copied into `kept`. Writes go straight from wherever the
- * bytes are; only what the kernel refuses is copied into chunks. That is the whole of a stream's memory, and the owner bounds it: it
- * stops reading the other side when stream_waiting() is at the high water mark.
+ * bytes are; only what the kernel refuses is copied into chunks. That is the whole of a stream's memory, and the owner bounds it:
+ * it stops reading the other side when stream_waiting() is at the high water mark.
  */
 #include "net/stream.h"
 
@@ -24,8 +24,8 @@
 #define COPY_BELOW 1024u /* shorter sends are gathered: one packet rather than two */
 
 /*
- * libevent says "readable and writable" for an error, and for a stream that is just that. The kernel is asked: a reset that came with
- * the last bytes would stay unseen behind them.
+ * libevent says "readable and writable" for an error, and for a stream that is just that. The kernel is asked: a reset that came
+ * with the last bytes would stay unseen behind them.
  */
 static bool is_broken(int fd)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A hashed timer wheel: SLOTS lists, SLOT_MS each. A timer lies in the slot of its deadline, or in the farthest one if that is more
- * than a turn away; when its slot comes up it fires if its deadline is over, and is put away again otherwise. That second case is the
- * point: keep-alive and idle deadlines are pushed into the future with every byte, and cost nothing until their first slot is reached.
+ * than a turn away; when its slot comes up it fires if its deadline is over, and is put away again otherwise. That second case is
+ * the point: keep-alive and idle deadlines are pushed into the future with every byte, and cost nothing until their first slot is
+ * reached.
  */
 #include "net/timer.h"
 
@@ -84,7 +85,8 @@ static void run_slot(struct wheel *w, struct timer **slot, uint64_t now)
 {
     struct timer *due = *slot;
 
-    /* The list is taken out first: timers that a function sets go to later slots, and one that it clears unlinks itself from here. */
+    /* The list is taken out first: timers that a function sets go to later slots, and one that it clears unlinks itself from here.
+     */
     *slot = NULL;
     if (due != NULL)
         due->link = &due;

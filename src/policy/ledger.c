@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The ledger: the rule that Postern is named after, as a small machine. The server owns no state here: only what the client opens moves
- * it out of IDLE, and each answer moves it back. Whoever passes on a byte of a server without asking ledger_bytes() first has a bug.
- * A step that its state does not allow condemns, too, and nothing leads out of CONDEMNED: an error of ours ends a stream, it opens none.
+ * The ledger: the rule that Postern is named after, as a small machine. The server owns no state here: only what the client opens
+ * moves it out of IDLE, and each answer moves it back. Whoever passes on a byte of a server without asking ledger_bytes() first has
+ * a bug. A step that its state does not allow condemns, too, and nothing leads out of CONDEMNED: an error of ours ends a stream, it
+ * opens none.
  */
 #include "policy/ledger.h"
 

@@ -24,11 +24,11 @@ static void test_words(void **state)
 {
     (void)state;
     EXPECT(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED");
-    EXPECT(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait", "websocket",
-           "closing", "dead");
+    EXPECT(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait",
+           "websocket", "closing", "dead");
     EXPECT(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse");
-    EXPECT(row_protocol_name, enum row_protocol, PROTO_COUNT, "", "http", "websocket", "connect", "tls", "socks", "tunnel", "tcp", "udp",
-           "icmp");
+    EXPECT(row_protocol_name, enum row_protocol, PROTO_COUNT, "", "http", "websocket", "connect", "tls", "socks", "tunnel", "tcp",
+           "udp", "icmp");
     EXPECT(closer_name, enum closer, CLOSER_COUNT, "", "client", "server", "postern");
     EXPECT(ws_kind_name, enum ws_kind, WS_KIND_COUNT, "continuation", "text", "binary", "close", "ping", "pong");
     EXPECT(record_event_name, enum record_event, RECORD_EVENT_COUNT, "start", "interval", "end", "denied");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Dialling on loopback. Ports that refuse are sockets that are bound and do not listen; one that does not answer is a listener whose
- * backlog is full.
+ * Dialling on loopback. Ports that refuse are sockets that are bound and do not listen; one that does not answer is a listener
+ * whose backlog is full.
  */
 #include "net/dial.h"
 #include "net_pair.h"
@@ -317,10 +317,14 @@ static void test_nothing_to_try(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_success),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_refused_then_next), cmocka_unit_test(test_interleaved),
-        cmocka_unit_test(test_silent_then_next), cmocka_unit_test(test_silent_and_refused),
-        cmocka_unit_test(test_cancel),           cmocka_unit_test(test_count),
+        cmocka_unit_test(test_success),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_then_next),
+        cmocka_unit_test(test_interleaved),
+        cmocka_unit_test(test_silent_then_next),
+        cmocka_unit_test(test_silent_and_refused),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_count),
         cmocka_unit_test(test_nothing_to_try),
     };
 

@@ -73,7 +73,8 @@ static inline void tcp_pair(int fds[2])
     int listener = listening_socket(&at, 1);
 
     fds[1] = connected_socket(&at);
-    if (poll(&(struct pollfd){ listener, POLLIN, 0 }, 1, WAIT_MS) != 1 || (fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) < 0)
+    if (poll(&(struct pollfd){ listener, POLLIN, 0 }, 1, WAIT_MS) != 1 ||
+        (fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) < 0)
         fatal("no pair");
     close(listener);
 }

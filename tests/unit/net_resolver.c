@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The resolver and a name server that the test plays itself, on loopback, in the same thread: questions are read from a socket between
- * two turns of the loop and answered, or not, as the name says. c-ares waits in real time, the cache lives on the test's clock.
+ * The resolver and a name server that the test plays itself, on loopback, in the same thread: questions are read from a socket
+ * between two turns of the loop and answered, or not, as the name says. c-ares waits in real time, the cache lives on the test's
+ * clock.
  */
 #include "net/resolver.h"
 #include "net_pair.h"
@@ -37,7 +38,7 @@ struct told {
     size_t count;
     struct addr addresses[RESOLVER_ADDRESSES];
     struct fixture *fixture;
-    const char *asks;      /* a name to ask for again from inside */
+    const char *asks; /* a name to ask for again from inside */
     unsigned asked;
     struct told *then;
 };
@@ -328,7 +329,9 @@ static void test_ttl(void **state)
         const char *name;
         uint64_t ttl;
         size_t count;
-    } rows[] = { { "both.example", 60000, 2 }, { "short.example", 2000, 2 }, { "uneven.example", 2000, 2 }, { "alias.example", 3000, 1 } };
+    } rows[] = {
+        { "both.example", 60000, 2 }, { "short.example", 2000, 2 }, { "uneven.example", 2000, 2 }, { "alias.example", 3000, 1 }
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

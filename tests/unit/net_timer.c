@@ -21,7 +21,7 @@ struct probe {
     struct timer timer;
     struct fixture *fixture;
     unsigned fired;
-    uint64_t at;             /* when it fired last */
+    uint64_t at; /* when it fired last */
     struct probe *clears, *sets;
     uint64_t set_to;
 };
@@ -316,11 +316,16 @@ static void test_many_at_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_offset), cmocka_unit_test(test_before_the_first_run),
-        cmocka_unit_test(test_far),          cmocka_unit_test(test_later),
-        cmocka_unit_test(test_earlier),      cmocka_unit_test(test_much_earlier),
-        cmocka_unit_test(test_clear),        cmocka_unit_test(test_clear_inside),
-        cmocka_unit_test(test_set_inside),   cmocka_unit_test(test_jump),
+        cmocka_unit_test(test_every_offset),
+        cmocka_unit_test(test_before_the_first_run),
+        cmocka_unit_test(test_far),
+        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_earlier),
+        cmocka_unit_test(test_much_earlier),
+        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_clear_inside),
+        cmocka_unit_test(test_set_inside),
+        cmocka_unit_test(test_jump),
         cmocka_unit_test(test_many_at_random),
     };
 

@@ -15,9 +15,10 @@
 
 static struct generation *make(void)
 {
-    static const char text[] = "zones = ( { name = \"all\"; networks = [ \"0.0.0.0/0\" ]; } );\n"
-                               "listeners = ( { name = \"web\"; mode = \"explicit\"; address = \"127.0.0.1:3128\"; } );\n"
-                               "policies = ( { name = \"a\"; from = \"all\"; action = \"allow\"; }, { name = \"b\"; action = \"deny\"; } );\n";
+    static const char text[] =
+        "zones = ( { name = \"all\"; networks = [ \"0.0.0.0/0\" ]; } );\n"
+        "listeners = ( { name = \"web\"; mode = \"explicit\"; address = \"127.0.0.1:3128\"; } );\n"
+        "policies = ( { name = \"a\"; from = \"all\"; action = \"allow\"; }, { name = \"b\"; action = \"deny\"; } );\n";
     struct generation *g = calloc(1, sizeof(*g));
     struct conf_messages messages;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The ledger: every event in every state, once. What the table says is the security rule itself, so it is written out in full and not
- * computed.
+ * The ledger: every event in every state, once. What the table says is the security rule itself, so it is written out in full and
+ * not computed.
  */
 #include "policy/ledger.h"
 
@@ -144,7 +144,9 @@ static void test_causality(void **unused)
     static const struct {
         uint64_t acknowledged;
         enum reason why;
-    } rows[] = { { 0, R_ANSWER_BEFORE_REQUEST }, { HEAD_END - 1, R_ANSWER_BEFORE_REQUEST }, { HEAD_END, R_NONE }, { HEAD_END + 1, R_NONE } };
+    } rows[] = {
+        { 0, R_ANSWER_BEFORE_REQUEST }, { HEAD_END - 1, R_ANSWER_BEFORE_REQUEST }, { HEAD_END, R_NONE }, { HEAD_END + 1, R_NONE }
+    };
 
     (void)unused;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

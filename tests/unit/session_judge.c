@@ -15,14 +15,19 @@
 static const char config[] =
     "zones = ( { name = \"inside\"; networks = [ \"10.0.0.0/8\", \"fd00::/8\", \"127.0.0.0/8\", \"::1\" ]; },\n"
     "          { name = \"outside\"; networks = [ \"0.0.0.0/0\", \"::/0\" ]; } );\n"
-    "listeners = ( \n" LISTENER("proxy", "10.0.0.1:3128") ",\n" LISTENER("any4", "0.0.0.0:4128") ",\n" LISTENER("any6", "[::]:6128") ",\n"
-    "  { name = \"app\"; mode = \"reverse\"; address = \"10.0.0.1:8080\"; upstreams = [ \"192.168.9.9:80\" ]; } );\n"
-    "policies = ( \n"
-    "  { name = \"no-hosts\"; networks = [ \"198.18.5.0/24\", \"93.184.0.0/16\" ]; action = \"deny\"; },\n"
-    "  { name = \"service\"; listeners = [ \"app\" ]; action = \"allow\"; },\n"
-    "  { name = \"first\"; from = \"inside\"; to = \"outside\"; networks = [ \"8.8.0.0/16\" ]; action = \"allow\"; },\n"
-    "  { name = \"web\"; from = \"inside\"; to = \"outside\"; hosts = [ \"web.example\" ]; action = \"allow\"; },\n"
-    "  { name = \"home\"; from = \"inside\"; to = \"inside\"; hosts = [ \"home.example\" ]; action = \"allow\"; } );\n";
+    "listeners = ( \n" LISTENER("proxy", "10.0.0.1:3128") ",\n" LISTENER("any4", "0.0.0.0:4128") ",\n" LISTENER(
+        "any6", "[::]:6128") ",\n"
+                             "  { name = \"app\"; mode = \"reverse\"; address = \"10.0.0.1:8080\"; upstreams = [ "
+                             "\"192.168.9.9:80\" ]; } );\n"
+                             "policies = ( \n"
+                             "  { name = \"no-hosts\"; networks = [ \"198.18.5.0/24\", \"93.184.0.0/16\" ]; action = \"deny\"; },\n"
+                             "  { name = \"service\"; listeners = [ \"app\" ]; action = \"allow\"; },\n"
+                             "  { name = \"first\"; from = \"inside\"; to = \"outside\"; networks = [ \"8.8.0.0/16\" ]; action = "
+                             "\"allow\"; },\n"
+                             "  { name = \"web\"; from = \"inside\"; to = \"outside\"; hosts = [ \"web.example\" ]; action = "
+                             "\"allow\"; },\n"
+                             "  { name = \"home\"; from = \"inside\"; to = \"inside\"; hosts = [ \"home.example\" ]; action = "
+                             "\"allow\"; } );\n";
 
 enum { PROXY, ANY4, ANY6, APP }; /* listeners */
 enum { INSIDE, OUTSIDE };        /* zones */
@@ -158,14 +163,14 @@ static void test_every_address_must_pass(void **state)
         const char *bad;
         enum reason why;
     } rows[] = {
-        { "192.168.1.1", R_ADDRESS_PRIVATE },        /* special-purpose, in no zone */
+        { "192.168.1.1", R_ADDRESS_PRIVATE }, /* special-purpose, in no zone */
         { "169.254.169.254", R_ADDRESS_PRIVATE },
         { "::ffff:192.168.1.1", R_ADDRESS_PRIVATE },
-        { "2002:c0a8:101::1", R_ADDRESS_PRIVATE },   /* 6to4 of 192.168.1.1 */
-        { "64:ff9b::c0a8:101", R_ADDRESS_PRIVATE },  /* NAT64 */
+        { "2002:c0a8:101::1", R_ADDRESS_PRIVATE },  /* 6to4 of 192.168.1.1 */
+        { "64:ff9b::c0a8:101", R_ADDRESS_PRIVATE }, /* NAT64 */
         { "0.0.0.0", R_ADDRESS_PRIVATE },
         { "224.0.0.1", R_ADDRESS_PRIVATE },
-        { "10.2.2.2", R_NO_POLICY },                 /* in a zone that web.example does not lead to */
+        { "10.2.2.2", R_NO_POLICY }, /* in a zone that web.example does not lead to */
         { "127.0.0.1", R_NO_POLICY },
         { "93.184.216.34", R_POLICY_DENIED },
     };
@@ -210,18 +215,12 @@ static void test_loop(void **state)
         uint16_t port;
         enum reason why;
     } rows[] = {
-        { "10.0.0.1", 3128, R_LOOP },
-        { "10.0.0.1", 3129, R_NONE },
-        { "10.0.0.2", 3128, R_NONE },
-        { "::ffff:10.0.0.1", 3128, R_LOOP },
-        { "10.0.0.1", 8080, R_LOOP },  /* the reverse listener is ours, too */
+        { "10.0.0.1", 3128, R_LOOP },        { "10.0.0.1", 3129, R_NONE }, { "10.0.0.2", 3128, R_NONE },
+        { "::ffff:10.0.0.1", 3128, R_LOOP }, { "10.0.0.1", 8080, R_LOOP }, /* the reverse listener is ours, too */
         { "10.0.0.1", 4128, R_LOOP },  /* a wildcard listens on each of the machine's addresses, */
         { "127.0.0.1", 4128, R_LOOP }, /* on all of loopback, */
-        { "127.9.9.9", 4128, R_LOOP },
-        { "10.0.0.2", 4128, R_NONE },  /* and on no other machine's */
-        { "fd00::1", 6128, R_LOOP },
-        { "::1", 6128, R_LOOP },
-        { "fd00::2", 6128, R_NONE },
+        { "127.9.9.9", 4128, R_LOOP },       { "10.0.0.2", 4128, R_NONE }, /* and on no other machine's */
+        { "fd00::1", 6128, R_LOOP },         { "::1", 6128, R_LOOP },      { "fd00::2", 6128, R_NONE },
     };
 
     (void)state;

@@ -94,7 +94,9 @@ static void test_field(void **state)
 
 static void test_host(void **state)
 {
-    static const char *const rows[][2] = { { "Example.COM", "example.com" }, { "192.0.2.1", "192.0.2.1" }, { "[2001:db8::1]", "[2001:db8::1]" } };
+    static const char *const rows[][2] = { { "Example.COM", "example.com" },
+                                           { "192.0.2.1", "192.0.2.1" },
+                                           { "[2001:db8::1]", "[2001:db8::1]" } };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
