@@ -38,12 +38,8 @@ struct loop_again {
 void loop_again(struct loop *loop, struct loop_again *again);
 void loop_again_clear(struct loop *loop, struct loop_again *again);
 
-/*
- * Where streams read into: one buffer for all, valid until the next read. Its first half takes what a stream had left, its second half
- * is read into.
- */
+/* Where streams read into, behind what they had left: one buffer for all, valid until the next read. */
 #define LOOP_READ_BYTES 65536u
-#define LOOP_BUFFER_BYTES (2 * LOOP_READ_BYTES)
 char *loop_buffer(struct loop *loop);
 
 /* Pooled buffers of CHUNK_BYTES that hold what could not be sent yet. NULL: no memory. */

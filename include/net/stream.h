@@ -25,13 +25,14 @@ struct stream {
     bool can_read, can_write, hang_up; /* as the kernel last said */
     bool eof;               /* the peer will send nothing more, and all that it sent was read */
     bool failed;            /* reset, or another error: nothing can be read or written any more */
+    bool broken;            /* nothing can be written any more; what the peer sent before can be read until eof or failed */
     bool shut;              /* we sent our end of file, or will when the output is out */
     bool shut_sent;
     char *kept;             /* input that was read and not taken */
     uint32_t kept_len, kept_size;
     struct chunk *out, *out_last;
     uint32_t out_len;       /* bytes that wait in `out` */
-    uint64_t queued;        /* bytes ever given to stream_put and stream_send */
+    uint64_t queued;        /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
     uint64_t received;      /* bytes ever read */
 };
 

@@ -51,7 +51,7 @@ struct loop *loop_new(void)
     loop->again_tail = &loop->again;
     loop->base = event_base_new_with_config(config);
     loop->wheel = wheel_new();
-    loop->buffer = malloc(LOOP_BUFFER_BYTES);
+    loop->buffer = malloc(LOOP_READ_BYTES);
     loop->tick = loop->base ? event_new(loop->base, -1, EV_PERSIST, on_tick, loop) : NULL;
     if (loop->tick == NULL || loop->wheel == NULL || loop->buffer == NULL)
         goto fail;

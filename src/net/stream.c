@@ -127,10 +127,19 @@ bool stream_is_open(const struct stream *s)
     return s->loop != NULL && s->fd >= 0;
 }
 
+/* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
+static void stop_writing(struct stream *s)
+{
+    s->broken = true;
+    s->can_write = false;
+    s->queued -= s->out_len;
+    drop_output(s);
+}
+
 /* Reads behind the `have` bytes that already lie in the buffer; returns how many came. */
 static size_t read_more(struct stream *s, char *buffer, size_t have)
 {
-    size_t room = LOOP_READ_BYTES;
+    size_t room = LOOP_READ_BYTES - have;
     ssize_t n;
 
     do
@@ -138,12 +147,16 @@ static size_t read_more(struct stream *s, char *buffer, size_t have)
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         s->can_read = false;
-        s->failed = s->failed || (errno != EAGAIN && errno != EWOULDBLOCK);
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            s->failed = true;
+            stop_writing(s);
+        }
         return 0;
     }
     s->received += (uint64_t)n;
     if (n == 0) {
         s->eof = true;
+        s->failed = s->broken; /* a write was told of the reset: here it looks like an end */
         s->can_read = false;
     } else if ((size_t)n < room && !s->hang_up) {
         s->can_read = false;
@@ -160,7 +173,7 @@ struct span stream_input(struct stream *s, bool more)
 
     if (have > 0)
         memcpy(buffer, s->kept, have);
-    if (s->can_read && !s->failed && have < LOOP_READ_BYTES && (more || have == 0))
+    if (s->can_read && !s->failed && s->again.link == NULL && have < LOOP_READ_BYTES && (more || have == 0))
         have += read_more(s, buffer, have);
     return span_of(buffer, have);
 }
@@ -269,7 +282,11 @@ static bool write_some(struct stream *s, struct span *extra)
     } while (sent < 0 && errno == EINTR);
     if (sent < 0) {
         s->can_write = false;
-        s->failed = s->failed || (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
+            stop_writing(s);
+            s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
+            loop_again(s->loop, &s->again);
+        }
         return false;
     }
     if ((size_t)sent < total)
@@ -293,21 +310,26 @@ static void finish(struct stream *s)
 
 bool stream_put(struct stream *s, const void *data, size_t len)
 {
+    if (s->broken)
+        return true; /* nobody will read it; the owner learns of it by the flag */
     s->queued += len;
     return append(s, data, len);
 }
 
 bool stream_send(struct stream *s, struct span data)
 {
+    if (s->broken)
+        return true;
     s->queued += data.len;
-    if (s->failed)
-        return true; /* nobody will read it; the owner learns of the failure by the flag */
     if (data.len < COPY_BELOW)
         return append(s, data.at, data.len);
     while (s->can_write && (s->out_len > 0 || data.len > 0))
         if (!write_some(s, &data))
             break;
-    return append(s, data.at, data.len);
+    if (!s->broken)
+        return append(s, data.at, data.len);
+    s->queued -= data.len;
+    return true;
 }
 
 void stream_flush(struct stream *s)
@@ -316,8 +338,6 @@ void stream_flush(struct stream *s)
 
     if (!stream_is_open(s))
         return;
-    if (s->failed)
-        drop_output(s);
     while (s->can_write && s->out_len > 0)
         if (!write_some(s, &nothing))
             break;

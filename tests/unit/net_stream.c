@@ -158,7 +158,7 @@ static void test_long_input(void **state)
     end(&f);
 }
 
-/* What is never taken is not read without end: at most one read beyond what one read brings. */
+/* What is never taken is not read without end: no more is kept than one read brings. */
 static void test_untaken_input_is_bounded(void **state)
 {
     static char data[1000000];
@@ -173,10 +173,10 @@ static void test_untaken_input_is_bounded(void **state)
         loop_turn(f.loop);
         struct span input = stream_input(&f.stream, true);
 
-        assert_true(input.len < LOOP_BUFFER_BYTES);
+        assert_true(input.len <= LOOP_READ_BYTES);
         assert_true(stream_taken(&f.stream, input, 0));
     }
-    assert_in_range(stream_kept(&f.stream), LOOP_READ_BYTES, LOOP_BUFFER_BYTES - 1);
+    assert_int_equal(stream_kept(&f.stream), LOOP_READ_BYTES);
     end(&f);
 }
 
@@ -540,6 +540,60 @@ static void test_close_while_queued(void **state)
     end(&f);
 }
 
+/* A stream that has more than a read gives waits for the others' turns. */
+static void test_one_read_a_turn(void **state)
+{
+    static char data[2 * LOOP_READ_BYTES];
+    struct fixture f;
+    struct span input;
+
+    (void)state;
+    begin(&f);
+    assert_true(send(f.far, data, sizeof(data), MSG_NOSIGNAL | MSG_DONTWAIT) > (ssize_t)LOOP_READ_BYTES);
+    wait_event(&f);
+    poll(NULL, 0, 10);
+    for (int turn = 0; turn < 2; turn++) {
+        input = stream_input(&f.stream, true);
+        assert_in_range(input.len, 1, LOOP_READ_BYTES);
+        assert_true(stream_taken(&f.stream, input, input.len));
+        if (turn == 0) {
+            input = stream_input(&f.stream, true);
+            assert_int_equal(input.len, 0);
+            f.events = 0;
+            turn_until(f.loop, &f.events, 1);
+        }
+    }
+    end(&f);
+}
+
+/* A write that fails leaves what the peer said before it closed; what was not sent never looks acknowledged. */
+static void test_write_after_reset(void **state)
+{
+    static char data[100];
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    assert_true(stream_put(&f.stream, data, sizeof(data)));
+    stream_flush(&f.stream);
+    far_says(&f, "an early answer");
+    poll(NULL, 0, 10);
+    far_ends(&f, true);
+    for (int i = 0; i < 3; i++) {
+        assert_true(stream_put(&f.stream, data, sizeof(data)));
+        stream_flush(&f.stream);
+    }
+    assert_true(f.stream.broken);
+    assert_int_equal(f.stream.queued, sizeof(data));
+    assert_int_equal(stream_waiting(&f.stream), 0);
+    wait_event(&f);
+    expect_input(&f, true, "an early answer", 15);
+    turn_idly(f.loop);
+    assert_int_equal(stream_input(&f.stream, true).len, 0);
+    assert_true(f.stream.failed);
+    end(&f);
+}
+
 static void test_never_opened(void **state)
 {
     struct stream s = { 0 };
@@ -572,6 +626,8 @@ int main(void)
         cmocka_unit_test(test_acknowledged),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_close_while_queued),
+        cmocka_unit_test(test_one_read_a_turn),
+        cmocka_unit_test(test_write_after_reset),
         cmocka_unit_test(test_never_opened),
     };
 
