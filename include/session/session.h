@@ -127,7 +127,8 @@ struct session {
     uint64_t opened;              /* ms */
     uint64_t phase_since;         /* ms */
     uint64_t progress;            /* ms: last byte that moved anything on */
-    uint64_t asked_since;         /* ms: the request was complete */
+    uint64_t asked_since;         /* ms: the request was complete, and out */
+    uint64_t taken[DIRECTIONS];   /* bytes that the kernel of the server (UP) and of the client had when output last waited */
     uint64_t head_since;          /* ms: first byte of the head that is being read; 0: none */
     uint32_t pipelined;           /* requests before the current one that the client sent without waiting for an answer */
     size_t upstream_index;        /* reverse: which upstream the connection to the server goes to */
@@ -248,6 +249,8 @@ void report_end(struct session *s, enum record_event event, enum reason why, enu
 void report_event(struct session *s, enum reason why, enum closer by);
 
 /* timers.c */
+/* A side took bytes that waited for it. */
+void session_moved(struct session *s, const struct stream *side);
 void timers_update(struct session *s);
 void timers_fire(void *session);
 

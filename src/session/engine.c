@@ -281,7 +281,11 @@ static bool is_idle(const struct session *s)
 
 static void drain_one(struct session *s)
 {
-    if (is_idle(s))
+    if (!is_idle(s))
+        return;
+    if (stream_waiting(&s->client) > 0)
+        session_finish(s, R_NONE, CLOSER_POSTERN);
+    else
         session_close(s, R_NONE, CLOSER_POSTERN);
 }
 

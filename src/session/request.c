@@ -210,8 +210,8 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
 
     if (!stream_taken(&s->client, input, 0))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
-    else if (ended)
-        session_close(s, input.len > 0 ? R_CLIENT_GONE : R_NONE, CLOSER_CLIENT);
+    else if (ended) /* it may have closed its half only, and be reading its last answer */
+        session_finish(s, input.len > 0 ? R_CLIENT_GONE : R_NONE, CLOSER_CLIENT);
     return !fresh; /* bytes that were kept may not be all that there is */
 }
 
@@ -284,8 +284,8 @@ bool request_on_client(struct session *s)
 {
     struct exchange *x = s->exchange;
 
-    if (x == NULL)
-        return read_head(s);
+    if (x == NULL) /* who does not read its answers, refusals among them, is not served further ones */
+        return stream_waiting(&s->client) < STREAM_HIGH_WATER && read_head(s);
     switch (x->step) {
     case STEP_JUDGE:
         return take_head(s, stream_input(&s->client, false));

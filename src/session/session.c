@@ -66,19 +66,21 @@ static bool run_handler(struct session *s, handler *h, struct stream *side)
 /* A reset, or a write that failed, ends the session when it is the client's; the server's is the business of its handler. */
 static bool client_is_lost(struct session *s)
 {
-    if (!s->client.failed || session_is_dead(s))
+    if (!s->client.broken || session_is_dead(s))
         return false;
     session_close(s, s->phase == PHASE_CLOSING ? R_NONE : R_CLIENT_GONE, CLOSER_CLIENT);
     return true;
 }
 
 /* Sends what waits; true if whoever feeds this side had to stop and may go on now. */
-static bool flush(struct stream *side)
+static bool flush(struct session *s, struct stream *side)
 {
-    bool was_full = stream_waiting(side) >= STREAM_HIGH_WATER;
+    uint32_t waited = stream_waiting(side);
 
     stream_flush(side);
-    return was_full && stream_waiting(side) < STREAM_HIGH_WATER;
+    if (stream_waiting(side) < waited)
+        session_moved(s, side);
+    return waited >= STREAM_HIGH_WATER && stream_waiting(side) < STREAM_HIGH_WATER;
 }
 
 /* Both sides said their end and saw the other's: nothing is left to wait for. */
@@ -108,8 +110,8 @@ void session_run(struct session *s)
             moved |= run_handler(s, phases[s->phase].on_server, &s->server);
         if (session_is_dead(s))
             break;
-        moved |= flush(&s->server);
-        moved |= flush(&s->client);
+        moved |= flush(s, &s->server);
+        moved |= flush(s, &s->client);
         if (client_is_lost(s) || close_when_over(s))
             break;
     }
@@ -204,10 +206,12 @@ fail:
     return NULL;
 }
 
-/* Would an end in order look like success to the client, though it is none? An answer without a length that was cut. */
+/* Would an end in order look like success to the client, though it is none? A tunnel, or an answer without a length, that was cut. */
 static bool end_would_lie(const struct session *s, enum reason why)
 {
-    return why != R_NONE && s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes;
+    if (why == R_NONE)
+        return false;
+    return s->phase == PHASE_TUNNEL || (s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes);
 }
 
 static void end_session(struct session *s, enum reason why, enum closer by, bool reset)
@@ -216,8 +220,8 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
 
     report_end(s, RECORD_END, why, by, NULL);
     connect_cancel(s);
-    stream_close(&s->client, reset);
-    stream_close(&s->server, why != R_NONE);
+    stream_close(&s->client, reset || stream_waiting(&s->client) > 0); /* what waits is lost: that is no end in order */
+    stream_close(&s->server, why != R_NONE || stream_waiting(&s->server) > 0);
     if (s->websocket != NULL)
         count_sub(e->shard, COUNT_WEBSOCKETS_OPEN, 1);
     exchange_free(s);
@@ -273,7 +277,9 @@ void session_finish(struct session *s, enum reason why, enum closer by)
     exchange_free(s);
     session_set_phase(s, PHASE_CLOSING);
     stream_shutdown(&s->client);
-    if (stream_is_open(&s->server))
+    if (ledger_is_settled(&s->ledger))
+        connect_drop(s, false); /* idle: nobody waits for its end */
+    else if (stream_is_open(&s->server))
         stream_shutdown(&s->server);
 }
 

@@ -44,6 +44,8 @@ static struct due due_of_exchange(const struct session *s, const struct conf_tim
         return (struct due){ s->progress + t->body, R_TIMEOUT_BODY };
     if (!x->request_done)
         return (struct due){ s->progress + t->body, stream_waiting(&s->server) > 0 ? R_TIMEOUT_RESPONSE : R_TIMEOUT_BODY };
+    if (stream_waiting(&s->server) > 0)
+        return (struct due){ s->progress + t->response, R_TIMEOUT_RESPONSE };
     return (struct due){ s->asked_since + t->response, R_TIMEOUT_RESPONSE };
 }
 
@@ -52,6 +54,14 @@ static struct due due_of_websocket(const struct session *s, const struct conf_ti
     if (s->websocket->closing_since != 0)
         return (struct due){ s->websocket->closing_since + WS_CLOSE_MS, R_TIMEOUT_CLOSE };
     return (struct due){ s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
+}
+
+/* Who still takes our last bytes is given the time of a body, but not in a drain; then it has a moment to go. */
+static struct due due_of_closing(const struct session *s, const struct conf_timeouts *t)
+{
+    bool waits = stream_waiting(&s->client) > 0 || stream_waiting(&s->server) > 0;
+
+    return (struct due){ s->progress + (waits && !s->engine->draining ? t->body : LINGER_MS), R_NONE };
 }
 
 static struct due find_due(const struct session *s)
@@ -75,7 +85,7 @@ static struct due find_due(const struct session *s)
     case PHASE_WEBSOCKET:
         return due_of_websocket(s, t);
     case PHASE_CLOSING:
-        return (struct due){ s->phase_since + LINGER_MS, R_NONE };
+        return due_of_closing(s, t);
     case PHASE_DEAD:
     case PHASE_COUNT:
         break;
@@ -89,11 +99,36 @@ static uint64_t next_interval(const struct session *s)
     return s->account.open ? s->account.reported_ms + s->generation->conf->log_interval : UINT64_MAX;
 }
 
+void session_moved(struct session *s, const struct stream *side)
+{
+    s->progress = clock_ms();
+    if (side == &s->server)
+        s->asked_since = s->progress;
+}
+
+/*
+ * A full kernel says late that there is room again: only when a third of its buffer is free, which takes a slow peer long. So while output
+ * waits, what the peer has acknowledged is asked for whenever the session comes to rest, and when its time is over.
+ */
+static void note_taken(struct session *s, struct stream *side, enum direction towards)
+{
+    uint64_t before = s->taken[towards];
+
+    if (stream_waiting(side) == 0)
+        return;
+    s->taken[towards] = stream_acknowledged(side);
+    if (s->taken[towards] != before)
+        session_moved(s, side);
+}
+
 void timers_update(struct session *s)
 {
-    struct due due = find_due(s);
     uint64_t interval = next_interval(s);
+    struct due due;
 
+    note_taken(s, &s->server, UP);
+    note_taken(s, &s->client, DOWN);
+    due = find_due(s);
     if (interval < due.at)
         due.at = interval;
     if (due.at != 0)
@@ -142,6 +177,8 @@ void timers_fire(void *arg)
         return;
     if (next_interval(s) <= clock_ms())
         report_alive(s, RECORD_INTERVAL);
+    note_taken(s, &s->server, UP);
+    note_taken(s, &s->client, DOWN);
     due = find_due(s);
     if (due.at != 0 && due.at <= clock_ms())
         expired(s, due.why);

@@ -46,6 +46,11 @@ def settings(hosts, limits):
     }
 
 
+class End(Conn):
+    def __repr__(self):
+        return f"<{len(self.received)} bytes, {self.end or 'open'}: {bytes(self.received[:200])!r}>"
+
+
 class Ring:
     def __init__(self, folder, **limits):
         hosts = os.path.join(folder, "hosts")
@@ -83,7 +88,7 @@ class Ring:
         return server
 
     def keep(self, sock):
-        end = Conn(sock)
+        end = End(sock)
         self.ends.append(end)
         return end
 
