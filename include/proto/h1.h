@@ -123,6 +123,8 @@ MUST_CHECK enum reason h1_parse(struct h1_head *head, enum h1_kind kind, struct 
 /* The first field with this name; NULL if there is none. And how many there are. */
 const struct h1_field *h1_find(const struct h1_head *head, enum h1_name id);
 size_t h1_count(const struct h1_head *head, enum h1_name id);
+/* Does it speak of Negotiate (RFC 4559) or NTLM, in credentials or in a challenge? They log in the connection, not the request. */
+bool h1_logs_in(const struct h1_head *head);
 
 /* Feeds a request that a loose parser accepts (CVE-2023-30589) to the linked llhttp; false if it was accepted: do not start. */
 MUST_CHECK bool h1_self_test(void);

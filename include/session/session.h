@@ -67,6 +67,7 @@ struct exchange {
     bool request_chunked, answer_chunked, answer_closes; /* how bodies are framed on the other side */
     bool request_done, answer_begun, answer_final, body_sent;
     bool reused, retried;
+    bool personal;           /* it asks for an upgrade, or logs its connection in */
     enum conf_reuse reuse;
     size_t upstream_index;   /* reverse: which upstream */
     struct ws_offer offer;
@@ -123,6 +124,7 @@ struct session {
     struct dial *dial;
     struct addr server_address;   /* of the open connection, or of the last one */
     int server_policy;            /* policy that allowed it, for sharing */
+    bool server_personal;         /* it knows its client: never shared */
     struct account account;
     uint64_t opened;              /* ms */
     uint64_t phase_since;         /* ms */

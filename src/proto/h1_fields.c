@@ -8,6 +8,8 @@
  */
 #include "proto/h1_fields.h"
 
+#include <string.h>
+
 #define SLOTS 128
 /* Names begin and end with a letter, and | 0x20 makes it lower case. Two names in one slot would be a compiler warning. */
 #define SLOT(length, first, last)                                                                                                  \
@@ -139,4 +141,28 @@ enum reason h1_connection_read(struct h1_head *head)
     head->upgrade = o.upgrade && upgrade != NULL && head->minor == 1;
     head->upgrade_websocket = head->upgrade && h1_count(head, H1_UPGRADE) == 1 && span_ieq(upgrade->value, SPAN("websocket"));
     return why;
+}
+
+/* The scheme that a challenge or credentials begin with; of a list of parameters, one of those. */
+static bool is_of_connection(struct span item)
+{
+    const char *space = item.len > 0 ? memchr(item.at, ' ', item.len) : NULL;
+    struct span scheme = span_of(item.at, space != NULL ? (size_t)(space - item.at) : item.len);
+
+    return span_ieq(scheme, SPAN("negotiate")) || span_ieq(scheme, SPAN("ntlm"));
+}
+
+bool h1_logs_in(const struct h1_head *head)
+{
+    struct span list, item;
+
+    for (size_t i = 0; i < head->field_count; i++) {
+        list = head->fields[i].value;
+        if (head->fields[i].id != H1_AUTHORIZATION && head->fields[i].id != H1_WWW_AUTHENTICATE)
+            continue;
+        while (span_next_item(&list, &item))
+            if (is_of_connection(item))
+                return true;
+    }
+    return false;
 }

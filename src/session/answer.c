@@ -109,6 +109,7 @@ static bool begin_final(struct session *s, const struct h1_head *head)
     struct exchange *x = s->exchange;
 
     decide_framing(s, head);
+    s->server_personal |= h1_logs_in(head);
     h1_body_init(&x->answer_body, head->framing, head->length, 0);
     s->row->status = (uint16_t)head->status;
     x->answer_final = x->answer_begun = true;

@@ -117,6 +117,7 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
         return;
     }
     ledger_init(&s->ledger);
+    s->server_personal = false;
     report_judged(s, j);
     if (s->exchange == NULL)
         tunnel_connected(s);

@@ -161,6 +161,7 @@ void forward_begin(struct session *s)
         return;
     }
     x->step = STEP_ASK;
+    s->server_personal |= x->personal;
     s->progress = clock_ms();
     if (!x->retried)
         count_add(s->engine->shard, COUNT_ALLOWED, 1);

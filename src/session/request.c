@@ -45,6 +45,7 @@ static void read_facts(struct session *s, const struct h1_head *head)
     struct exchange *x = s->exchange;
 
     x->wants_json = wants_json(head);
+    x->personal = head->upgrade || h1_logs_in(head);
     x->is_head = head->is_head;
     x->is_idempotent = head->is_idempotent;
     x->client_is_10 = head->minor == 0;
@@ -304,7 +305,7 @@ bool request_on_client(struct session *s)
  */
 static bool may_share(const struct session *s, const struct exchange *x)
 {
-    return x->reuse == REUSE_SHARED && x->judge.facts.protocol == CONF_HTTP && s->tunnel == NULL &&
+    return x->reuse == REUSE_SHARED && !s->server_personal && s->tunnel == NULL &&
            stream_acknowledged(&s->server) == s->server.queued;
 }
 

@@ -503,6 +503,30 @@ static void limits_of_a_head(void **state)
     assert_int_equal(request_of_fields(H1_FIELDS_MAX + 1, &many), R_HEAD_TOO_LARGE);
 }
 
+/* Schemes that log in a connection, in any case and anywhere in a list of challenges; not what only looks like one. */
+static void logins_of_connections(void **state)
+{
+    static const struct {
+        const char *field;
+        bool logs_in;
+    } cases[] = {
+        { "Authorization: Negotiate YII=", true }, { "Authorization: NTLM", true }, { "AUTHORIZATION: nTLM x", true },
+        { "Authorization: Basic TlRM", false }, { "Authorization: NTLMish x", false }, { "X-Authorization: NTLM", false },
+        { "Authorization: Digest a=\"x, NTLM\"", false }, { "Authorization:", false },
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", cases[i].field);
+        assert_int_equal(request(text), R_NONE);
+        if (h1_logs_in(&head) != cases[i].logs_in)
+            fail_msg("%s", cases[i].field);
+    }
+    assert_int_equal(response("HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"a\", negotiate\r\nContent-Length: 0\r\n\r\n"), R_NONE);
+    assert_true(h1_logs_in(&head));
+}
+
 static void the_linked_llhttp_is_strict(void **state)
 {
     (void)state;
@@ -525,6 +549,7 @@ int main(void)
         cmocka_unit_test(what_a_response_answers),
         cmocka_unit_test(switching_protocols),
         cmocka_unit_test(limits_of_a_head),
+        cmocka_unit_test(logins_of_connections),
         cmocka_unit_test(the_linked_llhttp_is_strict),
     };
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lib import ws
-from ring import GET, NAME, OK, ORIGIN, body, post, status
+from ring import GET, OK, ORIGIN, body, post, status
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
@@ -129,17 +129,36 @@ def test_answers_in_pieces_over_a_shared_connection(ring, pieces):
         ring.settle()
 
 
-@pytest.mark.parametrize("credentials", [b"Authorization: Negotiate YII=", b"Authorization: NTLM TlRM"])
-def test_a_connection_that_somebody_logged_in_on_is_not_shared(ring, credentials):
-    client = ring.client("shared")
-    ring.say(client, b"GET /x HTTP/1.1\r\nHost: a.test\r\n" + credentials + b"\r\n\r\n")
-    server = ring.server()
+@pytest.mark.parametrize("login", [b"Authorization: Negotiate YII=", b"authorization: ntlm TlRM"])
+def test_a_connection_that_somebody_logged_in_on_is_not_shared(ring, login):
+    client, server = ring.asked("shared", b"GET /x HTTP/1.1\r\nHost: a.test\r\n" + login + b"\r\n\r\n")
     ring.say(server, OK)
-    assert body(client) == b"ok"
+    ring.say(client, GET)
+    ring.say(server, OK)
+    assert client.received.count(b"200 OK") == 2
+    other = ring.client("shared")
+    ring.say(other, GET)
+    assert ring.dial() is not None and server.received.count(b"GET") == 2
+
+
+def test_a_connection_that_asks_for_a_login_is_not_shared(ring):
+    client, server = ring.asked("shared")
+    ring.say(server, b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"a, b\", NTLM\r\nContent-Length: 0\r\n\r\n")
+    assert status(client) == 401
     other = ring.client("shared")
     ring.say(other, GET)
     assert ring.dial() is not None
-    assert server.received.count(b"GET") == 1
+
+
+def test_a_connection_that_refused_an_upgrade_is_not_shared(ring):
+    client, server = ring.asked("shared", ws.handshake("/ws", "a.test"))
+    ring.say(server, OK)
+    assert status(client) == 200
+    ring.say(client, GET)
+    ring.say(server, OK)
+    other = ring.client("shared")
+    ring.say(other, GET)
+    assert ring.dial() is not None
 
 
 def test_the_server_of_an_earlier_exchange_is_left_when_a_tunnel_is_opened(ring):
