@@ -35,5 +35,7 @@ MUST_CHECK enum reason target_parse(struct target *out, struct span method, stru
 
 /* Does `path` fit `pattern`, in which '*' stands for any run of characters? Both to the letter. */
 bool target_path_fits(struct span path, struct span pattern);
+/* The same, as a server sees it that takes runs of slashes in the path for one. */
+bool target_path_fits_merged(struct span path, struct span pattern);
 
 #endif

@@ -8,6 +8,8 @@
 #include "policy/rules_index.h"
 #include "proto/target.h"
 
+#include <string.h>
+
 const char *condition_name(enum condition c)
 {
     static const char *const names[COND_COUNT] = { "listeners", "from",     "clients",   "hosts",   "hosts_file", "ports",
@@ -131,12 +133,25 @@ void view_init(struct view *v, const struct rules *rules, const struct facts *fa
     }
 }
 
-static bool path_fits(const struct conf_strings *paths, struct span path)
+typedef bool path_test(struct span path, struct span pattern);
+
+static bool any_fits(const struct conf_strings *paths, struct span path, path_test *test)
 {
     for (size_t i = 0; i < paths->count; i++)
-        if (target_path_fits(path, span_str(paths->items[i])))
+        if (test(path, span_str(paths->items[i])))
             return true;
     return false;
+}
+
+/* Empty segments ("//") are left as they are, and some servers skip them. A denial fits if either reading does, an allowance if both do. */
+static bool path_fits(const struct conf_policy *policy, struct span path)
+{
+    bool plain = any_fits(&policy->paths, path, target_path_fits), merged;
+
+    if (path.len < 2 || memmem(path.at, path.len, "//", 2) == NULL)
+        return plain;
+    merged = any_fits(&policy->paths, path, target_path_fits_merged);
+    return policy->action == ACTION_ALLOW ? plain && merged : plain || merged;
 }
 
 static bool header_fits(const struct conf_header *wanted, const struct h1_head *head)
@@ -172,6 +187,6 @@ bool condition_fits(const struct rules *rules, size_t index, enum condition c, c
     if (c == COND_HOSTS_FILE)
         return file_fits(rules->files == NULL ? NULL : &rules->files[index], facts->host);
     if (c == COND_PATHS)
-        return path_fits(&policy->paths, facts->path);
+        return path_fits(policy, facts->path);
     return headers_fit(policy, facts->head);
 }

@@ -208,7 +208,17 @@ enum reason target_parse(struct target *out, struct span method, struct span tex
 }
 
 /* On a mismatch the last '*' takes one byte more; no other one has to be tried again: |path| times |pattern| steps at most. */
-bool target_path_fits(struct span path, struct span pattern)
+/* The position behind `at`; with `merge` a run of slashes is one character. */
+static size_t behind(struct span path, size_t at, bool merge)
+{
+    bool slash = path.at[at++] == '/';
+
+    while (merge && slash && at < path.len && path.at[at] == '/')
+        at++;
+    return at;
+}
+
+static bool fits(struct span path, struct span pattern, bool merge)
 {
     size_t at = 0, next = 0, star = SIZE_MAX, resume = 0;
 
@@ -218,10 +228,10 @@ bool target_path_fits(struct span path, struct span pattern)
             resume = at;
         } else if (next < pattern.len && pattern.at[next] == path.at[at]) {
             next++;
-            at++;
+            at = behind(path, at, merge);
         } else if (star != SIZE_MAX) {
             next = star + 1;
-            at = ++resume;
+            at = resume = behind(path, resume, merge);
         } else {
             return false;
         }
@@ -229,4 +239,14 @@ bool target_path_fits(struct span path, struct span pattern)
     while (next < pattern.len && pattern.at[next] == '*')
         next++;
     return next == pattern.len;
+}
+
+bool target_path_fits(struct span path, struct span pattern)
+{
+    return fits(path, pattern, false);
+}
+
+bool target_path_fits_merged(struct span path, struct span pattern)
+{
+    return fits(path, pattern, true);
 }

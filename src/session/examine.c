@@ -189,5 +189,13 @@ enum reason examine_addresses(const struct judge_context *c, struct judgement *j
     if (why != R_NONE)
         return why;
     j->stage = head->upgrade_websocket ? STAGE_UPGRADE : STAGE_EXCHANGE;
-    return head->upgrade_websocket ? judge_handshake(c->generation, j, head, offer) : R_NONE;
+    if (!head->upgrade_websocket)
+        return R_NONE;
+    why = judge_handshake(c->generation, j, head, offer);
+    if (j->trail_count < JUDGE_TRAIL) {
+        j->trail[j->trail_count] = (struct explain_step){ STAGE_UPGRADE, j->verdict };
+        j->trail[j->trail_count].verdict.granted = why == R_NONE;
+        j->trail[j->trail_count++].verdict.reason = why;
+    }
+    return why;
 }

@@ -427,6 +427,34 @@ static void test_methods_and_paths(void **state)
     discard(&s);
 }
 
+/* Servers that take "//" for "/" must not be a way around a denial, nor into an allowance. */
+static void test_empty_segments(void **state)
+{
+    static const struct {
+        const char *path, *policy;
+        bool granted;
+    } cases[] = {
+        { "/private/x", "no", false },    { "//private/x", "no", false },  { "/private//x", "no", false },
+        { "///private///x", "no", false }, { "/open/x", "yes", true },      { "/open//x", "yes", true },
+        { "//open/x", "", false },        { "/open//", "yes", true },      { "/only", "one", true },
+        { "//only", "", false },          { "/raw//x", "raw", false },
+    };
+    struct setting s = compile(POLICIES("{ name = \"no\"; paths = \"/private/*\"; action = \"deny\"; },"
+                                        "{ name = \"raw\"; paths = \"/raw//*\"; action = \"deny\"; },"
+                                        "{ name = \"yes\"; paths = \"/open/*\"; action = \"allow\"; },"
+                                        "{ name = \"one\"; paths = \"/only\"; action = \"allow\"; }"),
+                               NULL);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct facts f = request("a.example", 80, "GET", cases[i].path);
+
+        EXPECT(&s, &f, true, cases[i].granted ? GRANTED : DENIED, cases[i].policy,
+               cases[i].granted ? R_NONE : cases[i].policy[0] ? R_POLICY_DENIED : R_NO_POLICY);
+    }
+    discard(&s);
+}
+
 static void test_headers(void **state)
 {
     struct setting s =
@@ -703,6 +731,7 @@ int main(void)
         cmocka_unit_test(test_from_to_listeners),
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_methods_and_paths),
+        cmocka_unit_test(test_empty_segments),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_operators_word),

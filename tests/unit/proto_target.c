@@ -308,6 +308,23 @@ static void test_path_fits(void **state)
             fail_msg("%s, %s", table[i].path, table[i].pattern);
 }
 
+static void test_path_fits_merged(void **state)
+{
+    static const struct {
+        const char *path, *pattern;
+        bool fits;
+    } table[] = {
+        { "//a", "/a", true },      { "/a//b", "/a/b", true },  { "/a//", "/a/", true },   { "/a//", "/a", false },
+        { "///", "/", true },       { "//a//b", "/a/*", true }, { "/a//b", "*b", true },   { "/a//b", "*//b", false },
+        { "/aa//b", "/a/b", false }, { "", "*", true },          { "//x/y//z", "*/y/z", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (target_path_fits_merged(span_str(table[i].path), span_str(table[i].pattern)) != table[i].fits)
+            fail_msg("%s, %s", table[i].path, table[i].pattern);
+}
+
 /* Thirty stars and eight thousand bytes: a matcher that backtracks would not end. */
 static void test_path_fits_is_fast(void **state)
 {
@@ -331,7 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),        cmocka_unit_test(test_bad_paths), cmocka_unit_test(test_absolute),
         cmocka_unit_test(test_bad_absolute), cmocka_unit_test(test_authority), cmocka_unit_test(test_asterisk),
-        cmocka_unit_test(test_buffer),       cmocka_unit_test(test_path_fits), cmocka_unit_test(test_path_fits_is_fast),
+        cmocka_unit_test(test_buffer),       cmocka_unit_test(test_path_fits), cmocka_unit_test(test_path_fits_is_fast), cmocka_unit_test(test_path_fits_merged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
