@@ -79,7 +79,8 @@ static void violation(struct session *s, enum direction from, enum reason why)
 
 void websocket_close(struct session *s, enum reason why)
 {
-    s->row->close_code = (uint16_t)reason_close_code(why);
+    if (s->websocket->first_closer == CLOSER_NONE)
+        s->row->close_code = (uint16_t)reason_close_code(why);
     send_close(s, DOWN, reason_close_code(why), why);
     send_close(s, UP, why == R_DRAINED ? 1001 : reason_close_code(why), why);
     session_finish(s, why, CLOSER_POSTERN);
@@ -91,14 +92,17 @@ static void went_away(struct session *s, enum direction from)
     struct websocket *w = s->websocket;
     enum closer by = from == UP ? CLOSER_CLIENT : CLOSER_SERVER;
     enum reason why = from == UP ? R_CLIENT_GONE : R_UPSTREAM_CLOSED;
+    bool reset = side_of(s, from == UP ? DOWN : UP)->failed;
 
+    if (w->readers[from].closed && !reset)
+        return; /* it has said all that it had to say, and may be waiting for the other's close frame */
     if (w->readers[UP].closed || w->readers[DOWN].closed) { /* it had been told to go, or had said so */
         session_finish(s, R_NONE, w->first_closer);
         return;
     }
     s->row->close_code = 1006;
     send_close(s, from, 1001, why);
-    session_finish(s, side_of(s, from == UP ? DOWN : UP)->failed ? R_PEER_RESET : why, by);
+    session_finish(s, reset ? R_PEER_RESET : why, by);
 }
 
 static void count_frames(struct session *s, enum direction direction)
@@ -170,12 +174,12 @@ static bool relay(struct session *s, enum direction direction)
     }
     if (why == R_NONE && good > 0 && is_flood(s, direction))
         why = R_CONTROL_FLOOD;
-    if (why != R_NONE)
-        violation(s, direction, why);
-    else if (from->eof || from->failed)
-        went_away(s, direction);
-    else
+    if (why == R_NONE)
         note_close(s, direction);
+    else
+        violation(s, direction, why);
+    if (s->phase == PHASE_WEBSOCKET && (from->eof || from->failed))
+        went_away(s, direction);
     return good > 0;
 }
 

@@ -16,6 +16,7 @@ PROGRAM = os.path.join(BUILD, "tests", "wire", "wire_host")
 PREFIX = "127.0.98"
 ORIGIN, OTHER = f"{PREFIX}.1:8000", f"{PREFIX}.1:9000"
 NAME = "origin.test"
+RESOLVER = (f"{PREFIX}.3", 5353)
 # All different, so that a timer that takes the wrong one is seen.
 TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0,
             "drain": 2.0}
@@ -34,7 +35,7 @@ def settings(hosts, limits):
     kinds = [reverse("site", 8080, "session"), reverse("never", 8081, "never"), reverse("shared", 8082, "shared")]
     return {
         "workers": 1, "limits": limits, "timeouts": TIMEOUTS, "log": {"interval": 6},
-        "resolver": {"servers": ["127.0.98.3:5353"], "hosts": hosts, "timeout": 1.0},
+        "resolver": {"servers": [f"{RESOLVER[0]}:{RESOLVER[1]}"], "hosts": hosts, "timeout": 1.0},
         "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{PREFIX}.1/32"]}],
         "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{PREFIX}.2:3128"}] + [kind[0] for kind in kinds],
         "policies": [{"name": "denied", "paths": ["/deny*"], "protocols": ["http", "websocket"], "action": "deny"}]
