@@ -5,13 +5,14 @@
  */
 #include "app/check.h"
 
+#include "app/privileges.h"
+
 #include "app/files.h"
 #include "app/generation_make.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,11 +33,14 @@ static bool log_is_writable(const struct conf *conf)
     return false;
 }
 
-static bool user_exists(const struct conf *conf)
+static bool user_is_good(const struct conf *conf)
 {
-    if (conf->user == NULL || geteuid() != 0 || getpwnam(conf->user) != NULL)
+    struct identity who;
+    char error[256];
+
+    if (conf->user == NULL || identity_find(&who, conf->user, error, sizeof(error)))
         return true;
-    fprintf(stderr, "%s: user: there is no user \"%s\"\n", conf->file, conf->user);
+    fprintf(stderr, "%s: user: %s\n", conf->file, error);
     return false;
 }
 
@@ -46,7 +50,7 @@ int check_configuration(const char *path)
     bool good = b != NULL;
 
     if (good) {
-        good = user_exists(b->conf);
+        good = user_is_good(b->conf);
         good = log_is_writable(b->conf) && good;
     }
     blueprint_free(b);

@@ -21,9 +21,12 @@ static void reply_error(struct command *c, const char *error)
 
 static bool read_id(struct command *c, const struct view *v, const json_t *object)
 {
-    if (stream_id_parse(&c->id, text_at(object, "id"), v->workers))
+    struct span text = text_at(object, "id");
+
+    if (stream_id_parse(&c->id, text, v->workers))
         return true;
-    reply_error(c, "an id is W-N or W-N-K: worker, session, request");
+    reply_error(c, stream_id_parse(&c->id, text, WORKERS_MAX) ? "no such session: there is no worker of that number"
+                                                              : "an id is W-N or W-N-K: worker, session, request");
     return false;
 }
 

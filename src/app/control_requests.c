@@ -195,6 +195,7 @@ static void run(struct client *client, struct command *command)
         break;
     case COMMAND_LOG:
         tell_monitor(client, IPC_LOG_LEVEL, &level, sizeof(level));
+        client->control->view.status.log_level = (uint8_t)level; /* who asks next need not wait for the monitor to say so */
         break;
     }
 }

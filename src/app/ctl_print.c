@@ -186,7 +186,8 @@ static int print_killed(const json_t *answer)
 {
     json_int_t killed = json_integer_value(json_object_get(answer, "killed"));
 
-    printf("%lld killed%s\n", (long long)killed, json_object_get(answer, "more") != NULL ? ", there are more: ask again" : "");
+    printf("%lld killed%s\n", (long long)killed,
+           killed == 0 ? ": nothing like that is open" : json_object_get(answer, "more") != NULL ? ", there are more: ask again" : "");
     return killed > 0 ? 0 : 1;
 }
 

@@ -38,7 +38,11 @@ static int connect_to(const char *path)
 
 static int say_unreachable(const char *path)
 {
-    fprintf(stderr, "posternctl: cannot connect to %s: %s: is posternd running?\n", path, strerror(errno));
+    const char *hint = errno == EACCES || errno == EPERM
+                           ? "the socket is its user's and root's"
+                           : "is posternd running? With a runtime_dir of its own, say -s RUNTIME_DIR/" SOCKET_NAME;
+
+    fprintf(stderr, "posternctl: cannot connect to %s: %s: %s\n", path, strerror(errno), hint);
     return -1;
 }
 
