@@ -161,6 +161,15 @@ static void enter_tunnel(struct session *s, enum reason otherwise)
         deny(s, otherwise);
 }
 
+/* The client will say no more. Where "tunnel" is allowed the server may still have its say; who left without a byte broke no rule. */
+static void peek_ended(struct session *s, bool silent)
+{
+    if (silent && !is_allowed(s, CONF_TUNNEL, true))
+        session_finish(s, R_NONE, CLOSER_CLIENT);
+    else
+        enter_tunnel(s, R_TUNNEL_PROTOCOL);
+}
+
 /* The client's first bytes stay where they are until it is known what they are. */
 bool peek_on_client(struct session *s)
 {
@@ -172,11 +181,11 @@ bool peek_on_client(struct session *s)
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
-    if (found == SNIFF_MORE && ended)
-        found = SNIFF_OTHER; /* it will say no more: the server may still have its say, if "tunnel" is allowed */
     switch (found) {
     case SNIFF_MORE:
-        return false;
+        if (ended)
+            peek_ended(s, input.len == 0);
+        return ended;
     case SNIFF_HTTP:
         enter_http(s);
         break;
@@ -203,12 +212,10 @@ bool peek_on_server(struct session *s)
         s->server.can_read = false;
         return false;
     }
-    if (look < 0 && stream_kept(&s->client) == 0) {
-        report_end(s, RECORD_END, R_UPSTREAM_CLOSED, CLOSER_SERVER, NULL);
+    if (look > 0)
+        enter_tunnel(s, R_SERVER_FIRST);
+    else
         session_finish(s, R_UPSTREAM_CLOSED, CLOSER_SERVER);
-        return true;
-    }
-    enter_tunnel(s, R_SERVER_FIRST);
     return true;
 }
 

@@ -79,6 +79,9 @@ static struct generation *make_generation(const char *path)
     g->number = 1;
     g->files = calloc(g->conf->policy_count + 1, sizeof(*g->files));
     g->rules = rules_new(g->conf, g->files);
+    g->server_count = g->conf->resolver_server_count < RESOLVER_SERVERS ? g->conf->resolver_server_count : RESOLVER_SERVERS;
+    for (size_t i = 0; i < g->server_count; i++)
+        g->servers[i] = g->conf->resolver_servers[i];
     snprintf(g->instance, sizeof(g->instance), "postern-wire");
     return g;
 }
