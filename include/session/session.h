@@ -261,6 +261,8 @@ struct pool *pool_new(struct loop *loop);
 void pool_free(struct pool *pool);
 /* Gives an idle connection away; its descriptor moves. */
 void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until);
+/* Closes the oldest until at most `room` are left. */
+void pool_limit(struct pool *pool, size_t room);
 /* A connection to this server that is allowed by this policy, or -1. */
 int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation);
 

@@ -41,6 +41,8 @@ struct engine {
 };
 
 struct judge_context engine_judge_context(struct engine *e, const struct generation *g);
+/* Those that sessions which are not open yet may take: idle shared connections may have them until then, and no more. */
+size_t engine_spare_descriptors(const struct engine *e);
 /* The listener of this generation at this address, or -1. */
 int engine_find_listener(const struct conf *conf, const struct addr *address);
 /* explain.c: drops dry runs that wait, without an answer. */

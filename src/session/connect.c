@@ -253,6 +253,7 @@ void connect_share(struct session *s)
 
     pool_give(s->engine->pool, fd, &s->server_address, s->server_policy, s->generation->number,
               clock_ms() + s->generation->conf->timeouts.keepalive);
+    pool_limit(s->engine->pool, engine_spare_descriptors(s->engine));
 }
 
 void connect_drop(struct session *s, bool reset)

@@ -24,6 +24,11 @@ static uint32_t sessions_by_descriptors(void)
     return limit.rlim_cur > UINT32_MAX ? UINT32_MAX / 2 : (uint32_t)(limit.rlim_cur - FDS_HELD_BACK) / 2;
 }
 
+size_t engine_spare_descriptors(const struct engine *e)
+{
+    return e->open < e->max ? 2 * (size_t)(e->max - e->open) : 0;
+}
+
 static void resume_accepting(struct engine *e)
 {
     if (!e->paused || e->open >= e->max)
@@ -214,6 +219,7 @@ void engine_accept(struct engine *e, int fd, const struct addr *client, const st
         count_reason(e->shard, R_OVERLOAD);
         log_remote("a connection could not be taken: no room");
     }
+    pool_limit(e->pool, engine_spare_descriptors(e));
     if (e->open >= e->max)
         pause_accepting(e);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Idle upstream connections that sessions share (upstream_reuse = "shared"), by server, policy and generation. A connection that
- * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more.
+ * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more; the
+ * oldest goes first when sessions need the descriptors.
  */
 #include "session/session.h"
 
@@ -89,7 +90,7 @@ void pool_free(struct pool *pool)
 
 void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until)
 {
-    struct pooled *p = pool->count < POOL_MAX ? calloc(1, sizeof(*p)) : NULL;
+    struct pooled *p = calloc(1, sizeof(*p));
 
     if (p == NULL) {
         close(fd);
@@ -111,6 +112,21 @@ void pool_give(struct pool *pool, int fd, const struct addr *server, int policy,
     pool->idle = p;
     pool->count++;
     timer_set(loop_wheel(pool->loop), &pool->sweep, clock_ms() + SWEEP_MS);
+}
+
+void pool_limit(struct pool *pool, size_t room)
+{
+    struct pooled *p = pool->idle;
+    size_t most = room < POOL_MAX ? room : POOL_MAX;
+
+    if (pool->count <= most)
+        return;
+    for (size_t i = 0; i < most; i++)
+        p = p->next;
+    for (struct pooled *next; p != NULL; p = next) {
+        next = p->next;
+        close(take_out(p));
+    }
 }
 
 int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation)
