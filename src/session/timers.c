@@ -10,6 +10,7 @@
 
 #define LINGER_MS 2000     /* how long a closed client may take to take its last bytes and go */
 #define WS_CLOSE_MS 5000   /* for the second close frame */
+#define WS_ENDED_MS 1000   /* the same, when the side that waits for it may be gone */
 
 struct due {
     uint64_t at; /* ms; 0: never */
@@ -51,8 +52,10 @@ static struct due due_of_exchange(const struct session *s, const struct conf_tim
 
 static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
 {
+    bool ended = s->client.eof || s->server.eof; /* whoever closed its half, or all, behind its close frame */
+
     if (s->websocket->closing_since != 0)
-        return (struct due){ s->websocket->closing_since + WS_CLOSE_MS, R_TIMEOUT_CLOSE };
+        return (struct due){ s->websocket->closing_since + (ended ? WS_ENDED_MS : WS_CLOSE_MS), R_TIMEOUT_CLOSE };
     return (struct due){ s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
 }
 

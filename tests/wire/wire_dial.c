@@ -45,7 +45,8 @@ static void narrow(int fd)
 
 void wire_pair(int fds[2])
 {
-    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    static uint32_t next; /* an address for each pair: ports that wait after a close do not run out */
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f400001u + next++ % 0x3ffffeu) } };
     socklen_t len = sizeof(sa);
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
