@@ -196,8 +196,6 @@ void connect_again(struct session *s);
 bool connect_find_local(const struct generation *g, struct judgement *judge);
 /* Closes the connection to the server (kept input is dropped with it). */
 void connect_drop(struct session *s, bool reset);
-/* Gives the idle connection to the pool. */
-void connect_share(struct session *s);
 /* Ends what is under way: look-up and dial. */
 void connect_cancel(struct session *s);
 
@@ -249,6 +247,8 @@ void report_alive(struct session *s, enum record_event event);
 void report_end(struct session *s, enum record_event event, enum reason why, enum closer by, const struct judgement *judge);
 /* A violation outside any exchange: a DENIED record of its own. */
 void report_event(struct session *s, enum reason why, enum closer by);
+/* A server broke a rule on a connection that no session has: a record with the row of the last one that had it. */
+void report_unowned(struct engine *e, const struct row *last, enum reason why);
 
 /* timers.c */
 /* A side took bytes that waited for it. */
@@ -257,10 +257,10 @@ void timers_update(struct session *s);
 void timers_fire(void *session);
 
 /* pool.c: upstream connections shared between sessions */
-struct pool *pool_new(struct loop *loop);
+struct pool *pool_new(struct engine *e);
 void pool_free(struct pool *pool);
-/* Gives an idle connection away; its descriptor moves. */
-void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until);
+/* Gives away the idle connection to the session's server. */
+void pool_give(struct pool *pool, struct session *s);
 /* Closes the oldest until at most `room` are left. */
 void pool_limit(struct pool *pool, size_t room);
 /* A connection to this server that is allowed by this policy, or -1. */

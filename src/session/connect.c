@@ -247,15 +247,6 @@ void connect_again(struct session *s)
     dial(s, &s->exchange->judge);
 }
 
-void connect_share(struct session *s)
-{
-    int fd = stream_release(&s->server);
-
-    pool_give(s->engine->pool, fd, &s->server_address, s->server_policy, s->generation->number,
-              clock_ms() + s->generation->conf->timeouts.keepalive);
-    pool_limit(s->engine->pool, engine_spare_descriptors(s->engine));
-}
-
 void connect_drop(struct session *s, bool reset)
 {
     stream_close(&s->server, reset);

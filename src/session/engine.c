@@ -87,7 +87,7 @@ struct engine *engine_new(const struct engine_args *args)
     e->max = sessions_by_descriptors();
     e->text = malloc(TEXT_BYTES);
     e->resolver = resolver_new(e->loop);
-    e->pool = pool_new(e->loop);
+    e->pool = pool_new(e);
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
     if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->route == NULL) {
@@ -334,7 +334,7 @@ bool engine_kill(struct engine *e, uint64_t number)
         return false;
     if (s->phase == PHASE_WEBSOCKET)
         websocket_close(s, R_KILLED);
-    else if (s->account.open)
+    else if (s->account.open || s->phase == PHASE_CLOSING)
         session_close(s, R_KILLED, CLOSER_POSTERN);
     else
         session_finish_flow(s, R_KILLED);

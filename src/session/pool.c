@@ -4,7 +4,7 @@
  * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more; the
  * oldest goes first when sessions need the descriptors.
  */
-#include "session/session.h"
+#include "session/state.h"
 
 #include "base/clock.h"
 
@@ -24,10 +24,11 @@ struct pooled {
     int policy;
     uint16_t generation;
     uint64_t until; /* ms */
+    struct row row; /* of the session that gave it, for the record if the server speaks */
 };
 
 struct pool {
-    struct loop *loop;
+    struct engine *engine;
     struct pooled *idle;
     struct timer sweep;
     size_t count;
@@ -45,13 +46,21 @@ static int take_out(struct pooled *p)
     return fd;
 }
 
-/* An idle connection spoke or ended. Its first event may only say that it can be written to. */
+/* An idle connection is of no use any more: it ended, which is the server's right, or the server spoke (`look` as of stream_look). */
+static void discard(struct pooled *p, int look)
+{
+    if (look > 0)
+        report_unowned(p->pool->engine, &p->row, R_UNSOLICITED_BYTES);
+    close(take_out(p));
+}
+
+/* Its first event may only say that it can be written to. */
 static void on_ready(void *owner)
 {
     struct pooled *p = owner;
 
     if (p->stream.can_read || p->stream.hang_up)
-        close(take_out(p));
+        discard(p, stream_look(&p->stream));
 }
 
 static void on_sweep(void *arg)
@@ -64,16 +73,16 @@ static void on_sweep(void *arg)
             close(take_out(p));
     }
     if (pool->idle != NULL)
-        timer_set(loop_wheel(pool->loop), &pool->sweep, clock_ms() + SWEEP_MS);
+        timer_set(loop_wheel(pool->engine->loop), &pool->sweep, clock_ms() + SWEEP_MS);
 }
 
-struct pool *pool_new(struct loop *loop)
+struct pool *pool_new(struct engine *e)
 {
     struct pool *pool = calloc(1, sizeof(*pool));
 
     if (pool == NULL)
         return NULL;
-    pool->loop = loop;
+    pool->engine = e;
     timer_init(&pool->sweep, on_sweep, pool);
     return pool;
 }
@@ -84,34 +93,36 @@ void pool_free(struct pool *pool)
         return;
     while (pool->idle != NULL)
         close(take_out(pool->idle));
-    timer_clear(loop_wheel(pool->loop), &pool->sweep);
+    timer_clear(loop_wheel(pool->engine->loop), &pool->sweep);
     free(pool);
 }
 
-void pool_give(struct pool *pool, int fd, const struct addr *server, int policy, uint16_t generation, uint64_t until)
+void pool_give(struct pool *pool, struct session *s)
 {
     struct pooled *p = calloc(1, sizeof(*p));
+    int fd = stream_release(&s->server);
 
     if (p == NULL) {
         close(fd);
         return;
     }
-    if (!stream_open(&p->stream, pool->loop, fd, on_ready, p)) {
+    if (!stream_open(&p->stream, pool->engine->loop, fd, on_ready, p)) {
         free(p);
         return;
     }
     p->pool = pool;
-    p->server = *server;
-    p->policy = policy;
-    p->generation = generation;
-    p->until = until;
+    p->server = s->server_address;
+    p->policy = s->server_policy;
+    p->generation = s->generation->number;
+    p->until = clock_ms() + s->generation->conf->timeouts.keepalive;
+    p->row = *s->row;
     p->next = pool->idle;
     p->link = &pool->idle;
     if (p->next != NULL)
         p->next->link = &p->next;
     pool->idle = p;
     pool->count++;
-    timer_set(loop_wheel(pool->loop), &pool->sweep, clock_ms() + SWEEP_MS);
+    timer_set(loop_wheel(pool->engine->loop), &pool->sweep, clock_ms() + SWEEP_MS);
 }
 
 void pool_limit(struct pool *pool, size_t room)
@@ -140,7 +151,7 @@ int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t
         look = stream_look(&p->stream);
         if (look == 0)
             return take_out(p);
-        close(take_out(p));
+        discard(p, look);
     }
     return -1;
 }

@@ -97,9 +97,8 @@ static void add_near_misses(struct session *s, struct record *record, const stru
     }
 }
 
-static void send_record(struct session *s, const struct record *record)
+static void send_record(struct engine *e, const struct record *record)
 {
-    struct engine *e = s->engine;
     uint64_t one = 1;
 
     if (e->args.log == NULL)
@@ -135,7 +134,7 @@ void report_alive(struct session *s, enum record_event event)
     if (!s->account.open)
         return;
     fill_record(s, &record, event);
-    send_record(s, &record);
+    send_record(s->engine, &record);
     s->account.reported_ms = clock_ms();
 }
 
@@ -156,7 +155,7 @@ void report_end(struct session *s, enum record_event event, enum reason why, enu
         count_add(shard, COUNT_DENIED, 1);
     if (why != R_NONE)
         count_reason(shard, why);
-    send_record(s, &record);
+    send_record(s->engine, &record);
     if (event == RECORD_DENIED || why != R_NONE || record.row.protocol != PROTO_HTTP)
         ended_put(shard, &record);
 }
@@ -172,4 +171,19 @@ void report_event(struct session *s, enum reason why, enum closer by)
     s->account = account;
     s->row->reason = before.reason;
     s->row->closed_by = before.closed_by;
+}
+
+void report_unowned(struct engine *e, const struct row *last, enum reason why)
+{
+    struct record record = { .time_us = clock_wall_us(), .event = RECORD_DENIED, .row = *last };
+    struct row *row = &record.row;
+
+    row->reason = (uint8_t)why;
+    row->closed_by = CLOSER_SERVER;
+    row->status = 0;
+    row->method[0] = row->path[0] = '\0';
+    count_add(e->shard, COUNT_DENIED, 1);
+    count_reason(e->shard, why);
+    send_record(e, &record);
+    ended_put(e->shard, &record);
 }

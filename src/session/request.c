@@ -313,7 +313,7 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
 {
     struct exchange *x = s->exchange;
     bool keeps_client = x->keeps_client && x->request_done && !s->engine->draining;
-    bool keeps_server = x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.failed;
+    bool keeps_server = x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.broken;
     bool shares = may_share(s, x);
 
     report_end(s, RECORD_END, why, by, NULL);
@@ -323,7 +323,7 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
     if (!keeps_server)
         connect_drop(s, false);
     else if (shares)
-        connect_share(s);
+        pool_give(s->engine->pool, s);
     request_expect_head(s);
     if (!keeps_client || (s->tunnel != NULL && !stream_is_open(&s->server)))
         session_finish(s, R_NONE, keeps_client ? CLOSER_SERVER : CLOSER_POSTERN);

@@ -210,6 +210,14 @@ def test_a_client_that_closes_its_half_still_gets_its_answer(ring):
     assert ring.ended() == [("end", None, None)] and ring.sessions() == 0
 
 
+def test_a_client_that_closes_its_half_behind_several_requests(ring):
+    client, server = ring.asked(head=GET * 3)
+    client.shut()
+    for served in range(3):
+        ring.say(server, OK)
+    assert client.received.count(b"200 OK") == 3 and client.end == "fin"
+
+
 def test_a_big_answer_to_a_half_closed_slow_client(ring):
     client, server = ring.asked()
     client.shut()

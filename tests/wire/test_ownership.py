@@ -61,6 +61,17 @@ def test_bytes_before_a_request_on_a_shared_connection(ring):
     assert fresh is not server and not other.received
     ring.say(fresh, OK)
     assert body(other) == b"ok"
+    assert [reason for _, reason, _ in ring.ended()] == ["unsolicited-bytes", None]
+
+
+def test_bytes_on_a_shared_connection_that_nobody_has(ring):
+    client, server = ring.kept("shared")
+    client.close()
+    ring.say(server, EVIL)
+    assert server.end
+    (record,) = ring.records()
+    assert (record["event"], record["reason"], record["closed_by"]) == ("denied", "unsolicited-bytes", "server")
+    assert (record["session"], record["policy"], record["server"]) == ("0-1", "to-shared", ORIGIN)
 
 
 def test_a_shared_connection_serves_another_session(ring):

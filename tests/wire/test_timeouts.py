@@ -244,6 +244,15 @@ def test_an_answer_in_a_drain_is_the_last(ring):
     assert body(client) == b"ok" and b"Connection: close" in client.received and client.end == "fin"
 
 
+def test_a_killed_session_that_is_closing(ring):
+    client, server = ring.asked(head=GET[:-2] + b"Connection: close\r\n\r\n")
+    ring.say(server, OK)
+    assert client.end == "fin" and ring.sessions() == 1
+    ring.host.ask("kill 1")
+    ring.host.ask("turn")
+    assert ring.sessions() == 0 and ring.ended() == [("end", None, None)]
+
+
 def test_a_websocket_in_a_drain(ring):
     client, server = ring.websocket()
     ring.host.ask("drain 2000")
