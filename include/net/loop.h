@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 /*
- * The event loop: libevent's, with the clock read once a turn, a wheel of timers, streams that want another turn, and work at the end
- * of a turn. One loop a process.
+ * The event loop: libevent's, with the clock read once a turn, a wheel of timers, streams that want another turn, and work at the
+ * end of a turn. One loop a process.
  */
 struct loop;
 struct event_base;

@@ -9,31 +9,32 @@
 #include <event2/event_struct.h>
 
 /*
- * One end of a TCP connection. The descriptor is registered once, edge-triggered, for reading and writing; the flags remember what the
- * kernel said. Input is read into the loop's shared buffer and what the owner does not take is kept here; output goes out at once and
- * what the kernel does not take is kept in pooled chunks. An idle stream holds neither. (TLS will end below this interface.)
+ * One end of a TCP connection. The descriptor is registered once, edge-triggered, for reading and writing; the flags remember what
+ * the kernel said. Input is read into the loop's shared buffer and what the owner does not take is kept here; output goes out at
+ * once and what the kernel does not take is kept in pooled chunks. An idle stream holds neither. (TLS will end below this
+ * interface.)
  *
  * The owner is told by on_ready that something changed, and then asks. No function here calls the owner back, and none closes.
  */
 struct stream {
-    int fd;                 /* -1: closed */
+    int fd; /* -1: closed */
     struct loop *loop;
     void (*on_ready)(void *owner);
     void *owner;
     struct event event;
     struct loop_again again;
     bool can_read, can_write, hang_up; /* as the kernel last said */
-    bool eof;               /* the peer will send nothing more, and all that it sent was read */
-    bool failed;            /* reset, or another error: nothing can be read or written any more */
-    bool broken;            /* nothing can be written any more; what the peer sent before can be read until eof or failed */
-    bool shut;              /* we sent our end of file, or will when the output is out */
+    bool eof;                          /* the peer will send nothing more, and all that it sent was read */
+    bool failed;                       /* reset, or another error: nothing can be read or written any more */
+    bool broken; /* nothing can be written any more; what the peer sent before can be read until eof or failed */
+    bool shut;   /* we sent our end of file, or will when the output is out */
     bool shut_sent;
-    char *kept;             /* input that was read and not taken */
+    char *kept; /* input that was read and not taken */
     uint32_t kept_len, kept_size;
     struct chunk *out, *out_last;
-    uint32_t out_len;       /* bytes that wait in `out` */
-    uint64_t queued;        /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
-    uint64_t received;      /* bytes ever read */
+    uint32_t out_len;  /* bytes that wait in `out` */
+    uint64_t queued;   /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
+    uint64_t received; /* bytes ever read */
 };
 
 /* Output beyond this makes the side that feeds it wait: with one more read, and its framing, 128 KiB are never exceeded. */
@@ -41,16 +42,17 @@ struct stream {
 
 /* Takes over a connected, non-blocking descriptor. false: it could not be registered (and is closed). */
 MUST_CHECK bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner);
-/* Closes; with `reset` the peer sees a reset (RST) rather than an end. Kept input and output are dropped. Closed streams may be closed. */
+/* Closes; with `reset` the peer sees a reset (RST) rather than an end. Kept input and output are dropped. Closed streams may be
+ * closed. */
 void stream_close(struct stream *s, bool reset);
 /* Lets go of the descriptor of an idle stream and returns it. Nothing waits; what is still kept was used, though not yet taken. */
 int stream_release(struct stream *s);
 bool stream_is_open(const struct stream *s);
 
 /*
- * All input that is there: what was kept, and what a read gives now (at most LOOP_READ_BYTES in all; a stream with more is queued for
- * another turn). It lies in the loop's buffer, until any stream is read. Follow with stream_taken(). `more`: read even if something was
- * kept; without it kept bytes are returned as they are.
+ * All input that is there: what was kept, and what a read gives now (at most LOOP_READ_BYTES in all; a stream with more is queued
+ * for another turn). It lies in the loop's buffer, until any stream is read. Follow with stream_taken(). `more`: read even if
+ * something was kept; without it kept bytes are returned as they are.
  */
 struct span stream_input(struct stream *s, bool more);
 /* The owner used the first `used` bytes of what stream_input() returned; the rest is kept. false: no memory. */
@@ -63,8 +65,8 @@ uint32_t stream_kept(const struct stream *s);
 /* Puts a copy behind the output; it leaves with the next send or flush. false: no memory. */
 MUST_CHECK bool stream_put(struct stream *s, const void *data, size_t len);
 /*
- * Sends now, with what waits in front, and copies what the kernel does not take; the little ones wait for the flush, to share a packet.
- * `data` may be anywhere. false: no memory.
+ * Sends now, with what waits in front, and copies what the kernel does not take; the little ones wait for the flush, to share a
+ * packet. `data` may be anywhere. false: no memory.
  */
 MUST_CHECK bool stream_send(struct stream *s, struct span data);
 /* Sends what waits. */

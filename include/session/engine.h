@@ -7,8 +7,8 @@
 #include "session/judge.h"
 
 /*
- * All sessions of one worker. The worker process (app/worker.c) owns the engine, feeds it generations and listeners, and passes on what
- * control asks. Everything happens on the one thread of the loop.
+ * All sessions of one worker. The worker process (app/worker.c) owns the engine, feeds it generations and listeners, and passes on
+ * what control asks. Everything happens on the one thread of the loop.
  */
 struct engine;
 struct loop;
@@ -18,12 +18,12 @@ struct loop;
 
 struct engine_args {
     struct loop *loop;
-    unsigned worker;              /* W of "W-N" */
-    unsigned workers;             /* how many shards there are */
-    struct shard **shards;        /* all of them, mapped; shards[worker] for writing */
-    struct ring *log;             /* records for the logger; NULL: none */
-    int log_wake;                 /* eventfd of the logger */
-    uint64_t first_number;        /* first N: a restarted worker goes on counting */
+    unsigned worker;       /* W of "W-N" */
+    unsigned workers;      /* how many shards there are */
+    struct shard **shards; /* all of them, mapped; shards[worker] for writing */
+    struct ring *log;      /* records for the logger; NULL: none */
+    int log_wake;          /* eventfd of the logger */
+    uint64_t first_number; /* first N: a restarted worker goes on counting */
 };
 
 MUST_CHECK struct engine *engine_new(const struct engine_args *args);
@@ -31,8 +31,8 @@ MUST_CHECK struct engine *engine_new(const struct engine_args *args);
 void engine_free(struct engine *e);
 
 /*
- * From now on new exchanges are judged by `g`. Open WebSockets and tunnels are judged again: those that are no longer allowed are closed
- * (R_REVOKED). An exchange under way keeps the generation that it began with. Takes a reference.
+ * From now on new exchanges are judged by `g`. Open WebSockets and tunnels are judged again: those that are no longer allowed are
+ * closed (R_REVOKED). An exchange under way keeps the generation that it began with. Takes a reference.
  */
 void engine_set_generation(struct engine *e, struct generation *g);
 
@@ -44,7 +44,8 @@ void engine_accept(struct engine *e, int fd, const struct addr *client, const st
  * connections are still served by the generation that their listener belongs to. */
 void engine_unlisten(struct engine *e, const struct addr *address);
 
-/* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called once. */
+/* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called
+ * once. */
 void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg);
 uint32_t engine_open_sessions(const struct engine *e);
 
@@ -53,23 +54,23 @@ bool engine_kill(struct engine *e, uint64_t number);
 
 /* The dry run: the same code that decides live. */
 struct explain_query {
-    const char *listener;         /* NULL: the first one that fits (explicit for absolute URLs and CONNECT) */
+    const char *listener; /* NULL: the first one that fits (explicit for absolute URLs and CONNECT) */
     struct addr from;
-    const char *interface;        /* that the client comes in by; NULL: not known */
-    struct addr address;          /* of the server, instead of resolving; family 0: not given */
-    bool resolve;                 /* ask the resolver, asynchronously */
-    struct span method, url;      /* "http://...", "ws://...", or "host:port" for CONNECT */
-    struct span headers;          /* field lines, each ended by CRLF */
+    const char *interface;   /* that the client comes in by; NULL: not known */
+    struct addr address;     /* of the server, instead of resolving; family 0: not given */
+    bool resolve;            /* ask the resolver, asynchronously */
+    struct span method, url; /* "http://...", "ws://...", or "host:port" for CONNECT */
+    struct span headers;     /* field lines, each ended by CRLF */
 };
 
 struct explain_answer {
-    const char *error;            /* what is wrong with the question; NULL: none */
+    const char *error;             /* what is wrong with the question; NULL: none */
     struct generation *generation; /* valid during the call */
     size_t step_count;
     struct explain_step steps[JUDGE_TRAIL];
-    struct verdict verdict;       /* the last one */
-    enum reason reason;           /* R_NONE: allowed */
-    unsigned protocol;            /* bit of enum conf_protocol */
+    struct verdict verdict; /* the last one */
+    enum reason reason;     /* R_NONE: allowed */
+    unsigned protocol;      /* bit of enum conf_protocol */
     int zone_in, zone_out, listener;
     struct host host;
     uint16_t port;
@@ -77,10 +78,11 @@ struct explain_answer {
     char path[ROW_PATH];
     size_t near_count;
     struct rules_near near[NEAR_MISSES];
-    bool address_unknown;         /* the name was not resolved: the stages before that were judged */
+    bool address_unknown; /* the name was not resolved: the stages before that were judged */
 };
 
 /* Answers by `done`, maybe before it returns; the query is copied as needed. */
-void engine_explain(struct engine *e, const struct explain_query *query, void (*done)(const struct explain_answer *answer, void *arg), void *arg);
+void engine_explain(struct engine *e, const struct explain_query *query,
+                    void (*done)(const struct explain_answer *answer, void *arg), void *arg);
 
 #endif

@@ -18,15 +18,15 @@ struct explain_step {
  * Judging one exchange or tunnel, stage by stage: what live requests and the dry run of `explain` share to the last line.
  */
 struct judgement {
-    struct facts facts;        /* facts.host points to `host` below or is NULL */
-    enum stage stage;          /* the last one that was judged */
-    struct verdict verdict;    /* of that stage */
-    bool last;                 /* nothing more would have become known after it */
+    struct facts facts;                     /* facts.host points to `host` below or is NULL */
+    enum stage stage;                       /* the last one that was judged */
+    struct verdict verdict;                 /* of that stage */
+    bool last;                              /* nothing more would have become known after it */
     struct explain_step trail[JUDGE_TRAIL]; /* how it went, for `explain` */
     size_t trail_count;
-    struct host host;          /* of the target; family and len 0: none */
-    struct host dial;          /* what is resolved: the target, or the upstream of a reverse listener */
-    uint16_t port;             /* that is dialled */
+    struct host host; /* of the target; family and len 0: none */
+    struct host dial; /* what is resolved: the target, or the upstream of a reverse listener */
+    uint16_t port;    /* that is dialled */
     size_t address_count;
     struct addr addresses[DIAL_ADDRESSES];
     int policies[DIAL_ADDRESSES]; /* that allow each of them */
@@ -37,8 +37,8 @@ struct judgement {
 /* What judging needs besides: the addresses of our own listeners and interfaces (loops), and the route look-up. */
 struct judge_context {
     const struct generation *generation;
-    struct route *route;            /* NULL: no zone names interfaces */
-    const struct addr *own;         /* the machine's addresses */
+    struct route *route;    /* NULL: no zone names interfaces */
+    const struct addr *own; /* the machine's addresses */
     size_t own_count;
 };
 
@@ -47,8 +47,8 @@ void judge_init(struct judgement *j, int listener, const struct addr *client, in
 /* The target and, for HTTP, the request are known: may it be resolved? R_NONE or why not. */
 MUST_CHECK enum reason judge_target(const struct judge_context *c, struct judgement *j);
 /*
- * All addresses are known: every one must pass. `last`: nothing more will be known. Fills policies, zones and interfaces, and sets the
- * facts to the first address. R_NONE, R_NO_ROUTE, R_LOOP, R_ADDRESS_PRIVATE, ...
+ * All addresses are known: every one must pass. `last`: nothing more will be known. Fills policies, zones and interfaces, and sets
+ * the facts to the first address. R_NONE, R_NO_ROUTE, R_LOOP, R_ADDRESS_PRIVATE, ...
  */
 MUST_CHECK enum reason judge_addresses(const struct judge_context *c, struct judgement *j, bool last);
 /* Sets the facts to address `index`, the one that was connected. */

@@ -27,9 +27,9 @@
  *   websocket.c  frames both ways, checked as they pass, until both closed: phase closing
  *   session.c    session_close(): the record is written, the row freed, the memory reaped at the end of the loop's turn
  *
- * Two sides, one table of phases (session.c), one setter, one exit. A phase whose on_server is NULL is one in which the server may not
- * speak: nothing reads its socket. Handlers are called while there is input and report whether they got anywhere; whatever may end the
- * session is checked by looking at the phase afterwards.
+ * Two sides, one table of phases (session.c), one setter, one exit. A phase whose on_server is NULL is one in which the server may
+ * not speak: nothing reads its socket. Handlers are called while there is input and report whether they got anywhere; whatever may
+ * end the session is checked by looking at the phase afterwards.
  */
 struct session;
 struct pooled;
@@ -41,7 +41,7 @@ struct account {
     uint64_t reported_ms;             /* of the last start or interval record */
     uint32_t number;                  /* K of "W-N-K" */
     uint16_t port;
-    bool open;                        /* an end record is owed */
+    bool open; /* an end record is owed */
 };
 
 enum exchange_step {
@@ -56,29 +56,29 @@ struct exchange {
     enum exchange_step step;
     struct judgement judge;
     struct h1_body request_body, answer_body;
-    uint32_t head_len;       /* of the client's head, while it lies in its stream */
-    char *head;              /* as it goes to the server; kept until the first byte of the answer, for the one retry */
+    uint32_t head_len; /* of the client's head, while it lies in its stream */
+    char *head;        /* as it goes to the server; kept until the first byte of the answer, for the one retry */
     uint32_t written_len;
     bool is_head, is_idempotent, has_body, client_is_10;
     bool websocket;
-    bool wants_json;         /* the client prefers refusals as JSON */
-    bool wants_keep;         /* the client asked to keep the connection */
-    bool keeps_client, keeps_server; /* decided with the head of the answer */
+    bool wants_json;                                     /* the client prefers refusals as JSON */
+    bool wants_keep;                                     /* the client asked to keep the connection */
+    bool keeps_client, keeps_server;                     /* decided with the head of the answer */
     bool request_chunked, answer_chunked, answer_closes; /* how bodies are framed on the other side */
     bool request_done, answer_begun, answer_final, body_sent;
     bool reused, retried;
-    bool personal;           /* it asks for an upgrade, or logs its connection in */
+    bool personal; /* it asks for an upgrade, or logs its connection in */
     enum conf_reuse reuse;
-    size_t upstream_index;   /* reverse: which upstream */
+    size_t upstream_index; /* reverse: which upstream */
     struct ws_offer offer;
 };
 
 /* The two readers of a WebSocket, and how far its close handshake is. */
 struct websocket {
     struct ws_reader readers[DIRECTIONS];
-    enum closer first_closer;          /* who sent the first close frame */
-    uint64_t closing_since;            /* ms: when; 0: nobody did */
-    uint64_t window[DIRECTIONS];       /* ms: begin of the window in which control frames are counted */
+    enum closer first_closer;         /* who sent the first close frame */
+    uint64_t closing_since;           /* ms: when; 0: nobody did */
+    uint64_t window[DIRECTIONS];      /* ms: begin of the window in which control frames are counted */
     uint64_t window_base[DIRECTIONS]; /* control frames before it */
     uint64_t control[DIRECTIONS];     /* control frames so far */
 };
@@ -86,8 +86,8 @@ struct websocket {
 /* A tunnel that a client opened by CONNECT or SOCKS. */
 struct tunnel {
     bool socks;
-    bool answered;           /* the client knows that it is open */
-    struct host host;        /* what it was opened to */
+    bool answered;    /* the client knows that it is open */
+    struct host host; /* what it was opened to */
     uint16_t port;
     struct judgement *judge; /* until it is known what flows inside */
 };
@@ -97,8 +97,8 @@ struct standing {
     struct host host;
     uint16_t port;
     bool operators_word;
-    unsigned protocol;       /* bit of enum conf_protocol */
-    char *head;              /* of a WebSocket: its request as the server got it; NULL for tunnels */
+    unsigned protocol; /* bit of enum conf_protocol */
+    char *head;        /* of a WebSocket: its request as the server got it; NULL for tunnels */
     uint32_t head_len;
 };
 
@@ -108,11 +108,11 @@ struct session {
     struct generation *generation;
     struct row *row;
     struct stream client, server;
-    struct ledger ledger;         /* of the connection to the server */
+    struct ledger ledger; /* of the connection to the server */
     struct timer timer;
     enum phase phase;
-    enum reason refused;          /* admission denied it: said as soon as it is known in which language */
-    int listener;                 /* index in generation->conf->listeners */
+    enum reason refused; /* admission denied it: said as soon as it is known in which language */
+    int listener;        /* index in generation->conf->listeners */
     int zone_in;
     struct h1_scan scan, answer_scan;
     uint32_t scanned, answer_scanned; /* bytes of the head that were shown to the scanner */
@@ -122,19 +122,19 @@ struct session {
     struct standing *standing;
     struct resolver_query *query;
     struct dial *dial;
-    struct addr server_address;   /* of the open connection, or of the last one */
-    int server_policy;            /* policy that allowed it, for sharing */
-    bool server_personal;         /* it knows its client: never shared */
+    struct addr server_address; /* of the open connection, or of the last one */
+    int server_policy;          /* policy that allowed it, for sharing */
+    bool server_personal;       /* it knows its client: never shared */
     struct account account;
-    uint64_t opened;              /* ms */
-    uint64_t phase_since;         /* ms */
-    uint64_t progress;            /* ms: last byte that moved anything on */
-    uint64_t asked_since;         /* ms: the request was complete, and out */
-    uint64_t taken[DIRECTIONS];   /* bytes that the kernel of the server (UP) and of the client had when output last waited */
-    uint64_t head_since;          /* ms: first byte of the head that is being read; 0: none */
-    uint32_t pipelined;           /* requests before the current one that the client sent without waiting for an answer */
-    size_t upstream_index;        /* reverse: which upstream the connection to the server goes to */
-    enum closer ended_by;         /* a tunnel: whose end came first */
+    uint64_t opened;            /* ms */
+    uint64_t phase_since;       /* ms */
+    uint64_t progress;          /* ms: last byte that moved anything on */
+    uint64_t asked_since;       /* ms: the request was complete, and out */
+    uint64_t taken[DIRECTIONS]; /* bytes that the kernel of the server (UP) and of the client had when output last waited */
+    uint64_t head_since;        /* ms: first byte of the head that is being read; 0: none */
+    uint32_t pipelined;         /* requests before the current one that the client sent without waiting for an answer */
+    size_t upstream_index;      /* reverse: which upstream the connection to the server goes to */
+    enum closer ended_by;       /* a tunnel: whose end came first */
     bool running;
 };
 
@@ -142,7 +142,8 @@ struct session {
 MUST_CHECK struct session *session_open(struct engine *e, int fd, const struct addr *client, int listener, enum reason refused);
 /* The one setter of the phase; the new one must be a legal successor. */
 void session_set_phase(struct session *s, enum phase phase);
-/* Calls the phase's handlers while they get anywhere, flushes, sets the timer. Whatever changes a session from outside ends with it. */
+/* Calls the phase's handlers while they get anywhere, flushes, sets the timer. Whatever changes a session from outside ends with
+ * it. */
 void session_run(struct session *s);
 /* The one exit: first reason wins, the record is written, both connections are closed (with a reset where an end would look like
  * success), the session is reaped at the end of the turn. */
@@ -201,7 +202,8 @@ void connect_cancel(struct session *s);
 
 /* forward.c: the request on its way up */
 /* Writes the head anew into exchange->head. */
-MUST_CHECK enum reason forward_write(struct session *s, const struct h1_head *head, const struct target *target, struct span authority);
+MUST_CHECK enum reason forward_write(struct session *s, const struct h1_head *head, const struct target *target,
+                                     struct span authority);
 /* The server's connection is open: head, then body. */
 void forward_begin(struct session *s);
 bool forward_body(struct session *s);

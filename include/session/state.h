@@ -4,8 +4,8 @@
 
 #include "session/session.h"
 
-#define OWN_ADDRESSES 64     /* of this machine, for the loop check */
-#define FDS_HELD_BACK 64     /* descriptors that are never used for sessions */
+#define OWN_ADDRESSES 64          /* of this machine, for the loop check */
+#define FDS_HELD_BACK 64          /* descriptors that are never used for sessions */
 #define TEXT_BYTES (256u * 1024u) /* where heads are written anew */
 
 /* A listening socket. Which listener of a generation it serves follows from its address. */
@@ -22,12 +22,12 @@ struct engine {
     struct shard *shard;
     struct generation *generation;
     struct resolver *resolver;
-    struct route *route;          /* NULL while no zone names interfaces */
+    struct route *route; /* NULL while no zone names interfaces */
     struct pool *pool;
     struct listening *listening;
     struct session *sessions, *dead;
-    struct pending *explaining;   /* dry runs that wait for a resolver */
-    uint32_t open, max;           /* sessions, and how many descriptors allow */
+    struct pending *explaining; /* dry runs that wait for a resolver */
+    uint32_t open, max;         /* sessions, and how many descriptors allow */
     uint64_t next_number;
     uint32_t round_robin;
     struct addr own[OWN_ADDRESSES];
@@ -37,7 +37,7 @@ struct engine {
     void (*on_empty)(void *arg);
     void *on_empty_arg;
     struct h1_head request_head, answer_head; /* scratch: valid within one handler */
-    char *text;                   /* scratch of TEXT_BYTES */
+    char *text;                               /* scratch of TEXT_BYTES */
 };
 
 struct judge_context engine_judge_context(struct engine *e, const struct generation *g);

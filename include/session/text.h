@@ -4,7 +4,8 @@
 
 #include "proto/host.h"
 
-/* Text that is built in memory of somebody else; what does not fit is dropped and `overflow` set, to be looked at once at the end. */
+/* Text that is built in memory of somebody else; what does not fit is dropped and `overflow` set, to be looked at once at the end.
+ */
 struct text {
     char *at;
     size_t len, size;

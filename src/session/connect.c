@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From a granted target to an open connection: resolve, judge each address (the caller does), reuse or dial. A kept connection is looked
- * at before it is used again (design.md, ownership (b)): bytes that lie there were sent while nobody had asked, and condemn it. What is
- * dialled is what was judged.
+ * From a granted target to an open connection: resolve, judge each address (the caller does), reuse or dial. A kept connection is
+ * looked at before it is used again (design.md, ownership (b)): bytes that lie there were sent while nobody had asked, and condemn
+ * it. What is dialled is what was judged.
  */
 #include "session/state.h"
 
@@ -59,7 +59,8 @@ static void on_resolved(void *arg, enum resolver_result result, const struct add
 
 bool connect_find_local(const struct generation *g, struct judgement *j)
 {
-    static const struct addr loopback[] = { { .family = AF_INET6, .ip = { [15] = 1 } }, { .family = AF_INET, .ip = { 127, 0, 0, 1 } } };
+    static const struct addr loopback[] = { { .family = AF_INET6, .ip = { [15] = 1 } },
+                                            { .family = AF_INET, .ip = { 127, 0, 0, 1 } } };
     struct addr found[DIAL_ADDRESSES];
     struct span name = host_span(&j->dial);
     size_t count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Refusals, in the language that the client speaks: an HTTP answer with Proxy-Status (RFC 9209) and a short page or JSON, a SOCKS reply,
- * or nothing at all where a policy says drop. Each refusal is one record. An internal detail never reaches the client; the request's
- * id always does.
+ * Refusals, in the language that the client speaks: an HTTP answer with Proxy-Status (RFC 9209) and a short page or JSON, a SOCKS
+ * reply, or nothing at all where a policy says drop. Each refusal is one record. An internal detail never reaches the client; the
+ * request's id always does.
  */
 #include "session/state.h"
 #include "session/text.h"
@@ -19,17 +19,18 @@ static void write_page(struct text *t, const struct session *s, unsigned status,
     const struct row *row = s->row;
 
     if (json)
-        text_format(t, "{\"status\":%u,\"reason\":\"%s\",\"message\":\"%s\",\"request\":\"%u-%llu-%u\"}\n", status, reason_name(why),
-                    reason_sentence(why), row->worker, (unsigned long long)row->number, s->account.number);
+        text_format(t, "{\"status\":%u,\"reason\":\"%s\",\"message\":\"%s\",\"request\":\"%u-%llu-%u\"}\n", status,
+                    reason_name(why), reason_sentence(why), row->worker, (unsigned long long)row->number, s->account.number);
     else
         text_format(t,
                     "<!DOCTYPE html>\n<html lang=\"en\"><head><title>%u %s</title></head>\n<body><h1>%u %s</h1>\n<p>%s</p>\n"
                     "<p>Reason: <code>%s</code>. Request: <code>%u-%llu-%u</code>.</p></body></html>\n",
-                    status, answer_phrase(status), status, answer_phrase(status), reason_sentence(why), reason_name(why), row->worker,
-                    (unsigned long long)row->number, s->account.number);
+                    status, answer_phrase(status), status, answer_phrase(status), reason_sentence(why), reason_name(why),
+                    row->worker, (unsigned long long)row->number, s->account.number);
 }
 
-static void write_head(struct text *t, const struct session *s, unsigned status, enum reason why, bool json, size_t length, bool keep)
+static void write_head(struct text *t, const struct session *s, unsigned status, enum reason why, bool json, size_t length,
+                       bool keep)
 {
     const char *error = reason_proxy_error(why);
 
@@ -68,7 +69,8 @@ static bool may_keep(const struct session *s, enum reason why)
 {
     const struct exchange *x = s->exchange;
 
-    if (x == NULL || s->phase != PHASE_HTTP || !x->wants_keep || x->has_body || s->engine->draining || s->tunnel != NULL || request_is_last_ahead(s))
+    if (x == NULL || s->phase != PHASE_HTTP || !x->wants_keep || x->has_body || s->engine->draining || s->tunnel != NULL ||
+        request_is_last_ahead(s))
         return false;
     switch (reason_status(why)) {
     case 403:
@@ -185,7 +187,8 @@ void deny_answer_empty(struct session *s, unsigned status)
 void deny_server(struct session *s, enum reason why)
 {
     ledger_condemn(&s->ledger);
-    log_remote("session %u-%llu: %s: %s%s", s->row->worker, (unsigned long long)s->row->number, reason_name(why), reason_sentence(why),
+    log_remote("session %u-%llu: %s: %s%s", s->row->worker, (unsigned long long)s->row->number, reason_name(why),
+               reason_sentence(why),
                why == R_ANSWER_BEFORE_REQUEST && addr_is_loopback(&s->server_address)
                    ? " (On loopback the acknowledgement is this kernel's own and proves less.)"
                    : "");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The engine: admission of connections, the generation that is in force, the drain, and the end of each turn, when sessions that died in
- * it are freed. Limits are checked before a byte is read: a client over its limit is only told so, and when even that would need more
- * descriptors than are left, accepting pauses and the backlog waits.
+ * The engine: admission of connections, the generation that is in force, the drain, and the end of each turn, when sessions that
+ * died in it are freed. Limits are checked before a byte is read: a client over its limit is only told so, and when even that would
+ * need more descriptors than are left, accepting pauses and the backlog waits.
  */
 #include "session/state.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a request is and where it wants to go, said once for live requests and for the dry run of `explain`: nothing here knows a session.
- * The target comes from the request itself (explicit proxy), from the tunnel that it came through, or from the operator (reverse);
- * whatever else in the request names a host must say the same.
+ * What a request is and where it wants to go, said once for live requests and for the dry run of `explain`: nothing here knows a
+ * session. The target comes from the request itself (explicit proxy), from the tunnel that it came through, or from the operator
+ * (reverse); whatever else in the request names a host must say the same.
  */
 #include "session/examine.h"
 
@@ -44,7 +44,8 @@ static enum reason explicit_target(struct judgement *j, const struct h1_head *he
 }
 
 /* Inside a tunnel: Host must name what the tunnel was opened to; a missing port is the tunnel's. */
-static enum reason tunnel_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+static enum reason tunnel_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
+                                 const struct target *target)
 {
     const struct tunnel *tunnel = q->tunnel;
     struct host host;
@@ -65,7 +66,8 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
 }
 
 /* Reverse: policies see the Host field, the operator's upstream is dialled. */
-static enum reason reverse_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+static enum reason reverse_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
+                                  const struct target *target)
 {
     const struct conf_listener *listener = q->listener;
     const struct conf_upstream *upstream = &listener->upstreams[q->upstream_index % listener->upstream_count];
@@ -88,7 +90,8 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     return R_NONE;
 }
 
-static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head, const struct target *target)
+static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
+                               const struct target *target)
 {
     if (q->tunnel != NULL)
         return tunnel_target(q, j, head, target);
@@ -168,7 +171,8 @@ enum reason examine_connect(const struct examine *q, const struct h1_head *head,
 }
 
 /* The policies that allow the addresses also say what a WebSocket's handshake may be. */
-static enum reason judge_handshake(const struct generation *g, const struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
+static enum reason judge_handshake(const struct generation *g, const struct judgement *j, const struct h1_head *head,
+                                   struct ws_offer *offer)
 {
     for (size_t i = 0; i < j->address_count; i++) {
         enum reason why;
@@ -182,7 +186,8 @@ static enum reason judge_handshake(const struct generation *g, const struct judg
     return R_NONE;
 }
 
-enum reason examine_addresses(const struct judge_context *c, struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
+enum reason examine_addresses(const struct judge_context *c, struct judgement *j, const struct h1_head *head,
+                              struct ws_offer *offer)
 {
     enum reason why = judge_addresses(c, j, true);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The dry run. A question becomes the head that a client would send, and that head takes the way of live requests: the same parser, the
- * same examination, the same stages. Only what happens on the wire is left out. A name is looked up only when the question asks for
- * it; otherwise the answer says how far it got without.
+ * The dry run. A question becomes the head that a client would send, and that head takes the way of live requests: the same parser,
+ * the same examination, the same stages. Only what happens on the wire is left out. A name is looked up only when the question asks
+ * for it; otherwise the answer says how far it got without.
  */
 #include "session/examine.h"
 #include "session/state.h"
@@ -26,7 +26,7 @@ struct pending {
     struct target target;
     struct ws_offer offer;
     bool connect, tls;
-    char text[HEAD_BYTES];        /* the head */
+    char text[HEAD_BYTES]; /* the head */
     char scratch[TARGET_BUFFER(HEAD_BYTES)];
     struct explain_answer answer;
 };
@@ -219,7 +219,8 @@ static bool write_head(struct pending *p, const struct explain_query *query, str
 static int find_listener(const struct conf *conf, const struct explain_query *query)
 {
     for (size_t i = 0; i < conf->listener_count; i++)
-        if (query->listener == NULL ? conf->listeners[i].mode == MODE_EXPLICIT : strcmp(conf->listeners[i].name, query->listener) == 0)
+        if (query->listener == NULL ? conf->listeners[i].mode == MODE_EXPLICIT
+                                    : strcmp(conf->listeners[i].name, query->listener) == 0)
             return (int)i;
     return query->listener == NULL && conf->listener_count > 0 ? 0 : -1;
 }
@@ -279,7 +280,8 @@ static void ask(struct pending *p, const struct explain_query *query)
         answer(p, why);
 }
 
-void engine_explain(struct engine *e, const struct explain_query *query, void (*done)(const struct explain_answer *answer, void *arg), void *arg)
+void engine_explain(struct engine *e, const struct explain_query *query,
+                    void (*done)(const struct explain_answer *answer, void *arg), void *arg)
 {
     struct pending *p = calloc(1, sizeof(*p));
     int listener;
@@ -306,6 +308,7 @@ void engine_explain(struct engine *e, const struct explain_query *query, void (*
         return;
     }
     p->question = (struct examine){ p->generation, &p->generation->conf->listeners[listener], NULL, 0, p->scratch };
-    judge_init(&p->judge, listener, &query->from, zones_find(rules_zones(p->generation->rules), &query->from, query->interface ? query->interface : ""));
+    judge_init(&p->judge, listener, &query->from,
+               zones_find(rules_zones(p->generation->rules), &query->from, query->interface ? query->interface : ""));
     ask(p, query);
 }

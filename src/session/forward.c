@@ -16,14 +16,24 @@
 static bool is_rewritten(enum h1_name id, enum conf_forwarded forwarded)
 {
     static const bool ours[] = {
-        [H1_HOST] = true,         [H1_CONNECTION] = true,       [H1_CONTENT_LENGTH] = true,      [H1_TRANSFER_ENCODING] = true,
-        [H1_TE] = true,           [H1_TRAILER] = true,          [H1_UPGRADE] = true,             [H1_KEEP_ALIVE] = true,
-        [H1_MAX_FORWARDS] = true, [H1_PROXY_CONNECTION] = true, [H1_PROXY_AUTHORIZATION] = true, [H1_HTTP2_SETTINGS] = true,
-        [H1_WS_PROTOCOL] = true,  [H1_WS_EXTENSIONS] = true,
+        [H1_HOST] = true,
+        [H1_CONNECTION] = true,
+        [H1_CONTENT_LENGTH] = true,
+        [H1_TRANSFER_ENCODING] = true,
+        [H1_TE] = true,
+        [H1_TRAILER] = true,
+        [H1_UPGRADE] = true,
+        [H1_KEEP_ALIVE] = true,
+        [H1_MAX_FORWARDS] = true,
+        [H1_PROXY_CONNECTION] = true,
+        [H1_PROXY_AUTHORIZATION] = true,
+        [H1_HTTP2_SETTINGS] = true,
+        [H1_WS_PROTOCOL] = true,
+        [H1_WS_EXTENSIONS] = true,
     };
     static const bool forwarding[] = {
-        [H1_FORWARDED] = true, [H1_X_FORWARDED_FOR] = true, [H1_X_FORWARDED_HOST] = true, [H1_X_FORWARDED_PROTO] = true,
-        [H1_X_REAL_IP] = true,
+        [H1_FORWARDED] = true,         [H1_X_FORWARDED_FOR] = true, [H1_X_FORWARDED_HOST] = true,
+        [H1_X_FORWARDED_PROTO] = true, [H1_X_REAL_IP] = true,
     };
 
     if ((size_t)id < sizeof(ours) && ours[id])
@@ -56,8 +66,8 @@ static void write_forwarded(struct text *t, const struct session *s, struct span
     addr_text(client, ip);
     text_format(t, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: http\r\n", ip);
     if (host.len > 0)
-        text_format(t, "X-Forwarded-Host: %.*s\r\nForwarded: for=%s%s%s;host=\"%.*s\";proto=http\r\n", (int)host.len, host.at, open, ip,
-                    close, (int)host.len, host.at);
+        text_format(t, "X-Forwarded-Host: %.*s\r\nForwarded: for=%s%s%s;host=\"%.*s\";proto=http\r\n", (int)host.len, host.at, open,
+                    ip, close, (int)host.len, host.at);
     else
         text_format(t, "Forwarded: for=%s%s%s;proto=http\r\n", open, ip, close);
 }
@@ -70,7 +80,8 @@ static void write_max_forwards(struct text *t, const struct h1_head *head)
 
     if (field == NULL)
         return;
-    if ((span_eq(head->method, SPAN("OPTIONS")) || span_eq(head->method, SPAN("TRACE"))) && span_u64(field->value, 255, &n) && n > 0)
+    if ((span_eq(head->method, SPAN("OPTIONS")) || span_eq(head->method, SPAN("TRACE"))) && span_u64(field->value, 255, &n) &&
+        n > 0)
         text_format(t, "Max-Forwards: %u\r\n", (unsigned)n - 1);
     else
         text_field(t, field->name, field->value);
@@ -191,7 +202,8 @@ static bool send_end(struct session *s, struct span trailers)
     if (s->exchange->request_chunked) {
         size_t len = h1_trailers_filter(trailers, s->engine->text);
 
-        good = stream_put(&s->server, "0\r\n", 3) && stream_put(&s->server, s->engine->text, len) && stream_put(&s->server, "\r\n", 2);
+        good =
+            stream_put(&s->server, "0\r\n", 3) && stream_put(&s->server, s->engine->text, len) && stream_put(&s->server, "\r\n", 2);
     }
     request_done(s);
     return good;

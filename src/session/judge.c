@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Judging. The order of the stages is the order in which facts become known, and nothing is done for a stage that the one before did not
- * grant: no name is resolved that no policy could allow, no address dialled that was not judged, no byte sent before the exchange is
- * granted. Live requests and the dry run call the same functions in the same order, so that `explain` cannot drift from the truth.
+ * Judging. The order of the stages is the order in which facts become known, and nothing is done for a stage that the one before
+ * did not grant: no name is resolved that no policy could allow, no address dialled that was not judged, no byte sent before the
+ * exchange is granted. Live requests and the dry run call the same functions in the same order, so that `explain` cannot drift from
+ * the truth.
  */
 #include "session/judge.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Idle upstream connections that sessions share (upstream_reuse = "shared"), by server, policy and generation. A connection that
- * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more; the
- * oldest goes first when sessions need the descriptors.
+ * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more;
+ * the oldest goes first when sessions need the descriptors.
  */
 #include "session/state.h"
 
@@ -46,7 +46,8 @@ static int take_out(struct pooled *p)
     return fd;
 }
 
-/* An idle connection is of no use any more: it ended, which is the server's right, or the server spoke (`look` as of stream_look). */
+/* An idle connection is of no use any more: it ended, which is the server's right, or the server spoke (`look` as of stream_look).
+ */
 static void discard(struct pooled *p, int look)
 {
     if (look > 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What operators see: the row while it lives, one record for each exchange, tunnel or denial, interval records for what lives long. An
- * account is opened when an exchange or tunnel begins and closed by its one record; whoever ends it first decides what it says.
+ * What operators see: the row while it lives, one record for each exchange, tunnel or denial, interval records for what lives long.
+ * An account is opened when an exchange or tunnel begins and closed by its one record; whoever ends it first decides what it says.
  */
 #include "session/state.h"
 
@@ -14,8 +14,11 @@ void report_begin(struct session *s, enum row_protocol protocol)
 {
     struct row *row = s->row;
 
-    s->account = (struct account){ .began_us = clock_us(), .base = { row->bytes[UP], row->bytes[DOWN] }, .number = ++row->exchanges,
-                                   .reported_ms = clock_ms(), .open = true };
+    s->account = (struct account){ .began_us = clock_us(),
+                                   .base = { row->bytes[UP], row->bytes[DOWN] },
+                                   .number = ++row->exchanges,
+                                   .reported_ms = clock_ms(),
+                                   .open = true };
     row_begin(s->engine->shard, row);
     if (row->state == ROW_NEW) /* the client said something: the flow is two-way */
         row->state = ROW_ESTABLISHED;
@@ -93,7 +96,8 @@ static void add_near_misses(struct session *s, struct record *record, const stru
     for (size_t i = 0; i < record->near_count; i++) {
         const struct conf_policy *policy = &conf->policies[near[i].policy];
 
-        record->near[i] = (struct near_miss){ table_intern(s->engine->shard, policy->name), (uint16_t)near[i].condition, policy->line };
+        record->near[i] =
+            (struct near_miss){ table_intern(s->engine->shard, policy->name), (uint16_t)near[i].condition, policy->line };
     }
 }
 

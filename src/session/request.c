@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Requests, from the first byte of a head to the exchange that it opens. A head stays in the client's stream, unconsumed, until it has
- * been judged: when a name must be resolved first, it is parsed again afterwards, and the very same code judges it. Requests that a
- * client sends ahead stay where they are: one exchange is open at a time.
+ * Requests, from the first byte of a head to the exchange that it opens. A head stays in the client's stream, unconsumed, until it
+ * has been judged: when a name must be resolved first, it is parsed again afterwards, and the very same code judges it. Requests
+ * that a client sends ahead stay where they are: one exchange is open at a time.
  */
 #include "session/examine.h"
 #include "session/state.h"
@@ -29,8 +29,11 @@ static bool is_explicit(const struct session *s)
 
 static struct examine question_of(const struct session *s)
 {
-    return (struct examine){ .generation = s->generation, .listener = session_listener(s), .tunnel = s->tunnel,
-                             .upstream_index = s->exchange->upstream_index, .scratch = s->engine->text };
+    return (struct examine){ .generation = s->generation,
+                             .listener = session_listener(s),
+                             .tunnel = s->tunnel,
+                             .upstream_index = s->exchange->upstream_index,
+                             .scratch = s->engine->text };
 }
 
 static bool wants_json(const struct h1_head *head)
@@ -151,8 +154,8 @@ static enum reason take_connect(struct session *s, const struct h1_head *head)
 }
 
 /*
- * Takes an exchange as far as it gets with the head that lies complete in `bytes`: to a connection that is being opened, to a look-up,
- * or to a refusal. Returns how much of the client's input is used up: the head, or nothing while a look-up is under way.
+ * Takes an exchange as far as it gets with the head that lies complete in `bytes`: to a connection that is being opened, to a
+ * look-up, or to a refusal. Returns how much of the client's input is used up: the head, or nothing while a look-up is under way.
  */
 static size_t proceed(struct session *s, struct span bytes)
 {
@@ -300,8 +303,8 @@ bool request_on_client(struct session *s)
 }
 
 /*
- * Other sessions get a connection only when the server's kernel has all that was sent on it: what is still on its way, because an answer
- * came early, would stand before their requests.
+ * Other sessions get a connection only when the server's kernel has all that was sent on it: what is still on its way, because an
+ * answer came early, would stand before their requests.
  */
 static bool may_share(const struct session *s, const struct exchange *x)
 {
@@ -313,7 +316,8 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
 {
     struct exchange *x = s->exchange;
     bool keeps_client = x->keeps_client && x->request_done && !s->engine->draining;
-    bool keeps_server = x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.broken;
+    bool keeps_server =
+        x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.broken;
     bool shares = may_share(s, x);
 
     report_end(s, RECORD_END, why, by, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Live revocation: what lives long is judged again when a new generation comes into force. A WebSocket keeps its request head as it was
- * sent to the server, a tunnel only what it was opened to; both go through the rules as if they were opened now, on the address that
- * they are connected to. What is no longer allowed ends with 1008, everything else goes on byte for byte.
+ * Live revocation: what lives long is judged again when a new generation comes into force. A WebSocket keeps its request head as it
+ * was sent to the server, a tunnel only what it was opened to; both go through the rules as if they were opened now, on the address
+ * that they are connected to. What is no longer allowed ends with 1008, everything else goes on byte for byte.
  */
 #include "session/examine.h"
 #include "session/state.h"
@@ -26,8 +26,12 @@ bool standing_keep(struct session *s, const struct judgement *j, char *head, uin
         free(head);
         return false;
     }
-    *standing = (struct standing){ .host = j->host, .port = j->port, .protocol = j->facts.protocol,
-                                   .operators_word = j->facts.operators_word, .head = head, .head_len = head_len };
+    *standing = (struct standing){ .host = j->host,
+                                   .port = j->port,
+                                   .protocol = j->facts.protocol,
+                                   .operators_word = j->facts.operators_word,
+                                   .head = head,
+                                   .head_len = head_len };
     standing_free(s);
     s->standing = standing;
     return true;

@@ -3,9 +3,9 @@
  * The life of a session, and the table of its phases: the security rule of Postern can be read down one column. Where on_server is
  * NULL the server may not speak, and nothing reads its socket.
  *
- * Nothing is freed inside a callback: session_close() ends all activity, writes the record, frees the row, unlinks the session and puts
- * it on the dead list, which the engine reaps at the end of the loop's turn. Until then it is there, in phase dead, for whoever still
- * holds it.
+ * Nothing is freed inside a callback: session_close() ends all activity, writes the record, frees the row, unlinks the session and
+ * puts it on the dead list, which the engine reaps at the end of the loop's turn. Until then it is there, in phase dead, for
+ * whoever still holds it.
  */
 #include "session/state.h"
 
@@ -23,7 +23,7 @@ static const struct {
     handler *on_client;
     handler *on_server; /* NULL: the server may not speak */
     enum row_state state;
-    unsigned next;      /* legal successors */
+    unsigned next; /* legal successors */
 } phases[PHASE_COUNT] = {
     [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HTTP) | TO(CLOSING) },
     [PHASE_SOCKS] = { socks_on_client, NULL, ROW_NEW, TO(TUNNEL_WAIT) | TO(CLOSING) },
@@ -45,8 +45,8 @@ bool session_is_dead(const struct session *s)
 void session_set_phase(struct session *s, enum phase phase)
 {
     if (phase != PHASE_DEAD && !(phases[s->phase].next & (1u << phase)))
-        fatal("session %u-%llu: phase %s does not follow %s", s->engine->args.worker, (unsigned long long)s->row->number, phase_name(phase),
-              phase_name(s->phase));
+        fatal("session %u-%llu: phase %s does not follow %s", s->engine->args.worker, (unsigned long long)s->row->number,
+              phase_name(phase), phase_name(s->phase));
     s->phase = phase;
     s->phase_since = s->progress = clock_ms();
     s->row->phase = (uint8_t)phase;
@@ -206,7 +206,8 @@ fail:
     return NULL;
 }
 
-/* Would an end in order look like success to the client, though it is none? A tunnel, or an answer without a length, that was cut. */
+/* Would an end in order look like success to the client, though it is none? A tunnel, or an answer without a length, that was cut.
+ */
 static bool end_would_lie(const struct session *s, enum reason why)
 {
     if (why == R_NONE)
@@ -306,7 +307,8 @@ bool session_adopt_generation(struct session *s)
     generation_unref(s->generation);
     s->generation = generation_ref(fresh);
     s->listener = listener;
-    s->zone_in = zones_find(rules_zones(fresh->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
+    s->zone_in =
+        zones_find(rules_zones(fresh->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
     s->row->generation = fresh->number;
     s->row->listener = table_intern(s->engine->shard, session_listener(s)->name);
     s->row->zone_in = s->zone_in >= 0 ? table_intern(s->engine->shard, fresh->conf->zones[s->zone_in].name) : 0;

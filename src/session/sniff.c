@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The first bytes on an explicit listener: SOCKS or HTTP. A phase of its own, because until it is over nobody knows in which language a
- * refusal has to be said.
+ * The first bytes on an explicit listener: SOCKS or HTTP. A phase of its own, because until it is over nobody knows in which
+ * language a refusal has to be said.
  */
 #include "session/state.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Building heads and pages. Nothing here checks what is written: fields come from the parser, which let no CR, LF or NUL through. */
+/* Building heads and pages. Nothing here checks what is written: fields come from the parser, which let no CR, LF or NUL through.
+ */
 #include "session/text.h"
 
 #include <stdarg.h>

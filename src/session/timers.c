@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The one place that knows how long things may take. One timer a session; what it means follows from the phase and from how far the
- * exchange is, and is worked out when the session comes to rest (timers_update) and again when the timer fires: a deadline that moved
- * away meanwhile is simply set again.
+ * exchange is, and is worked out when the session comes to rest (timers_update) and again when the timer fires: a deadline that
+ * moved away meanwhile is simply set again.
  */
 #include "session/state.h"
 
 #include "base/clock.h"
 
-#define LINGER_MS 2000     /* how long a closed client may take to take its last bytes and go */
-#define WS_CLOSE_MS 5000   /* for the second close frame */
-#define WS_ENDED_MS 1000   /* the same, when the side that waits for it may be gone */
+#define LINGER_MS 2000   /* how long a closed client may take to take its last bytes and go */
+#define WS_CLOSE_MS 5000 /* for the second close frame */
+#define WS_ENDED_MS 1000 /* the same, when the side that waits for it may be gone */
 
 struct due {
     uint64_t at; /* ms; 0: never */
@@ -110,8 +110,8 @@ void session_moved(struct session *s, const struct stream *side)
 }
 
 /*
- * A full kernel says late that there is room again: only when a third of its buffer is free, which takes a slow peer long. So while output
- * waits, what the peer has acknowledged is asked for whenever the session comes to rest, and when its time is over.
+ * A full kernel says late that there is room again: only when a third of its buffer is free, which takes a slow peer long. So while
+ * output waits, what the peer has acknowledged is asked for whenever the session comes to rest, and when its time is over.
  */
 static void note_taken(struct session *s, struct stream *side, enum direction towards)
 {

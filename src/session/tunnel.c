@@ -161,7 +161,8 @@ static void enter_tunnel(struct session *s, enum reason otherwise)
         deny(s, otherwise);
 }
 
-/* The client will say no more. Where "tunnel" is allowed the server may still have its say; who left without a byte broke no rule. */
+/* The client will say no more. Where "tunnel" is allowed the server may still have its say; who left without a byte broke no rule.
+ */
 static void peek_ended(struct session *s, bool silent)
 {
     if (silent && !is_allowed(s, CONF_TUNNEL, true))

@@ -510,8 +510,8 @@ static void logins_of_connections(void **state)
         const char *field;
         bool logs_in;
     } cases[] = {
-        { "Authorization: Negotiate YII=", true }, { "Authorization: NTLM", true }, { "AUTHORIZATION: nTLM x", true },
-        { "Authorization: Basic TlRM", false }, { "Authorization: NTLMish x", false }, { "X-Authorization: NTLM", false },
+        { "Authorization: Negotiate YII=", true },        { "Authorization: NTLM", true },       { "AUTHORIZATION: nTLM x", true },
+        { "Authorization: Basic TlRM", false },           { "Authorization: NTLMish x", false }, { "X-Authorization: NTLM", false },
         { "Authorization: Digest a=\"x, NTLM\"", false }, { "Authorization:", false },
     };
     char text[256];
@@ -523,7 +523,8 @@ static void logins_of_connections(void **state)
         if (h1_logs_in(&head) != cases[i].logs_in)
             fail_msg("%s", cases[i].field);
     }
-    assert_int_equal(response("HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"a\", negotiate\r\nContent-Length: 0\r\n\r\n"), R_NONE);
+    assert_int_equal(response("HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"a\", negotiate\r\nContent-Length: 0\r\n\r\n"),
+                     R_NONE);
     assert_true(h1_logs_in(&head));
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Dialling without a network: each dial is a pair of connected loopback sockets, of which the test takes the far end. The session sees
- * what it sees with the real dialler: a callback in a later turn, with a connected descriptor. Until the test lets them, dials can be
- * held, as if the network were slow.
+ * Dialling without a network: each dial is a pair of connected loopback sockets, of which the test takes the far end. The session
+ * sees what it sees with the real dialler: a callback in a later turn, with a connected descriptor. Until the test lets them, dials
+ * can be held, as if the network were slow.
  */
 #include "wire_dial.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One engine in the hands of a test: `wire_host CONFIG FD`. FD is a SEQPACKET socket; each datagram is a command, each gets one answer,
- * some with a descriptor:
+ * One engine in the hands of a test: `wire_host CONFIG FD`. FD is a SEQPACKET socket; each datagram is a command, each gets one
+ * answer, some with a descriptor:
  *
  *   client LISTENER  "ok" and the client's end of a connection that the engine has accepted on that listener
  *   server           "ok ADDRESS:PORT" and the server's end of the oldest dial not taken yet, or "none"
