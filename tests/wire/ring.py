@@ -117,7 +117,8 @@ class Ring:
 
     def ended(self):
         """(event, reason, closed_by) of each, None for "ok" and for nobody, without those of begin and interval."""
-        return [(r["event"], None if r.get("reason") == "ok" else r.get("reason"), r.get("closed_by")) for r in self.records() if r["event"] not in ("start", "interval")]
+        found = [record for record in self.records() if record["event"] not in ("start", "interval")]
+        return [(r["event"], None if r.get("reason") == "ok" else r.get("reason"), r.get("closed_by")) for r in found]
 
     def sessions(self):
         return int(self.host.ask("sessions")[0])

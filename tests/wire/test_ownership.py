@@ -95,6 +95,7 @@ def test_a_shared_connection_that_ended_is_not_used(ring):
 
 def test_an_upload_that_the_server_has_not_read_keeps_its_connection_to_itself(ring):
     """Answered before its body was taken: the rest of that body must never be what stands before another session's request."""
+    server = None
     for chunks in range(1, 40):
         client = ring.client("shared")
         ring.say(client, b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -128,6 +129,7 @@ def body_is_whole(server):
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_answers_in_pieces_over_a_shared_connection(ring, pieces):
     """Input that was kept goes with the exchange that it belonged to."""
+    server = None
     for _ in range(3):
         client = ring.client("shared")
         ring.say(client, GET)
@@ -217,12 +219,6 @@ def test_interim_answers_do_not_reach_an_old_client(ring):
 
 
 # Kept connections that die, and what may be asked twice.
-
-
-def dead(ring, listener="site"):
-    """A kept connection that the server has closed without our having seen it when the next request is written."""
-    client, server = ring.kept(listener)
-    return client, server
 
 
 @pytest.mark.parametrize("reset", [False, True])

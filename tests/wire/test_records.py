@@ -54,7 +54,8 @@ def test_a_denial_keeps_the_connection(ring):
 
 
 @pytest.mark.parametrize("request_, code", [
-    (post(5).replace(b"/x", b"/deny"), 403), (b"GET /x HTTP/1.1\r\n\r\n", 400), (b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    (post(5).replace(b"/x", b"/deny"), 403), (b"GET /x HTTP/1.1\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     (b"GET /x HTTP/2.0\r\n\r\n", 505), (b"\r\n\r\nGET", 400), (b"GET /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 400),
     (DENIED.replace(b"1.1\r\n", b"1.0\r\n"), 403), (DENIED[:-2] + b"Connection: close\r\n\r\n", 403)])
 def test_denials_that_end_the_connection(ring, request_, code):
@@ -122,7 +123,8 @@ def test_old_servers(ring):
     assert ring.dial() is not None
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4000\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4000\r\n\r\n",
+                                    b"HTTP/1.1 204 No Content\r\n\r\n"])
 def test_answers_without_a_body(ring, answer):
     client, server = ring.asked()
     ring.say(server, answer)

@@ -4,10 +4,12 @@ import socket
 
 import pytest
 
-from lib import hello, ws
-from ring import GET, NAME, OK, ORIGIN, OTHER, body, status
+from lib import hello
+from ring import NAME, OK, ORIGIN, OTHER, body, status
 
 NAMED = f"{NAME}:8000"
+OPEN = f"CONNECT {ORIGIN} HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode()
+INSIDE = f"GET /x HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode()
 
 
 def socks(ring, to=OTHER, opening=True):
@@ -28,7 +30,7 @@ def socks(ring, to=OTHER, opening=True):
 
 def test_http_inside_is_judged_request_by_request(ring):
     client, server = ring.tunnel()
-    ring.say(client, f"GET /x HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode())
+    ring.say(client, INSIDE)
     assert server.received.startswith(b"GET /x HTTP/1.1\r\n")
     ring.say(server, OK)
     assert body(client) == b"ok"
@@ -48,7 +50,7 @@ def test_host_must_name_the_tunnels_target(ring, host):
 
 def test_a_tunnel_in_a_tunnel(ring):
     client, server = ring.tunnel()
-    ring.say(client, f"CONNECT {ORIGIN} HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode())
+    ring.say(client, OPEN)
     assert status(client) == 400 and not server.received
 
 
@@ -141,7 +143,7 @@ def test_a_client_that_opens_a_tunnel_and_leaves(ring, to, reset):
 
 def test_bytes_sent_ahead_of_the_answer_to_connect_are_held(ring):
     client = ring.client("proxy")
-    server = ring.unanswered(client, f"CONNECT {ORIGIN} HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\nGET /x HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode())
+    server = ring.unanswered(client, OPEN + INSIDE)
     assert not client.received and not server.received
     ring.host.ask("release")
     ring.settle()
@@ -152,7 +154,7 @@ def test_bytes_sent_ahead_of_the_answer_to_connect_are_held(ring):
 
 def test_an_answer_that_waits_in_the_tunnel_before_the_request(ring):
     client = ring.client("proxy")
-    server = ring.unanswered(client, f"CONNECT {ORIGIN} HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\nGET /x HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode())
+    server = ring.unanswered(client, OPEN + INSIDE)
     server.sock.send(OK)
     ring.host.ask("release")
     ring.settle()
@@ -176,7 +178,7 @@ def test_socks_opens_a_tunnel(ring):
 
 def test_socks_with_http_inside(ring):
     client, server = socks(ring, ORIGIN)
-    ring.say(client, f"GET /x HTTP/1.1\r\nHost: {ORIGIN}\r\n\r\n".encode())
+    ring.say(client, INSIDE)
     ring.say(server, OK)
     assert body(client) == b"ok"
 
