@@ -202,6 +202,7 @@ static bool send_end(struct session *s, struct span trailers)
     if (s->exchange->request_chunked) {
         size_t len = h1_trailers_filter(trailers, s->engine->text);
 
+        s->exchange->body_sent = true; /* an empty body has an end, too: it was used up, and cannot be sent twice */
         good =
             stream_put(&s->server, "0\r\n", 3) && stream_put(&s->server, s->engine->text, len) && stream_put(&s->server, "\r\n", 2);
     }

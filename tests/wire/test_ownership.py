@@ -234,6 +234,27 @@ def test_an_idempotent_request_is_sent_once_more(ring, method, reset):
     assert ring.ended() == [("end", None, None)]
 
 
+def test_an_upload_of_which_nothing_was_sent(ring):
+    client, server = ring.kept()
+    ring.say(client, post(3, b"PUT"))
+    server.close()
+    fresh = ring.server()
+    ring.say(client, b"abc")
+    assert fresh.received.endswith(b"\r\n\r\nabc")
+    ring.say(fresh, OK)
+    assert body(client) == b"ok"
+
+
+def test_a_handshake_is_sent_once_more(ring):
+    client, server = ring.kept()
+    ring.say(client, ws.handshake("/ws", "a.test") + ws.frame(ws.TEXT, b"early", mask=True))
+    server.close()
+    fresh = ring.server()
+    assert fresh.received.endswith(b"\r\n\r\n")
+    ring.say(fresh, ws.switching())
+    assert status(client) == 101 and fresh.received.endswith(ws.frame(ws.TEXT, b"early", mask=True))
+
+
 def test_it_is_sent_once_more_and_no_more(ring):
     client, server = ring.kept()
     ring.say(client, GET)
@@ -244,7 +265,8 @@ def test_it_is_sent_once_more_and_no_more(ring):
 
 
 @pytest.mark.parametrize("request_", [b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", post(3, b"PUT") + b"abc",
-                                      b"PATCH /x HTTP/1.1\r\nHost: a.test\r\n\r\n"])
+                                      b"PATCH /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                                      b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
 def test_others_are_not(ring, request_):
     client, server = ring.kept()
     ring.say(client, request_)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define DIALS_MAX 4096
+#define WIRE_PORT 20002 /* below those that the kernel gives to clients */
 
 struct dial {
     struct loop_again again;
@@ -45,16 +46,17 @@ static void narrow(int fd)
 
 void wire_pair(int fds[2])
 {
-    static uint32_t next; /* an address for each pair: ports that wait after a close do not run out */
-    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f400001u + next++ % 0x3ffffeu) } };
-    socklen_t len = sizeof(sa);
+    static uint32_t next; /* an address for each pair, and one port for all: ports that wait after a close do not run out */
+    uint32_t address = 0x7f400001u + ((uint32_t)getpid() * 65537u + next++) % 0x3ffffeu;
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(address) }, .sin_port = htons(WIRE_PORT) };
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     narrow(listener);
     narrow(fds[0]);
     if (listener < 0 || fds[0] < 0 || bind(listener, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(listener, 1) != 0 ||
-        getsockname(listener, (struct sockaddr *)&sa, &len) != 0 || connect(fds[0], (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
+        connect(fds[0], (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
         (fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) < 0)
         fatal("no loopback pair");
     close(listener);
