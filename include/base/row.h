@@ -65,6 +65,7 @@ struct row {
     uint8_t protocol;             /* [E] enum row_protocol */
     uint8_t reason;               /* enum reason; R_NONE while open */
     uint8_t closed_by;            /* enum closer */
+    bool open;                    /* [E] an exchange or a tunnel is under way: its record is still to be written */
     struct addr client;           /* [I] */
     struct addr destination;      /* [I] what the client dialled (transparent), else our listener */
     struct addr upstream;         /* [E] our own address towards the server */

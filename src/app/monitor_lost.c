@@ -17,10 +17,11 @@ struct losing {
     struct ring ring;
 };
 
-/* Was an exchange open, so that the line that tells of its end is this one? */
-static uint32_t open_exchange(const struct row *row)
+/* Nothing was under way: the line tells of the flow alone, not of the exchange before, which has its own. */
+static void forget_exchange(struct row *row)
 {
-    return row->phase == PHASE_HTTP && row->status != 0 ? 0 : row->exchanges;
+    row->status = 0;
+    row->method[0] = row->host[0] = row->path[0] = '\0';
 }
 
 static void on_lost_row(const struct row *row, void *arg)
@@ -30,10 +31,15 @@ static void on_lost_row(const struct row *row, void *arg)
 
     record.duration_us = record.time_us > row->opened_us ? record.time_us - row->opened_us : 0;
     memcpy(record.bytes, row->bytes, sizeof(record.bytes));
-    record.exchange = open_exchange(row);
+    if (row->open)
+        record.exchange = row->exchanges;
+    else
+        forget_exchange(&record.row);
     record.row.reason = R_LOST;
     record.row.closed_by = CLOSER_POSTERN;
     record.row.state = ROW_CLOSED;
+    if (row->phase == PHASE_CLOSING && !row->open) /* its end was reported already */
+        return;
     count_reason(losing->shard, R_LOST);
     ended_put(losing->shard, &record);
     if (!ring_put(&losing->ring, &record))

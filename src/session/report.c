@@ -22,6 +22,7 @@ void report_begin(struct session *s, enum row_protocol protocol)
     row_begin(s->engine->shard, row);
     if (row->state == ROW_NEW) /* the client said something: the flow is two-way */
         row->state = ROW_ESTABLISHED;
+    row->open = true;
     row->protocol = (uint8_t)protocol;
     row->policy = row->zone_out = row->interface_out = 0;
     row->policy_line = 0;
@@ -154,7 +155,7 @@ void report_end(struct session *s, enum record_event event, enum reason why, enu
     fill_record(s, &record, event);
     record.stage = (uint8_t)(j != NULL ? j->stage : STAGE_FLOW);
     add_near_misses(s, &record, j);
-    s->account.open = false;
+    s->account.open = s->row->open = false;
     if (event == RECORD_DENIED)
         count_add(shard, COUNT_DENIED, 1);
     if (why != R_NONE)
@@ -173,6 +174,7 @@ void report_event(struct session *s, enum reason why, enum closer by)
     s->account = (struct account){ .began_us = clock_us(), .base = { s->row->bytes[UP], s->row->bytes[DOWN] }, .open = true };
     report_end(s, RECORD_DENIED, why, by, NULL);
     s->account = account;
+    s->row->open = before.open;
     s->row->reason = before.reason;
     s->row->closed_by = before.closed_by;
 }

@@ -77,6 +77,28 @@ def test_exactly_one_line_a_request():
         assert sorted(paths) == sorted([f"/{number}" for number in range(50)] + ["/last"])
 
 
+def test_a_killed_worker_leaves_one_line_for_each_request_too():
+    """Answered, refused and lingering, under way, idle: what was reported is not reported again, what was under way is lost."""
+    def half(connection, _):
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        connection.wait_end()
+    with Stage(routes={"/half": half}) as stage, Client(stage.site) as idle, Client(stage.site) as refused, Client(stage.site) as open_:
+        assert idle.request("GET", "/done", stage.site).status == 200
+        open_.send(f"GET /half HTTP/1.1\r\nHost: {stage.site}\r\n\r\n".encode())
+        open_.read_until(lambda data: data.endswith(b"half"))
+        refused.send(b"NONSENSE\r\n\r\n")
+        assert refused.response().status == 400
+        stage.postern.wait_access(lambda line: line["event"] == "denied")
+        os.kill(stage.postern.workers()[0], signal.SIGKILL)
+        stage.postern.wait_access(lambda line: line.get("path") == "/half")
+        wait_until(lambda: stage.postern.ctl("status")["sessions"]["open"] == 0, what="no session is left")
+        told = [(line.get("request", "-"), line.get("path"), line.get("reason")) for line in stage.postern.access()
+                if line["event"] in ("end", "denied")]
+        assert len({request for request, _, _ in told}) == len(told)
+        assert sorted(path for _, path, _ in told if path) == ["/done", "/half"]
+        assert [reason for request, path, reason in told if path == "/half" and request != "-"] == ["lost"]
+
+
 def test_interval_records():
     with Stage(log={"interval": 0.3}) as stage, Client(stage.proxy) as client:
         client.send(ws.handshake(f"{stage.url}/ws", stage.origin_authority))
