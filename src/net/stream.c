@@ -10,6 +10,8 @@
  */
 #include "net/stream.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -23,21 +25,29 @@
 #define IOVECS 16
 #define COPY_BELOW 1024u /* shorter sends are gathered: one packet rather than two */
 
-/*
- * libevent says "readable and writable" for an error, and for a stream that is just that. The kernel is asked: a reset that came
- * with the last bytes would stay unseen behind them.
- */
-static bool is_broken(int fd)
-{
-    struct pollfd p = { .fd = fd };
+#define SETTLE_MS 100
 
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+/*
+ * libevent says "readable and writable" for an error, and for a stream that is just that: a reset that came with the last bytes would
+ * stay unseen behind them. When the stream has been quiet for a moment, the kernel is asked; a busy one is not worth a system call for
+ * each event, its next read or write will tell.
+ */
+static void on_settled(void *arg)
+{
+    struct stream *s = arg;
+    struct pollfd p = { .fd = s->fd };
+
+    if (poll(&p, 1, 0) <= 0 || (p.revents & (POLLERR | POLLHUP)) == 0)
+        return;
+    s->can_read = s->hang_up = true;
+    s->on_ready(s->owner);
 }
 
 static void on_event(int fd, short what, void *arg)
 {
     struct stream *s = arg;
 
+    (void)fd;
     loop_enter(s->loop);
     if (what & EV_READ)
         s->can_read = true;
@@ -45,8 +55,8 @@ static void on_event(int fd, short what, void *arg)
         s->can_write = true;
     if (what & EV_CLOSED)
         s->can_read = s->hang_up = true;
-    else if ((what & EV_READ) && (what & EV_WRITE) && is_broken(fd))
-        s->hang_up = true;
+    else if ((what & EV_READ) && (what & EV_WRITE))
+        timer_set(loop_wheel(s->loop), &s->settle, clock_ms() + SETTLE_MS);
     s->on_ready(s->owner);
 }
 
@@ -67,6 +77,7 @@ bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(v
     s->again.fn = on_again;
     s->again.arg = s;
     s->can_write = true;
+    timer_init(&s->settle, on_settled, s);
     if (event_assign(&s->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s) == 0 &&
         event_add(&s->event, NULL) == 0)
         return true;
@@ -104,6 +115,7 @@ void stream_close(struct stream *s, bool reset)
         setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     }
     event_del(&s->event);
+    timer_clear(loop_wheel(s->loop), &s->settle);
     loop_again_clear(s->loop, &s->again);
     close(s->fd);
     s->fd = -1;
@@ -116,6 +128,7 @@ int stream_release(struct stream *s)
     int fd = s->fd;
 
     event_del(&s->event);
+    timer_clear(loop_wheel(s->loop), &s->settle);
     loop_again_clear(s->loop, &s->again);
     s->fd = -1;
     drop_kept(s);

@@ -152,7 +152,7 @@ static void fill_row(struct session *s, int fd, const struct addr *client)
     struct row *row = s->row;
     char interface[IF_NAMESIZE] = "";
 
-    if (e->route != NULL)
+    if (zones_need_interfaces(s->generation->conf))
         route_interface_name(e->route, listener_ingress(fd), interface);
     s->zone_in = zones_find(rules_zones(s->generation->rules), client, interface);
     row_begin(e->shard, row);

@@ -312,7 +312,7 @@ def test_a_reset_right_behind_the_last_bytes(ring, side):
     end.sock.send(b"last words")
     end.close(True)
     ring.settle()
-    ring.advance(300)
+    ring.advance(0.3)
     assert ring.sessions() == 0
 
 
