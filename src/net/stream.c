@@ -27,10 +27,32 @@
 
 #define SETTLE_MS 100
 
+static void drop_output(struct stream *s)
+{
+    while (s->out != NULL) {
+        struct chunk *chunk = s->out;
+
+        s->out = chunk->next;
+        chunk_give(s->loop, chunk);
+    }
+    s->out_last = NULL;
+    s->out_len = 0;
+}
+
+/* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
+static void stop_writing(struct stream *s)
+{
+    s->broken = true;
+    s->can_write = false;
+    s->queued -= s->out_len;
+    drop_output(s);
+}
+
 /*
- * libevent says "readable and writable" for an error, and for a stream that is just that: a reset that came with the last bytes would
- * stay unseen behind them. When the stream has been quiet for a moment, the kernel is asked; a busy one is not worth a system call for
- * each event, its next read or write will tell.
+ * libevent says "readable and writable" for an error, and for a stream that is just that: a reset that came with the last bytes
+ * would stay unseen behind them. When the stream has been quiet for a moment, the kernel is asked; a busy one is not worth a system
+ * call for each event, its next read or write will tell. So the owner learns of a reset even if it does not read: who asked is
+ * gone.
  */
 static void on_settled(void *arg)
 {
@@ -39,6 +61,8 @@ static void on_settled(void *arg)
 
     if (poll(&p, 1, 0) <= 0 || (p.revents & (POLLERR | POLLHUP)) == 0)
         return;
+    if (p.revents & POLLERR)
+        stop_writing(s);
     s->can_read = s->hang_up = true;
     s->on_ready(s->owner);
 }
@@ -86,18 +110,6 @@ bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(v
     return false;
 }
 
-static void drop_output(struct stream *s)
-{
-    while (s->out != NULL) {
-        struct chunk *chunk = s->out;
-
-        s->out = chunk->next;
-        chunk_give(s->loop, chunk);
-    }
-    s->out_last = NULL;
-    s->out_len = 0;
-}
-
 static void drop_kept(struct stream *s)
 {
     free(s->kept);
@@ -138,15 +150,6 @@ int stream_release(struct stream *s)
 bool stream_is_open(const struct stream *s)
 {
     return s->loop != NULL && s->fd >= 0;
-}
-
-/* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
-static void stop_writing(struct stream *s)
-{
-    s->broken = true;
-    s->can_write = false;
-    s->queued -= s->out_len;
-    drop_output(s);
 }
 
 /* Reads behind the `have` bytes that already lie in the buffer; returns how many came. */

@@ -142,6 +142,17 @@ def test_head_says_how_long_it_would_be(ring):
     assert client.received.endswith(b"ok")
 
 
+@pytest.mark.parametrize("head", [GET, post(3) + b"abc", ws.handshake("/ws", "a.test")])
+def test_a_client_that_resets_while_it_waits(ring, head):
+    """The server need not answer first."""
+    client, server = ring.asked(head=head)
+    client.close(True)
+    ring.settle()
+    ring.advance(0.3)
+    assert ring.ended() == [("end", "client-gone", "client")]
+    assert server.end == "rst" and ring.sessions() == 0
+
+
 # Whoever goes, and whenever: one record, no session left.
 
 PHASES = {
