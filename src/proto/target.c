@@ -2,9 +2,9 @@
 /*
  * Request targets. A rule about paths is worth what the reading of paths is worth: the path is brought into one form here, rules
  * are asked about that form, and that form is what the server gets. So nothing may be left in it that a server could read as
- * another path: escapes that hide a separator are refused, dot segments are gone, and so is a ".." behind an empty segment, which
- * servers that merge slashes resolve differently. Bytes that RFC 3986 forbids and clients send all the same ('|', '{', '[' and
- * their like) are escaped.
+ * another path: escapes that hide a separator are refused, dot segments are gone, and so are a ".." behind an empty segment, which
+ * servers that merge slashes resolve differently, and a "..;", which is ".." to servers that know parameters. Bytes that RFC 3986
+ * forbids and clients send all the same ('|', '{', '[' and their like) are escaped.
  *
  * The query stays as it was written; it is only checked for bytes that would break the request line or a log.
  */
@@ -67,6 +67,16 @@ static bool climb(struct writer *w)
     return true;
 }
 
+/* "..;x": a dot segment to servers that take what follows a ';' for parameters, and to no other. */
+static bool is_dots_with_parameters(struct span segment)
+{
+    size_t dots = 0;
+
+    while (dots < segment.len && segment.at[dots] == '.')
+        dots++;
+    return (dots == 1 || dots == 2) && dots < segment.len && segment.at[dots] == ';';
+}
+
 /* A segment is complete: dot segments go (RFC 3986 5.2.4), every other one stays. `slash`: another segment follows. */
 static bool end_segment(struct writer *w, bool slash)
 {
@@ -78,6 +88,8 @@ static bool end_segment(struct writer *w, bool slash)
     }
     if (span_eq(segment, SPAN("..")))
         return climb(w);
+    if (is_dots_with_parameters(segment))
+        return false;
     if (slash && !put(w, '/'))
         return false;
     w->segment = w->len;

@@ -92,6 +92,12 @@ static const char *const bad_paths[] = {
     "//..",
     "/a//%2e%2e/b",
     "/..?x",
+    "/ok/..;/deny",
+    "/ok/..;x=1/deny",
+    "/ok/%2e%2e;/deny",
+    "/.;/deny",
+    "/ok/..;",
+    "/..;?x",
 };
 
 static void test_paths(void **state)
