@@ -10,9 +10,11 @@
 #include "net/dial.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define DIALS_MAX 4096
@@ -44,6 +46,27 @@ static void narrow(int fd)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
+/* A fuzzer's alarm may come in between. */
+static bool connects(int fd, const struct sockaddr_in *sa)
+{
+    int result;
+
+    do
+        result = connect(fd, (const struct sockaddr *)sa, sizeof(*sa));
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+static int accepts(int listener)
+{
+    int fd;
+
+    do
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 void wire_pair(int fds[2])
 {
     static uint32_t next; /* an address for each pair, and one port for all: ports that wait after a close do not run out */
@@ -56,9 +79,8 @@ void wire_pair(int fds[2])
     narrow(listener);
     narrow(fds[0]);
     if (listener < 0 || fds[0] < 0 || bind(listener, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(listener, 1) != 0 ||
-        connect(fds[0], (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
-        (fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) < 0)
-        fatal("no loopback pair");
+        !connects(fds[0], &sa) || (fds[1] = accepts(listener)) < 0)
+        fatal("no loopback pair: %s", strerror(errno));
     close(listener);
     fcntl(fds[0], F_SETFL, O_NONBLOCK);
     for (int i = 0; i < 2; i++)
