@@ -70,6 +70,8 @@ static void read_configuration(struct making *m, const char *path)
     text = file_read(path, FILE_TRUSTED, CONF_BYTES, &len, error);
     if (text == NULL)
         complain(m, "%s", error);
+    else if (len == 0) /* what an editor or a full disk leaves for a moment must not close every listener */
+        complain(m, "%s: the file is empty", path);
     else
         parse_text(m, path, span_of(text, len));
     free(text);

@@ -254,3 +254,14 @@ def test_second_instance_in_one_runtime_dir_is_refused():
         assert done.returncode != 0 and stage.postern.runtime_dir in done.stderr
         assert stage.postern.ctl_run("status").returncode == 0
         lease.release()
+
+
+def test_reload_of_an_empty_file_keeps_the_old():
+    """An editor that truncates before it writes must not close the listeners."""
+    with Stage() as stage, Client(stage.proxy) as client:
+        with open(stage.postern.config, "w"):
+            pass
+        result = stage.postern.ctl_run("reload")
+        assert result.returncode == 1 and "is empty" in result.stdout + result.stderr
+        client.send(f"GET {stage.url}/ HTTP/1.1\r\nHost: {stage.origin_authority}\r\n\r\n".encode())
+        assert client.response().status == 200
