@@ -8,8 +8,8 @@
 
 /*
  * An address with a port. `family` is AF_INET, AF_INET6 or 0 (none). An IPv4 address stands in the first four bytes of `ip` and the
- * rest is zero. IPv4-mapped IPv6 addresses (::ffff:a.b.c.d) are turned into IPv4 wherever an address enters Postern, so that no rule
- * for one spelling misses the other.
+ * rest is zero. IPv4-mapped IPv6 addresses (::ffff:a.b.c.d) are turned into IPv4 wherever an address enters Postern, so that no
+ * rule for one spelling misses the other.
  */
 struct addr {
     uint16_t family;
@@ -37,8 +37,8 @@ MUST_CHECK bool addr_parse(struct addr *out, struct span text, uint16_t port);
 MUST_CHECK bool addr_parse_port(struct addr *out, struct span text);
 /*
  * Would a careless resolver read this name as an IPv4 address: decimal, hex and octal numbers, one to four parts, a trailing dot
- * (inet_aton(3))? Such a host is normalised to the address that is meant (`out`), or refused by the caller when it is true and `out`
- * has family 0 (number out of range).
+ * (inet_aton(3))? Such a host is normalised to the address that is meant (`out`), or refused by the caller when it is true and
+ * `out` has family 0 (number out of range).
  */
 bool addr_parse_loose(struct addr *out, struct span text, uint16_t port);
 
@@ -58,10 +58,10 @@ bool network_has(const struct network *n, const struct addr *a);
 bool network_inside(const struct network *inner, const struct network *outer);
 
 /*
- * Is this a special-purpose address (RFC 6890 and its successors: loopback, private, link-local, shared, documentation, benchmarking,
- * multicast, reserved, broadcast, unspecified, unique-local; also an IPv4 one wrapped into 6to4, Teredo, NAT64 or the compatible
- * form)? If so `block` is the special-purpose block that it lies in. A plain zone network must not reach such an address unless it
- * lies inside this block (design.md, zones).
+ * Is this a special-purpose address (RFC 6890 and its successors: loopback, private, link-local, shared, documentation,
+ * benchmarking, multicast, reserved, broadcast, unspecified, unique-local; also an IPv4 one wrapped into 6to4, Teredo, NAT64 or the
+ * compatible form)? If so `block` is the special-purpose block that it lies in. A plain zone network must not reach such an address
+ * unless it lies inside this block (design.md, zones).
  */
 bool addr_special(const struct addr *a, struct network *block);
 /* Does the network lie inside a block of special-purpose addresses, or of such that wrap IPv4 ones? */

@@ -5,28 +5,28 @@
 #include "base/span.h"
 
 /*
- * Why a stream was denied or ended: the one vocabulary of the log, the counters, `explain`, error pages, Proxy-Status (RFC 9209) and
- * close frames. One row: identifier, name, HTTP status, WebSocket close code for the offender, Proxy-Status error type, the sentence
- * that a person reads. A status of 0 means that no HTTP answer is given for it: the connection is closed.
+ * Why a stream was denied or ended: the one vocabulary of the log, the counters, `explain`, error pages, Proxy-Status (RFC 9209)
+ * and close frames. One row: identifier, name, HTTP status, WebSocket close code for the offender, Proxy-Status error type, the
+ * sentence that a person reads. A status of 0 means that no HTTP answer is given for it: the connection is closed.
  */
 #define REASONS(X)                                                                                                                 \
-    X(NONE, "ok", 0, 1000, "", "The stream ended as it should.")                                                                     \
+    X(NONE, "ok", 0, 1000, "", "The stream ended as it should.")                                                                   \
     X(POLICY_DENIED, "policy-denied", 403, 1008, "http_request_denied", "A policy denies this.")                                   \
     X(NO_POLICY, "no-policy", 403, 1008, "http_request_denied", "No policy allows this.")                                          \
     X(NO_ROUTE, "no-route", 502, 1011, "destination_ip_unroutable", "The kernel has no route to the server.")                      \
     X(ZONE_UNKNOWN, "zone-unknown", 403, 1008, "http_request_denied", "The client or the server is in no zone.")                   \
     X(ADDRESS_PRIVATE, "address-private", 403, 1008, "destination_ip_prohibited",                                                  \
-      "The server's address is special-purpose and no zone names it.")                                                            \
+      "The server's address is special-purpose and no zone names it.")                                                             \
     X(NAME_UNRESOLVED, "name-unresolved", 502, 1011, "dns_error", "The name of the server could not be resolved.")                 \
     X(NAME_TIMEOUT, "name-timeout", 504, 1011, "dns_timeout", "The resolver did not answer in time.")                              \
     X(HEAD_MALFORMED, "head-malformed", 400, 1002, "http_request_error", "The head of the message is not valid HTTP/1.1.")         \
     X(HEAD_TOO_LARGE, "head-too-large", 431, 1009, "http_request_error", "The head is larger than the limits allow.")              \
     X(URI_TOO_LONG, "uri-too-long", 414, 1009, "http_request_error", "The request target is longer than the limit allows.")        \
-    X(VERSION_UNSUPPORTED, "version-unsupported", 505, 1002, "http_request_error", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")   \
+    X(VERSION_UNSUPPORTED, "version-unsupported", 505, 1002, "http_request_error", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")  \
     X(METHOD_UNKNOWN, "method-unknown", 501, 1002, "http_request_error", "The method is not known here.")                          \
     X(EXPECTATION_UNKNOWN, "expectation-unknown", 417, 1002, "http_request_error", "The only expectation known is 100-continue.")  \
     X(FRAMING_AMBIGUOUS, "framing-ambiguous", 400, 1002, "http_request_error",                                                     \
-      "The length of the message can be read in more than one way.")                                                              \
+      "The length of the message can be read in more than one way.")                                                               \
     X(BODY_MALFORMED, "body-malformed", 400, 1002, "http_request_error", "The chunks of the body are not valid.")                  \
     X(BODY_TOO_LARGE, "body-too-large", 413, 1009, "http_request_error", "The body is larger than the limit allows.")              \
     X(TARGET_MALFORMED, "target-malformed", 400, 1002, "http_request_error", "The request target or its path is not acceptable.")  \
@@ -38,7 +38,7 @@
     X(ALPN_MISMATCH, "alpn-mismatch", 403, 1008, "tls_protocol_error", "The TLS handshake asks for a protocol not spoken here.")   \
     X(UNSOLICITED_BYTES, "unsolicited-bytes", 502, 1011, "http_protocol_error", "The server spoke while nobody had asked it.")     \
     X(ANSWER_BEFORE_REQUEST, "answer-before-request", 502, 1011, "http_protocol_error",                                            \
-      "The server answered before it could have read the request.")                                                               \
+      "The server answered before it could have read the request.")                                                                \
     X(SURPLUS_ANSWER, "surplus-answer", 502, 1011, "http_protocol_error", "The server sent more than the one answer it owed.")     \
     X(INTERIM_LIMIT, "interim-limit", 502, 1011, "http_protocol_error", "The server sent too many interim answers.")               \
     X(UPGRADE_UNASKED, "upgrade-unasked", 502, 1011, "http_upgrade_failed", "The server switched protocols though nobody asked.")  \
@@ -49,9 +49,9 @@
     X(ORIGIN_DENIED, "origin-denied", 403, 1008, "http_request_denied", "The policy does not allow this Origin.")                  \
     X(SUBPROTOCOL_DENIED, "subprotocol-denied", 403, 1008, "http_request_denied", "The policy allows none of the subprotocols.")   \
     X(SUBPROTOCOL_UNOFFERED, "subprotocol-unoffered", 502, 1011, "http_upgrade_failed",                                            \
-      "The server chose a subprotocol that nobody offered.")                                                                      \
+      "The server chose a subprotocol that nobody offered.")                                                                       \
     X(EXTENSION_UNOFFERED, "extension-unoffered", 502, 1011, "http_upgrade_failed",                                                \
-      "The server chose an extension that nobody offered.")                                                                       \
+      "The server chose an extension that nobody offered.")                                                                        \
     X(RESPONSE_MALFORMED, "response-malformed", 502, 1011, "http_protocol_error", "The server's answer is not valid HTTP/1.1.")    \
     X(RESPONSE_TRUNCATED, "response-truncated", 502, 1011, "http_response_incomplete", "The server's answer ended too early.")     \
     X(FRAME_MALFORMED, "frame-malformed", 0, 1002, "", "A WebSocket frame breaks RFC 6455.")                                       \
@@ -73,7 +73,7 @@
     X(SOCKS_METHOD, "socks-method", 0, 1002, "", "None of the SOCKS authentication methods offered is served.")                    \
     X(NO_ORIGINAL_DESTINATION, "no-original-destination", 0, 1008, "", "The kernel does not know what the client dialled.")        \
     X(RETRY_UNSAFE, "retry-unsafe", 502, 1011, "connection_terminated",                                                            \
-      "The server closed a kept connection and the request may not be sent twice.")                                               \
+      "The server closed a kept connection and the request may not be sent twice.")                                                \
     X(PIPELINE_LIMIT, "pipeline-limit", 0, 1008, "", "More requests were sent ahead than the limit allows.")                       \
     X(TIMEOUT_HANDSHAKE, "timeout-handshake", 0, 1008, "", "The first bytes took too long.")                                       \
     X(TIMEOUT_HEADER, "timeout-header", 408, 1008, "http_request_error", "The head of the request took too long.")                 \
@@ -83,7 +83,7 @@
     X(TIMEOUT_KEEPALIVE, "timeout-keepalive", 0, 1001, "", "The idle connection was closed.")                                      \
     X(TIMEOUT_TUNNEL, "timeout-tunnel", 0, 1001, "", "Nothing was said in the tunnel for too long.")                               \
     X(TIMEOUT_CLOSE, "timeout-close", 0, 1001, "", "The other side did not finish closing in time.")                               \
-    X(CLIENT_GONE, "client-gone", 400, 1001, "http_request_error", "The client went away before the end.")                                             \
+    X(CLIENT_GONE, "client-gone", 400, 1001, "http_request_error", "The client went away before the end.")                         \
     X(PEER_RESET, "peer-reset", 502, 1001, "connection_terminated", "A connection was reset.")                                     \
     X(UPSTREAM_REFUSED, "upstream-refused", 502, 1011, "connection_refused", "The server refused the connection.")                 \
     X(UPSTREAM_CLOSED, "upstream-closed", 502, 1011, "connection_terminated", "The server closed without an answer.")              \

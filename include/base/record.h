@@ -17,18 +17,18 @@ struct near_miss {
 #define NEAR_MISSES 4
 
 struct record {
-    uint64_t sequence;    /* in the ring of ended streams: its number there + 1, written last; 0: empty */
-    uint64_t time_us;     /* wall time of the event */
-    uint64_t duration_us; /* since the exchange or tunnel began */
-    uint64_t first_byte_us; /* from its begin to the first byte of the answer; 0: none */
+    uint64_t sequence;          /* in the ring of ended streams: its number there + 1, written last; 0: empty */
+    uint64_t time_us;           /* wall time of the event */
+    uint64_t duration_us;       /* since the exchange or tunnel began */
+    uint64_t first_byte_us;     /* from its begin to the first byte of the answer; 0: none */
     uint64_t bytes[DIRECTIONS]; /* of this exchange or tunnel alone */
-    uint32_t exchange;    /* K of "W-N-K"; 0: the flow itself */
-    uint16_t port;        /* of the target; 0: none */
-    uint8_t event;        /* enum record_event */
-    uint8_t stage;        /* enum stage (policy/rules.h) at which it was judged last */
+    uint32_t exchange;          /* K of "W-N-K"; 0: the flow itself */
+    uint16_t port;              /* of the target; 0: none */
+    uint8_t event;              /* enum record_event */
+    uint8_t stage;              /* enum stage (policy/rules.h) at which it was judged last */
     uint8_t near_count;
     struct near_miss near[NEAR_MISSES];
-    struct row row;       /* as it was */
+    struct row row; /* as it was */
 };
 
 const char *record_event_name(enum record_event v);

@@ -5,8 +5,8 @@
 #include "base/span.h"
 
 /*
- * A bounded ring of equally sized records in shared memory: one writer process, one reader process, no lock. A full ring drops the new
- * record and counts it. The reader believes nothing that the memory says beyond its own copy of the geometry.
+ * A bounded ring of equally sized records in shared memory: one writer process, one reader process, no lock. A full ring drops the
+ * new record and counts it. The reader believes nothing that the memory says beyond its own copy of the geometry.
  */
 struct ring {
     struct ring_shared *shared;

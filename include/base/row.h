@@ -8,13 +8,31 @@
 /* The words that rows, log and posternctl use; each enum has its names in src/base/row.c. */
 enum row_state { ROW_FREE, ROW_NEW, ROW_ESTABLISHED, ROW_RELATED, ROW_CLOSING, ROW_CLOSED, ROW_STATE_COUNT };
 enum phase {
-    PHASE_SNIFF, PHASE_SOCKS, PHASE_HTTP, PHASE_TUNNEL_WAIT, PHASE_PEEK, PHASE_TUNNEL, PHASE_UPGRADE_WAIT, PHASE_WEBSOCKET,
-    PHASE_CLOSING, PHASE_DEAD, PHASE_COUNT
+    PHASE_SNIFF,
+    PHASE_SOCKS,
+    PHASE_HTTP,
+    PHASE_TUNNEL_WAIT,
+    PHASE_PEEK,
+    PHASE_TUNNEL,
+    PHASE_UPGRADE_WAIT,
+    PHASE_WEBSOCKET,
+    PHASE_CLOSING,
+    PHASE_DEAD,
+    PHASE_COUNT
 };
 enum mode { MODE_EXPLICIT, MODE_TRANSPARENT, MODE_REVERSE, MODE_COUNT };
 /* What the flow turned out to be, as rows say it ("protocol"). */
 enum row_protocol {
-    PROTO_NONE, PROTO_HTTP, PROTO_WEBSOCKET, PROTO_CONNECT, PROTO_TLS, PROTO_SOCKS, PROTO_TUNNEL, PROTO_TCP, PROTO_UDP, PROTO_ICMP,
+    PROTO_NONE,
+    PROTO_HTTP,
+    PROTO_WEBSOCKET,
+    PROTO_CONNECT,
+    PROTO_TLS,
+    PROTO_SOCKS,
+    PROTO_TUNNEL,
+    PROTO_TCP,
+    PROTO_UDP,
+    PROTO_ICMP,
     PROTO_COUNT
 };
 enum closer { CLOSER_NONE, CLOSER_CLIENT, CLOSER_SERVER, CLOSER_POSTERN, CLOSER_COUNT };
@@ -42,37 +60,37 @@ typedef uint16_t name_id;
  * [I] immutable after open, [S] written by the phase setter, [E] of the current exchange, [C] counter.
  */
 struct row {
-    uint64_t number;              /* [I] N of "W-N" */
-    uint64_t opened_us;           /* [I] wall time */
-    uint64_t last_us[DIRECTIONS]; /* [C] wall time of the last byte each way; 0: none */
-    uint64_t bytes[DIRECTIONS];   /* [C] payload bytes: bodies, frames, tunnel bytes */
-    uint64_t messages[DIRECTIONS];                /* [C] WebSocket messages begun */
-    uint32_t frames[DIRECTIONS][WS_KIND_COUNT];   /* [C] WebSocket frames by opcode */
-    uint32_t pushes;              /* [C] messages of the server since the client last spoke */
-    uint32_t exchanges;           /* [C] requests so far; the K of "W-N-K" of the current one */
-    uint32_t policy_line;         /* [E] line of the policy in the configuration file; 0: none */
-    uint16_t generation;          /* [I] number of the generation that it is judged by */
-    name_id listener;             /* [I] */
-    name_id zone_in, zone_out;    /* [I] [E] */
-    name_id interface_in, interface_out; /* [I] [E] */
-    name_id policy;               /* [E] 0: none decided yet */
-    uint16_t status;              /* [E] HTTP status that the client got; 0: none yet */
-    uint16_t close_code;          /* WebSocket close code; 0: none */
-    uint8_t worker;               /* [I] */
-    uint8_t state;                /* [S] enum row_state */
-    uint8_t phase;                /* [S] enum phase */
-    uint8_t mode;                 /* [I] enum mode */
-    uint8_t protocol;             /* [E] enum row_protocol */
-    uint8_t reason;               /* enum reason; R_NONE while open */
-    uint8_t closed_by;            /* enum closer */
-    bool open;                    /* [E] an exchange or a tunnel is under way: its record is still to be written */
-    struct addr client;           /* [I] */
-    struct addr destination;      /* [I] what the client dialled (transparent), else our listener */
-    struct addr upstream;         /* [E] our own address towards the server */
-    struct addr server;           /* [E] */
-    char method[ROW_METHOD];      /* [E] */
-    char host[ROW_HOST];          /* [E] normalised name or literal, without port */
-    char path[ROW_PATH];          /* [E] normalised path, without query */
+    uint64_t number;                            /* [I] N of "W-N" */
+    uint64_t opened_us;                         /* [I] wall time */
+    uint64_t last_us[DIRECTIONS];               /* [C] wall time of the last byte each way; 0: none */
+    uint64_t bytes[DIRECTIONS];                 /* [C] payload bytes: bodies, frames, tunnel bytes */
+    uint64_t messages[DIRECTIONS];              /* [C] WebSocket messages begun */
+    uint32_t frames[DIRECTIONS][WS_KIND_COUNT]; /* [C] WebSocket frames by opcode */
+    uint32_t pushes;                            /* [C] messages of the server since the client last spoke */
+    uint32_t exchanges;                         /* [C] requests so far; the K of "W-N-K" of the current one */
+    uint32_t policy_line;                       /* [E] line of the policy in the configuration file; 0: none */
+    uint16_t generation;                        /* [I] number of the generation that it is judged by */
+    name_id listener;                           /* [I] */
+    name_id zone_in, zone_out;                  /* [I] [E] */
+    name_id interface_in, interface_out;        /* [I] [E] */
+    name_id policy;                             /* [E] 0: none decided yet */
+    uint16_t status;                            /* [E] HTTP status that the client got; 0: none yet */
+    uint16_t close_code;                        /* WebSocket close code; 0: none */
+    uint8_t worker;                             /* [I] */
+    uint8_t state;                              /* [S] enum row_state */
+    uint8_t phase;                              /* [S] enum phase */
+    uint8_t mode;                               /* [I] enum mode */
+    uint8_t protocol;                           /* [E] enum row_protocol */
+    uint8_t reason;                             /* enum reason; R_NONE while open */
+    uint8_t closed_by;                          /* enum closer */
+    bool open;                                  /* [E] an exchange or a tunnel is under way: its record is still to be written */
+    struct addr client;                         /* [I] */
+    struct addr destination;                    /* [I] what the client dialled (transparent), else our listener */
+    struct addr upstream;                       /* [E] our own address towards the server */
+    struct addr server;                         /* [E] */
+    char method[ROW_METHOD];                    /* [E] */
+    char host[ROW_HOST];                        /* [E] normalised name or literal, without port */
+    char path[ROW_PATH];                        /* [E] normalised path, without query */
 };
 
 _Static_assert(sizeof(struct row) <= 640, "a row takes at most 640 bytes");

@@ -54,7 +54,8 @@ MUST_CHECK bool span_u64(struct span s, uint64_t max, uint64_t *out);
 
 /* Copies into `out` with a NUL; false (and an empty string) if it does not fit or holds a NUL. */
 MUST_CHECK bool span_cstr(struct span s, char *out, size_t size);
-/* Copies as much as fits with a NUL; a cut is marked with a last byte of '~'. Bytes outside 0x21..0x7e become '?'. For rows and logs. */
+/* Copies as much as fits with a NUL; a cut is marked with a last byte of '~'. Bytes outside 0x21..0x7e become '?'. For rows and
+ * logs. */
 void span_show(struct span s, char *out, size_t size);
 
 #endif

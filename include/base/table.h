@@ -10,9 +10,9 @@
  * writer; everybody else maps it read-only. A shard holds rows, interned names, counts per client, the ring of ended and denied
  * streams, and counters.
  */
-#define TABLE_NAMES 2048     /* interned names a shard, 32 bytes each */
+#define TABLE_NAMES 2048 /* interned names a shard, 32 bytes each */
 #define TABLE_NAME_SIZE 32
-#define TABLE_ENDED 4096     /* ended and denied streams that are remembered */
+#define TABLE_ENDED 4096 /* ended and denied streams that are remembered */
 
 /* Counters beyond those by reason. Prometheus names are made of them in app/metrics.c. */
 #define TABLE_COUNTERS(X)                                                                                                          \

@@ -7,8 +7,8 @@
 #include "base/row.h"
 
 /*
- * The configuration as an immutable snapshot. The same code reads it in the monitor, in workers and in control, from the same text, so
- * that all mean the same. Nothing here opens a file: the text is given, and files that it names (hosts_file, resolver.hosts) are
+ * The configuration as an immutable snapshot. The same code reads it in the monitor, in workers and in control, from the same text,
+ * so that all mean the same. Nothing here opens a file: the text is given, and files that it names (hosts_file, resolver.hosts) are
  * opened by the monitor (app/generation.c).
  */
 #define CONF_NAME 32 /* of zones, listeners, policies, with the NUL */
@@ -29,7 +29,7 @@ struct conf_ports {
     size_t count;
     struct conf_port_range {
         uint16_t first, last;
-    } *items;
+    } * items;
 };
 
 struct conf_zone {
@@ -51,12 +51,12 @@ struct conf_listener {
     unsigned line;
     enum mode mode;
     struct addr address;
-    struct conf_strings from;          /* zones of clients; empty: any zone */
-    struct conf_upstream *upstreams;   /* reverse: at least one */
+    struct conf_strings from;        /* zones of clients; empty: any zone */
+    struct conf_upstream *upstreams; /* reverse: at least one */
     size_t upstream_count;
-    enum conf_forwarded forwarded;     /* none (default): such fields of the client are removed and none is added */
-    char via[64];                      /* pseudonym of the Via field; "": the instance's own */
-    bool via_off;                      /* via = "off": no Via field, no loop check by it */
+    enum conf_forwarded forwarded; /* none (default): such fields of the client are removed and none is added */
+    char via[64];                  /* pseudonym of the Via field; "": the instance's own */
+    bool via_off;                  /* via = "off": no Via field, no loop check by it */
 };
 
 enum conf_action { ACTION_ALLOW, ACTION_DENY, ACTION_DROP };
@@ -64,35 +64,40 @@ enum conf_reuse { REUSE_SESSION, REUSE_NEVER, REUSE_SHARED };
 
 /* What a flow turned out to be, as policies name it: a set of these bits. */
 enum conf_protocol {
-    CONF_HTTP = 1 << 0, CONF_WEBSOCKET = 1 << 1, CONF_TLS = 1 << 2, CONF_TUNNEL = 1 << 3, CONF_TCP = 1 << 4, CONF_UDP = 1 << 5,
+    CONF_HTTP = 1 << 0,
+    CONF_WEBSOCKET = 1 << 1,
+    CONF_TLS = 1 << 2,
+    CONF_TUNNEL = 1 << 3,
+    CONF_TCP = 1 << 4,
+    CONF_UDP = 1 << 5,
     CONF_ICMP = 1 << 6
 };
 
 struct conf_websocket {
-    unsigned line;                     /* 0: no group given */
-    struct conf_strings origins;       /* empty: any */
-    bool origin_required;              /* matters with origins only; default true */
-    struct conf_strings subprotocols;  /* empty: any */
+    unsigned line;                    /* 0: no group given */
+    struct conf_strings origins;      /* empty: any */
+    bool origin_required;             /* matters with origins only; default true */
+    struct conf_strings subprotocols; /* empty: any */
 };
 
 struct conf_header {
     char *name;
-    char *pattern;                     /* NULL: it must only be there */
+    char *pattern; /* NULL: it must only be there */
 };
 
 struct conf_policy {
     char name[CONF_NAME];
     unsigned line;
     enum conf_action action;
-    struct conf_strings from, to, listeners;          /* names; "from" and "to" may be given as one string; empty: any */
+    struct conf_strings from, to, listeners; /* names; "from" and "to" may be given as one string; empty: any */
     struct conf_networks clients, networks;
-    struct conf_strings hosts;                        /* normalised: lower case, no trailing dot, A-labels; "*.x" kept */
-    char *hosts_file;                                 /* path, or NULL */
+    struct conf_strings hosts; /* normalised: lower case, no trailing dot, A-labels; "*.x" kept */
+    char *hosts_file;          /* path, or NULL */
     struct conf_ports ports;
     struct conf_strings methods, paths;
-    struct conf_header *headers;                      /* "Name: pattern" or "Name" */
+    struct conf_header *headers; /* "Name: pattern" or "Name" */
     size_t header_count;
-    unsigned protocols;                               /* bits of enum conf_protocol; absent: http, websocket and tls */
+    unsigned protocols; /* bits of enum conf_protocol; absent: http, websocket and tls */
     bool protocols_given;
     enum conf_reuse upstream_reuse;
     struct conf_websocket websocket;
@@ -109,17 +114,17 @@ struct conf_timeouts {
 };
 
 struct conf {
-    char *file;                        /* name for messages: "/etc/postern/postern.conf", or "default.conf" */
-    unsigned workers;                  /* 0: one a core */
-    char *user;                        /* NULL: not given */
-    char *runtime_dir;                 /* NULL: not given */
+    char *file;        /* name for messages: "/etc/postern/postern.conf", or "default.conf" */
+    unsigned workers;  /* 0: one a core */
+    char *user;        /* NULL: not given */
+    char *runtime_dir; /* NULL: not given */
     enum log_level log_level;
-    char *log_access;                  /* a path, "-" for standard output, or NULL: no access log */
-    uint32_t log_interval;             /* ms */
-    struct addr admin;                 /* family 0: none */
-    struct addr *resolver_servers;     /* none: the system's resolv.conf */
+    char *log_access;              /* a path, "-" for standard output, or NULL: no access log */
+    uint32_t log_interval;         /* ms */
+    struct addr admin;             /* family 0: none */
+    struct addr *resolver_servers; /* none: the system's resolv.conf */
     size_t resolver_server_count;
-    char *resolver_hosts;              /* path; default /etc/hosts */
+    char *resolver_hosts;                             /* path; default /etc/hosts */
     uint32_t resolver_timeout, resolver_negative_ttl; /* ms */
     struct conf_limits limits;
     struct conf_timeouts timeouts;
@@ -138,8 +143,8 @@ struct conf_messages {
 };
 
 /*
- * Reads `text`. Returns a snapshot that the caller frees with conf_free(), or NULL: then there is at least one error. Warnings may come
- * with either. `messages` is filled by this call; the caller frees it with conf_messages_fini().
+ * Reads `text`. Returns a snapshot that the caller frees with conf_free(), or NULL: then there is at least one error. Warnings may
+ * come with either. `messages` is filled by this call; the caller frees it with conf_messages_fini().
  */
 MUST_CHECK struct conf *conf_parse(const char *file, struct span text, struct conf_messages *messages);
 void conf_free(struct conf *conf);
@@ -149,7 +154,8 @@ void conf_messages_fini(struct conf_messages *messages);
 /* The embedded default: etc/default.conf, compiled in. */
 struct span conf_default_text(void);
 
-/* posternd -T: every key with its effective value, in libconfig syntax that conf_parse() reads back to the same snapshot. malloc'd. */
+/* posternd -T: every key with its effective value, in libconfig syntax that conf_parse() reads back to the same snapshot. malloc'd.
+ */
 MUST_CHECK char *conf_print(const struct conf *conf);
 
 #endif

@@ -5,8 +5,8 @@
 #include "base/addr.h"
 
 /*
- * The hosts file (hosts(5)) and resolv.conf(5), parsed from text that the monitor read. Lines that are not understood are passed over,
- * as the system's own resolver does.
+ * The hosts file (hosts(5)) and resolv.conf(5), parsed from text that the monitor read. Lines that are not understood are passed
+ * over, as the system's own resolver does.
  */
 struct conf_hosts;
 

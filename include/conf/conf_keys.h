@@ -9,27 +9,27 @@
  * and conf_lists.c, how it is printed in conf_print.c.
  */
 enum conf_key_type {
-    KEY_GROUP,        /* { } */
-    KEY_ITEMS,        /* ( { }, { } ) */
-    KEY_LATER,        /* belongs to a capability that this version does not have */
-    KEY_U32,          /* uint32_t */
-    KEY_U64,          /* uint64_t */
-    KEY_SECONDS,      /* uint32_t, in milliseconds */
-    KEY_BOOL,         /* bool */
-    KEY_WORD,         /* an enum whose values are the indices of the words */
-    KEY_TEXT,         /* char *; max: its length */
-    KEY_PATH,         /* char *, an absolute path */
-    KEY_ACCESS,       /* char *, an absolute path or "-" */
-    KEY_NAME,         /* char[CONF_NAME] */
-    KEY_VIA,          /* struct conf_listener */
-    KEY_ADDRESS,      /* struct addr, with port */
-    KEY_SERVERS,      /* struct conf: addresses of resolvers */
-    KEY_UPSTREAMS,    /* struct conf_listener */
-    KEY_NETWORKS,     /* struct conf_networks */
-    KEY_PORTS,        /* struct conf_ports */
-    KEY_HEADERS,      /* struct conf_policy */
-    KEY_PROTOCOLS,    /* struct conf_policy */
-    KEY_NAMES,        /* of items of a kind: struct conf_strings, as all that follow */
+    KEY_GROUP,     /* { } */
+    KEY_ITEMS,     /* ( { }, { } ) */
+    KEY_LATER,     /* belongs to a capability that this version does not have */
+    KEY_U32,       /* uint32_t */
+    KEY_U64,       /* uint64_t */
+    KEY_SECONDS,   /* uint32_t, in milliseconds */
+    KEY_BOOL,      /* bool */
+    KEY_WORD,      /* an enum whose values are the indices of the words */
+    KEY_TEXT,      /* char *; max: its length */
+    KEY_PATH,      /* char *, an absolute path */
+    KEY_ACCESS,    /* char *, an absolute path or "-" */
+    KEY_NAME,      /* char[CONF_NAME] */
+    KEY_VIA,       /* struct conf_listener */
+    KEY_ADDRESS,   /* struct addr, with port */
+    KEY_SERVERS,   /* struct conf: addresses of resolvers */
+    KEY_UPSTREAMS, /* struct conf_listener */
+    KEY_NETWORKS,  /* struct conf_networks */
+    KEY_PORTS,     /* struct conf_ports */
+    KEY_HEADERS,   /* struct conf_policy */
+    KEY_PROTOCOLS, /* struct conf_policy */
+    KEY_NAMES,     /* of items of a kind: struct conf_strings, as all that follow */
     KEY_INTERFACES,
     KEY_HOSTS,
     KEY_METHODS,
@@ -46,23 +46,21 @@ struct conf_word {
 };
 
 /* Where a key may stand. */
-enum conf_group {
-    IN_TOP, IN_LOG, IN_ADMIN, IN_RESOLVER, IN_LIMITS, IN_TIMEOUTS, IN_ZONE, IN_LISTENER, IN_POLICY, IN_WEBSOCKET
-};
+enum conf_group { IN_TOP, IN_LOG, IN_ADMIN, IN_RESOLVER, IN_LIMITS, IN_TIMEOUTS, IN_ZONE, IN_LISTENER, IN_POLICY, IN_WEBSOCKET };
 
 /* What has names that others refer to. */
 enum conf_kind { CONF_ZONE, CONF_LISTENER, CONF_POLICY, CONF_KINDS };
 
 struct conf_key {
-    enum conf_group in;       /* where it stands */
+    enum conf_group in; /* where it stands */
     const char *name;
     enum conf_key_type type;
     bool required;
-    size_t offset;            /* of the value in its struct: conf_zone, conf_listener and conf_policy for items, else conf. The types
-                                 above that name a struct take that struct itself: 0 */
-    uint64_t standard;        /* default of numbers, seconds (ms), words (index) and protocols (bits) */
-    const char *text;         /* default of texts; NULL: none */
-    uint64_t min, max;        /* of numbers and seconds (ms); of the length of texts; of the number of list items */
+    size_t offset;     /* of the value in its struct: conf_zone, conf_listener and conf_policy for items, else conf. The types
+                          above that name a struct take that struct itself: 0 */
+    uint64_t standard; /* default of numbers, seconds (ms), words (index) and protocols (bits) */
+    const char *text;  /* default of texts; NULL: none */
+    uint64_t min, max; /* of numbers and seconds (ms); of the length of texts; of the number of list items */
     const struct conf_word *words;
     const char *later;        /* the capability that brings the key */
     enum conf_group opens;    /* groups and items: where their keys stand */

@@ -23,7 +23,7 @@ struct stream {
     void *owner;
     struct event event;
     struct loop_again again;
-    struct timer settle;    /* asks for a reset that came with the last bytes */
+    struct timer settle;               /* asks for a reset that came with the last bytes */
     bool can_read, can_write, hang_up; /* as the kernel last said */
     bool eof;                          /* the peer will send nothing more, and all that it sent was read */
     bool failed;                       /* reset, or another error: nothing can be read or written any more */

@@ -14,14 +14,14 @@
  */
 struct generation {
     unsigned refs;
-    uint16_t number;                 /* 1, 2, ...: of this posternd */
+    uint16_t number; /* 1, 2, ...: of this posternd */
     struct conf *conf;
     struct rules *rules;
-    struct hostset *files;           /* one a policy; memory is mapped */
+    struct hostset *files; /* one a policy; memory is mapped */
     struct conf_hosts *hosts;
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
-    char instance[INSTANCE_TEXT];    /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
+    char instance[INSTANCE_TEXT]; /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
 };
 
 struct generation *generation_ref(struct generation *g);

@@ -5,10 +5,10 @@
 #include "base/reason.h"
 
 /*
- * The ledger of one upstream connection: what the client opened on it, and so what the server may say. Every byte of a server is shown
- * to the ledger before it is shown to anybody else. One exchange at a time is open on a connection: requests that a client sent ahead
- * wait in the session, unread, until the answer before them is complete. Pure: positions and facts in, a reason out. A call that the
- * state does not allow condemns.
+ * The ledger of one upstream connection: what the client opened on it, and so what the server may say. Every byte of a server is
+ * shown to the ledger before it is shown to anybody else. One exchange at a time is open on a connection: requests that a client
+ * sent ahead wait in the session, unread, until the answer before them is complete. Pure: positions and facts in, a reason out. A
+ * call that the state does not allow condemns.
  */
 enum ledger_state {
     LEDGER_IDLE,      /* nothing is owed: every byte is unsolicited */
@@ -23,11 +23,11 @@ enum ledger_state {
 struct ledger {
     enum ledger_state state;
     bool upgrade_asked;
-    bool request_done;   /* the whole request, body included, was handed to the kernel's care */
-    bool first_seen;     /* a byte of the answer was seen */
-    unsigned interim;    /* interim answers so far */
+    bool request_done; /* the whole request, body included, was handed to the kernel's care */
+    bool first_seen;   /* a byte of the answer was seen */
+    unsigned interim;  /* interim answers so far */
     unsigned interim_max;
-    uint64_t head_end;   /* position in the stream to the server where the request's head ends */
+    uint64_t head_end; /* position in the stream to the server where the request's head ends */
 };
 
 /* A fresh connection. */
@@ -40,8 +40,8 @@ void ledger_open_tunnel(struct ledger *l);
 void ledger_request_end(struct ledger *l);
 
 /*
- * The server sent bytes. R_NONE: they may be parsed. R_UNSOLICITED_BYTES: nobody asked for anything. R_SURPLUS_ANSWER: the answer was
- * complete before them, though the request is not. Then the ledger is condemned.
+ * The server sent bytes. R_NONE: they may be parsed. R_UNSOLICITED_BYTES: nobody asked for anything. R_SURPLUS_ANSWER: the answer
+ * was complete before them, though the request is not. Then the ledger is condemned.
  */
 MUST_CHECK enum reason ledger_bytes(struct ledger *l);
 /* Must the position be asked for (ledger_causality) before these bytes are believed? True for the first bytes of an answer. */

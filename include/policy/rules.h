@@ -21,8 +21,19 @@
  */
 enum stage { STAGE_FLOW, STAGE_TARGET, STAGE_ADDRESS, STAGE_BYTES, STAGE_EXCHANGE, STAGE_UPGRADE, STAGE_COUNT };
 enum condition {
-    COND_LISTENERS, COND_FROM, COND_CLIENTS, COND_HOSTS, COND_HOSTS_FILE, COND_PORTS, COND_TO, COND_NETWORKS, COND_PROTOCOLS,
-    COND_METHODS, COND_PATHS, COND_HEADERS, COND_COUNT
+    COND_LISTENERS,
+    COND_FROM,
+    COND_CLIENTS,
+    COND_HOSTS,
+    COND_HOSTS_FILE,
+    COND_PORTS,
+    COND_TO,
+    COND_NETWORKS,
+    COND_PROTOCOLS,
+    COND_METHODS,
+    COND_PATHS,
+    COND_HEADERS,
+    COND_COUNT
 };
 const char *stage_name(enum stage s);
 const char *condition_name(enum condition c); /* the key of the configuration */
@@ -33,8 +44,8 @@ enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL
 struct facts {
     unsigned known;
     /* KNOWN_FLOW */
-    int listener;            /* index in conf->listeners; -1: none, the kernel forwards the flow */
-    int zone_in;             /* index in conf->zones, or ZONE_NONE */
+    int listener; /* index in conf->listeners; -1: none, the kernel forwards the flow */
+    int zone_in;  /* index in conf->zones, or ZONE_NONE */
     struct addr client;
     /* KNOWN_TARGET */
     const struct host *host; /* NULL: the target has no name (then host conditions are false) */
@@ -42,9 +53,9 @@ struct facts {
     /* KNOWN_ADDRESS */
     struct addr server;
     int zone_out;
-    bool operators_word;     /* upstream of a reverse listener: `to` is true, special-purpose addresses pass, no zone is needed */
+    bool operators_word; /* upstream of a reverse listener: `to` is true, special-purpose addresses pass, no zone is needed */
     /* KNOWN_PROTOCOL */
-    unsigned protocol;       /* one bit of enum conf_protocol */
+    unsigned protocol; /* one bit of enum conf_protocol */
     /* KNOWN_REQUEST */
     struct span method, path; /* the path normalised */
     const struct h1_head *head;
@@ -52,10 +63,10 @@ struct facts {
 
 struct verdict {
     bool granted;
-    bool remembered;         /* granted by a policy some of whose conditions are unknown yet */
-    bool drop;               /* denied with action = "drop": RST, no byte */
-    int policy;              /* index in conf->policies of the one that decided or is remembered first; -1: none */
-    enum reason reason;      /* R_NONE if granted; R_POLICY_DENIED, R_NO_POLICY, R_ZONE_UNKNOWN or R_ADDRESS_PRIVATE */
+    bool remembered;    /* granted by a policy some of whose conditions are unknown yet */
+    bool drop;          /* denied with action = "drop": RST, no byte */
+    int policy;         /* index in conf->policies of the one that decided or is remembered first; -1: none */
+    enum reason reason; /* R_NONE if granted; R_POLICY_DENIED, R_NO_POLICY, R_ZONE_UNKNOWN or R_ADDRESS_PRIVATE */
 };
 
 struct rules;
@@ -90,8 +101,8 @@ struct rules_near {
 size_t rules_near(const struct rules *rules, const struct facts *facts, bool last, struct rules_near *out, size_t max);
 
 /*
- * What the policy that allowed a WebSocket says of its handshake: R_NONE, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols were
- * offered and none is allowed). offer->protocols is reduced to the allowed ones, in the client's order.
+ * What the policy that allowed a WebSocket says of its handshake: R_NONE, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols
+ * were offered and none is allowed). offer->protocols is reduced to the allowed ones, in the client's order.
  */
 MUST_CHECK enum reason rules_websocket(const struct conf_policy *policy, const struct h1_head *head, struct ws_offer *offer);
 

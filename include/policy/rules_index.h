@@ -46,7 +46,7 @@ struct rules {
     uint32_t *listeners;         /* by listener */
     uint32_t *from, *to;         /* by zone */
     struct zones *zones;
-    bool *admits;                /* by listener and zone: may clients of this zone come in here? */
+    bool *admits; /* by listener and zone: may clients of this zone come in here? */
     uint32_t protocols[PROTOCOLS];
     struct port_map ports;
     struct name_map hosts, methods;

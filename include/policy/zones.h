@@ -14,10 +14,10 @@ MUST_CHECK struct zones *zones_new(const struct conf *conf);
 void zones_free(struct zones *z);
 
 /*
- * The first zone that an address fits (index in conf->zones), or ZONE_NONE (design.md, zones): its interface is in `interfaces` where
- * given, and it lies in `networks` where given. A special-purpose address fits only through a network that equals or lies inside its
- * special-purpose block. So a zone of interfaces alone holds no special-purpose address. `interface` is "" if it is not known; then
- * zones with interfaces do not fit.
+ * The first zone that an address fits (index in conf->zones), or ZONE_NONE (design.md, zones): its interface is in `interfaces`
+ * where given, and it lies in `networks` where given. A special-purpose address fits only through a network that equals or lies
+ * inside its special-purpose block. So a zone of interfaces alone holds no special-purpose address. `interface` is "" if it is not
+ * known; then zones with interfaces do not fit.
  */
 int zones_find(const struct zones *z, const struct addr *address, const char *interface);
 /* Does any zone name interfaces? If not, nobody has to ask the kernel for them. */

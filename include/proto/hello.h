@@ -8,8 +8,8 @@
 /* What the first bytes of a stream are. MORE: too few to tell. */
 enum sniff { SNIFF_MORE, SNIFF_HTTP, SNIFF_TLS, SNIFF_SOCKS5, SNIFF_SOCKS4, SNIFF_OTHER };
 /*
- * HTTP: a method known to llhttp's HTTP table (RFC 9110, WebDAV, PATCH) and a space, or a prefix of it (MORE). One CRLF before it is
- * ignored. TLS: a handshake record (22, 3, 0..4). SOCKS: version byte 5 or 4.
+ * HTTP: a method known to llhttp's HTTP table (RFC 9110, WebDAV, PATCH) and a space, or a prefix of it (MORE). One CRLF before it
+ * is ignored. TLS: a handshake record (22, 3, 0..4). SOCKS: version byte 5 or 4.
  */
 enum sniff sniff_bytes(struct span in);
 /* On an explicit listener, where only HTTP and SOCKS are spoken: everything that is not SOCKS or TLS is taken for HTTP. */
@@ -22,9 +22,9 @@ enum sniff sniff_explicit(struct span in);
 
 struct hello {
     bool has_sni, has_alpn, has_ech;
-    struct host sni;     /* valid if has_sni */
+    struct host sni; /* valid if has_sni */
     bool alpn_http1, alpn_h2;
-    uint16_t version;    /* highest version offered */
+    uint16_t version; /* highest version offered */
 };
 
 enum hello_progress { HELLO_MORE, HELLO_DONE, HELLO_BAD };

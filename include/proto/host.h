@@ -11,23 +11,23 @@
  */
 
 struct host {
-    struct addr ip;        /* family 0: it is a name */
-    char name[HOST_TEXT];  /* the name, or the address as text without brackets */
+    struct addr ip;       /* family 0: it is a name */
+    char name[HOST_TEXT]; /* the name, or the address as text without brackets */
     uint16_t len;
 };
 
 /*
- * Reads a uri-host (RFC 3986 3.2.2): a name, a dotted quad, or an IPv6 literal in brackets. All spellings of IPv4 that a resolver might
- * take for an address (decimal, hex, octal, short, trailing dot) become that address. Refused: empty, userinfo, comma, percent
- * escapes, bytes outside letters, digits, '-', '.', '_' (U-labels only as A-labels; raw 8-bit bytes are refused), labels of 0 or over
- * 63 bytes, names over 253 bytes, zone ids, names whose last label is a number but no address.
+ * Reads a uri-host (RFC 3986 3.2.2): a name, a dotted quad, or an IPv6 literal in brackets. All spellings of IPv4 that a resolver
+ * might take for an address (decimal, hex, octal, short, trailing dot) become that address. Refused: empty, userinfo, comma,
+ * percent escapes, bytes outside letters, digits, '-', '.', '_' (U-labels only as A-labels; raw 8-bit bytes are refused), labels of
+ * 0 or over 63 bytes, names over 253 bytes, zone ids, names whose last label is a number but no address.
  */
 MUST_CHECK bool host_parse(struct host *out, struct span text);
 /* The same from an address. */
 void host_from_addr(struct host *out, const struct addr *ip);
 /*
- * authority = uri-host [":" port]: port 0 is returned as `*port == 0` when there is none; a port that is empty, 0, above 65535, or has
- * anything but digits is refused, and so is a second one.
+ * authority = uri-host [":" port]: port 0 is returned as `*port == 0` when there is none; a port that is empty, 0, above 65535, or
+ * has anything but digits is refused, and so is a second one.
  */
 MUST_CHECK bool host_parse_authority(struct host *out, uint16_t *port, struct span text);
 bool host_eq(const struct host *a, const struct host *b);

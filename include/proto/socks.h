@@ -5,11 +5,19 @@
 #include "proto/host.h"
 #include "base/reason.h"
 
-/* SOCKS 5 (RFC 1928), the server's side: the greeting, then the request. Both parsers are given all bytes so far, from the start. */
+/* SOCKS 5 (RFC 1928), the server's side: the greeting, then the request. Both parsers are given all bytes so far, from the start.
+ */
 enum socks_progress { SOCKS_MORE, SOCKS_DONE, SOCKS_BAD };
 enum socks_reply {
-    SOCKS_SUCCEEDED = 0, SOCKS_FAILURE = 1, SOCKS_NOT_ALLOWED = 2, SOCKS_NETWORK_UNREACHABLE = 3, SOCKS_HOST_UNREACHABLE = 4,
-    SOCKS_REFUSED = 5, SOCKS_TTL_EXPIRED = 6, SOCKS_COMMAND_UNSUPPORTED = 7, SOCKS_ADDRESS_UNSUPPORTED = 8
+    SOCKS_SUCCEEDED = 0,
+    SOCKS_FAILURE = 1,
+    SOCKS_NOT_ALLOWED = 2,
+    SOCKS_NETWORK_UNREACHABLE = 3,
+    SOCKS_HOST_UNREACHABLE = 4,
+    SOCKS_REFUSED = 5,
+    SOCKS_TTL_EXPIRED = 6,
+    SOCKS_COMMAND_UNSUPPORTED = 7,
+    SOCKS_ADDRESS_UNSUPPORTED = 8
 };
 
 /*
@@ -23,7 +31,8 @@ struct socks_request {
     uint16_t port;
 };
 
-/* Request: BAD gives the reply code to send and the reason. BIND and UDP ASSOCIATE are SOCKS_COMMAND_UNSUPPORTED, R_SOCKS_COMMAND. */
+/* Request: BAD gives the reply code to send and the reason. BIND and UDP ASSOCIATE are SOCKS_COMMAND_UNSUPPORTED, R_SOCKS_COMMAND.
+ */
 MUST_CHECK enum socks_progress socks_request(struct span in, struct socks_request *out, size_t *used, enum socks_reply *reply,
                                              enum reason *why);
 

@@ -15,16 +15,16 @@ struct ws_offer {
 };
 
 /*
- * Checks a request with head->upgrade_websocket (RFC 6455 4.2.1): GET, HTTP/1.1, no body, one key of 16 bytes in base64, one version
- * that is 13, subprotocols that are distinct tokens, extensions that fit the grammar. Fills `offer` with all subprotocols of the
- * client. R_NONE, R_HANDSHAKE_MALFORMED or R_WS_VERSION.
+ * Checks a request with head->upgrade_websocket (RFC 6455 4.2.1): GET, HTTP/1.1, no body, one key of 16 bytes in base64, one
+ * version that is 13, subprotocols that are distinct tokens, extensions that fit the grammar. Fills `offer` with all subprotocols
+ * of the client. R_NONE, R_HANDSHAKE_MALFORMED or R_WS_VERSION.
  */
 MUST_CHECK enum reason ws_request_check(const struct h1_head *head, struct ws_offer *offer);
 
 /*
- * Checks a 101 against the offer (RFC 6455 4.1): HTTP/1.1, Upgrade and Connection right, accept key right and once, no Content-Length
- * or Transfer-Encoding, a subprotocol only if offered and once, no extension (none is ever passed on). R_NONE, R_ACCEPT_MISMATCH,
- * R_SUBPROTOCOL_UNOFFERED or R_EXTENSION_UNOFFERED.
+ * Checks a 101 against the offer (RFC 6455 4.1): HTTP/1.1, Upgrade and Connection right, accept key right and once, no
+ * Content-Length or Transfer-Encoding, a subprotocol only if offered and once, no extension (none is ever passed on). R_NONE,
+ * R_ACCEPT_MISMATCH, R_SUBPROTOCOL_UNOFFERED or R_EXTENSION_UNOFFERED.
  */
 MUST_CHECK enum reason ws_response_check(const struct h1_head *head, const struct ws_offer *offer);
 

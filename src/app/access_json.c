@@ -3,8 +3,8 @@
  * From a record to a line of the access log. The keys and their order are a contract with users: a new key goes where design.md
  * section 8 has it. A fact that is absent is left out, so that a line never says "" or null.
  *
- * Lines are written straight into the buffer: a busy proxy writes tens of thousands a second, and an object of jansson for each would
- * cost as much as the request that it tells of. Texts that need an escape, which is rare, are left to jansson.
+ * Lines are written straight into the buffer: a busy proxy writes tens of thousands a second, and an object of jansson for each
+ * would cost as much as the request that it tells of. Texts that need an escape, which is rare, are left to jansson.
  */
 #include "app/access_json.h"
 

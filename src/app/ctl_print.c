@@ -187,7 +187,9 @@ static int print_killed(const json_t *answer)
     json_int_t killed = json_integer_value(json_object_get(answer, "killed"));
 
     printf("%lld killed%s\n", (long long)killed,
-           killed == 0 ? ": nothing like that is open" : json_object_get(answer, "more") != NULL ? ", there are more: ask again" : "");
+           killed == 0                               ? ": nothing like that is open"
+           : json_object_get(answer, "more") != NULL ? ", there are more: ask again"
+                                                     : "");
     return killed > 0 ? 0 : 1;
 }
 

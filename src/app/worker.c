@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define LISTEN_PENDING 1024
-#define KILL_MAX 1024
 #define EXPLAIN_MAX 16 /* dry runs at once */
 
 /* One dry run on its way; `worker` NULL: free. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * SipHash with one compression and three finalisation rounds (Aumasson and Bernstein; the variant that Rust and Ruby use for tables).
- * Tables that hold names or addresses that a remote chose are keyed with it.
+ * SipHash with one compression and three finalisation rounds (Aumasson and Bernstein; the variant that Rust and Ruby use for
+ * tables). Tables that hold names or addresses that a remote chose are keyed with it.
  */
 #include "base/hash.h"
 

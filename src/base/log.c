@@ -64,7 +64,8 @@ static void write_line(enum log_level level, const char *format, va_list args)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &utc);
-    used += (size_t)snprintf(line + used, sizeof(line) - used, ".%03ldZ %s %s: ", now.tv_nsec / 1000000, level_names[level], process_name);
+    used += (size_t)snprintf(line + used, sizeof(line) - used, ".%03ldZ %s %s: ", now.tv_nsec / 1000000, level_names[level],
+                             process_name);
     errno = saved;
     vsnprintf(line + used, sizeof(line) - used - 1, format, args);
     used = strlen(line);

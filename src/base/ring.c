@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A single-producer single-consumer ring. `head` is the writer's, `tail` the reader's; both only grow, and their difference is what is
- * in it. They lie on cache lines of their own. The sleeping flag saves the writer a system call for every record: it writes to the
- * reader's eventfd only when the reader said that it sleeps.
+ * A single-producer single-consumer ring. `head` is the writer's, `tail` the reader's; both only grow, and their difference is what
+ * is in it. They lie on cache lines of their own. The sleeping flag saves the writer a system call for every record: it writes to
+ * the reader's eventfd only when the reader said that it sleeps.
  */
 #include "base/ring.h"
 

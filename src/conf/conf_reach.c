@@ -330,7 +330,7 @@ static void check_reach(struct reach *r, const struct conf *conf, const struct s
         }
         if (earlier != NULL)
             conf_report_warning(report, p->line, path, "can never decide: all that it matches is decided by \"%s\" in line %u",
-                              earlier->name, earlier->line);
+                                earlier->name, earlier->line);
     }
 }
 

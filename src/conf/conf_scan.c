@@ -19,7 +19,7 @@ struct scan {
     unsigned keys[CONF_DEPTH + 1]; /* of the group that is open at each depth */
     struct span name;              /* the last one seen, and the last that was a key */
     char key[64];
-    bool hopeless;                 /* libconfig would not read what stands there */
+    bool hopeless; /* libconfig would not read what stands there */
     struct conf_report *report;
 };
 

@@ -143,7 +143,8 @@ static bool any_fits(const struct conf_strings *paths, struct span path, path_te
     return false;
 }
 
-/* Empty segments ("//") are left as they are, and some servers skip them. A denial fits if either reading does, an allowance if both do. */
+/* Empty segments ("//") are left as they are, and some servers skip them. A denial fits if either reading does, an allowance if
+ * both do. */
 static bool path_fits(const struct conf_policy *policy, struct span path)
 {
     bool plain = any_fits(&policy->paths, path, target_path_fits), merged;

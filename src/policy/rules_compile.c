@@ -355,7 +355,8 @@ struct rules *rules_new(const struct conf *conf, const struct hostset *files)
     b.r->conf = conf;
     b.r->files = files;
     b.r->zones = zones_new(conf);
-    good = b.r->zones != NULL && allocate(b.r, conf) && (b.scratch = calloc(sets_words(b.r->sets), sizeof(uint64_t))) != NULL && build_all(&b);
+    good = b.r->zones != NULL && allocate(b.r, conf) && (b.scratch = calloc(sets_words(b.r->sets), sizeof(uint64_t))) != NULL &&
+           build_all(&b);
     free(b.scratch);
     if (good)
         return b.r;

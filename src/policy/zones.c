@@ -2,8 +2,8 @@
 /*
  * Zones. A zone is a claim about where an address is: behind which interface, in which network. The rule about special-purpose
  * addresses lives here and nowhere else: "the whole internet" as a network does not name the loopback, the link or a cloud's
- * metadata service, in whatever spelling; only a network that is part of the special-purpose block does. So there are two maps from an address to the zones
- * that its networks name: one of all networks, and one of those that may name special-purpose addresses.
+ * metadata service, in whatever spelling; only a network that is part of the special-purpose block does. So there are two maps from
+ * an address to the zones that its networks name: one of all networks, and one of those that may name special-purpose addresses.
  */
 #include "policy/zones.h"
 

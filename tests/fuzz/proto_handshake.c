@@ -66,7 +66,8 @@ static void run_request(struct span in)
 {
     struct ws_offer offer;
 
-    if (h1_parse(&head, H1_REQUEST, in, &limits, NULL) == R_NONE && head.upgrade_websocket && ws_request_check(&head, &offer) == R_NONE)
+    if (h1_parse(&head, H1_REQUEST, in, &limits, NULL) == R_NONE && head.upgrade_websocket &&
+        ws_request_check(&head, &offer) == R_NONE)
         answer(&offer);
 }
 

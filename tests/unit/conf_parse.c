@@ -17,23 +17,19 @@ static void syntax(void **state)
         { "\n \t@include \"/etc/passwd\"\n", "f:2: @include is refused: a configuration is one file\n" },
         { "user = \"@include\"; # @include\n// @include\n/* @include\n@include \"x\" */ listeners = (\n@",
           "f:5: @include is refused: a configuration is one file\n" },
-        { PRELUDE DENY "workers = 2147483648;",
-          "f:2: workers: a number above 2147483647 needs an L behind it: 2147483648L\n"
-          "f:2: workers: expected a whole number from 0 to 64\n" },
+        { PRELUDE DENY "workers = 2147483648;", "f:2: workers: a number above 2147483647 needs an L behind it: 2147483648L\n"
+                                                "f:2: workers: expected a whole number from 0 to 64\n" },
         { PRELUDE DENY "workers = 4294967297;\nlimits = { uri_bytes = 0x100000400;\npipelin = 99999999999; };",
           "f:2: workers: a number above 2147483647 needs an L behind it: 4294967297L\n"
           "f:3: uri_bytes: a number above 2147483647 needs an L behind it: 4294968320L\n"
           "f:4: pipelin: a number above 2147483647 needs an L behind it: 99999999999L\n"
           "f:4: limits.pipelin: unknown key; did you mean \"pipeline\"?\n" },
-        { PRELUDE DENY "workers = 9223372036854775808L;",
-          "f:2: workers: the number is too large: more than 9223372036854775807\n"
-          "f:2: workers: expected a whole number from 0 to 64\n" },
-        { PRELUDE DENY "workers = 0x10000000000000000LL;",
-          "f:2: workers: the number is too large: more than 9223372036854775807\n"
-          "f:2: workers: expected a whole number from 0 to 64\n" },
-        { PRELUDE DENY "workers = -2147483649;",
-          "f:2: workers: a number above 2147483647 needs an L behind it: 2147483649L\n"
-          "f:2: workers: expected a whole number from 0 to 64\n" },
+        { PRELUDE DENY "workers = 9223372036854775808L;", "f:2: workers: the number is too large: more than 9223372036854775807\n"
+                                                          "f:2: workers: expected a whole number from 0 to 64\n" },
+        { PRELUDE DENY "workers = 0x10000000000000000LL;", "f:2: workers: the number is too large: more than 9223372036854775807\n"
+                                                           "f:2: workers: expected a whole number from 0 to 64\n" },
+        { PRELUDE DENY "workers = -2147483649;", "f:2: workers: a number above 2147483647 needs an L behind it: 2147483649L\n"
+                                                 "f:2: workers: expected a whole number from 0 to 64\n" },
         { "zones = ( );\nlisteners = (\n", "f:2: syntax error\n" },
         { "workers = 1; /* /*/\n/* 1", "f:2: the comment that begins here has no end\n" },
         { "/*/ 4294967297\n", "f:1: the comment that begins here has no end\n" },

@@ -434,10 +434,10 @@ static void test_empty_segments(void **state)
         const char *path, *policy;
         bool granted;
     } cases[] = {
-        { "/private/x", "no", false },    { "//private/x", "no", false },  { "/private//x", "no", false },
-        { "///private///x", "no", false }, { "/open/x", "yes", true },      { "/open//x", "yes", true },
-        { "//open/x", "", false },        { "/open//", "yes", true },      { "/only", "one", true },
-        { "//only", "", false },          { "/raw//x", "raw", false },
+        { "/private/x", "no", false },     { "//private/x", "no", false }, { "/private//x", "no", false },
+        { "///private///x", "no", false }, { "/open/x", "yes", true },     { "/open//x", "yes", true },
+        { "//open/x", "", false },         { "/open//", "yes", true },     { "/only", "one", true },
+        { "//only", "", false },           { "/raw//x", "raw", false },
     };
     struct setting s = compile(POLICIES("{ name = \"no\"; paths = \"/private/*\"; action = \"deny\"; },"
                                         "{ name = \"raw\"; paths = \"/raw//*\"; action = \"deny\"; },"
@@ -450,7 +450,9 @@ static void test_empty_segments(void **state)
         struct facts f = request("a.example", 80, "GET", cases[i].path);
 
         EXPECT(&s, &f, true, cases[i].granted ? GRANTED : DENIED, cases[i].policy,
-               cases[i].granted ? R_NONE : cases[i].policy[0] ? R_POLICY_DENIED : R_NO_POLICY);
+               cases[i].granted     ? R_NONE
+               : cases[i].policy[0] ? R_POLICY_DENIED
+                                    : R_NO_POLICY);
     }
     discard(&s);
 }

@@ -320,8 +320,8 @@ static void test_path_fits_merged(void **state)
         const char *path, *pattern;
         bool fits;
     } table[] = {
-        { "//a", "/a", true },      { "/a//b", "/a/b", true },  { "/a//", "/a/", true },   { "/a//", "/a", false },
-        { "///", "/", true },       { "//a//b", "/a/*", true }, { "/a//b", "*b", true },   { "/a//b", "*//b", false },
+        { "//a", "/a", true },       { "/a//b", "/a/b", true },  { "/a//", "/a/", true },       { "/a//", "/a", false },
+        { "///", "/", true },        { "//a//b", "/a/*", true }, { "/a//b", "*b", true },       { "/a//b", "*//b", false },
         { "/aa//b", "/a/b", false }, { "", "*", true },          { "//x/y//z", "*/y/z", true },
     };
 
@@ -352,9 +352,16 @@ static void test_path_fits_is_fast(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),        cmocka_unit_test(test_bad_paths), cmocka_unit_test(test_absolute),
-        cmocka_unit_test(test_bad_absolute), cmocka_unit_test(test_authority), cmocka_unit_test(test_asterisk),
-        cmocka_unit_test(test_buffer),       cmocka_unit_test(test_path_fits), cmocka_unit_test(test_path_fits_is_fast), cmocka_unit_test(test_path_fits_merged),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_bad_paths),
+        cmocka_unit_test(test_absolute),
+        cmocka_unit_test(test_bad_absolute),
+        cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_asterisk),
+        cmocka_unit_test(test_buffer),
+        cmocka_unit_test(test_path_fits),
+        cmocka_unit_test(test_path_fits_is_fast),
+        cmocka_unit_test(test_path_fits_merged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
