@@ -19,11 +19,11 @@ enum ipc_type {
     IPC_ACCEPTED, /* uint16_t number; from the logger, which takes no generation: ready, 0 */
     IPC_REFUSED,  /* text */
     /* monitor to its children */
-    IPC_PEER,      /* uint32_t worker; descriptor: the other end of a pair between this worker and control */
+    IPC_PEER,      /* struct wire_peer; descriptor: one end of a pair with that process */
     IPC_LOG_LEVEL, /* uint32_t enum log_level; from control: asks the monitor to tell everybody */
     IPC_LOG_FILE,  /* logger; descriptor, or none: discard */
     IPC_DRAIN,     /* worker: uint64_t milliseconds; from control: asks the monitor to stop gently, empty */
-    IPC_STOP,      /* worker: end now */
+    IPC_STOP,      /* worker: end now. filter: uint32_t, remove the rules? and end */
     IPC_STATUS,    /* control: struct wire_status */
     /* control and monitor */
     IPC_RELOAD,   /* control asks, empty */
@@ -33,6 +33,18 @@ enum ipc_type {
     IPC_KILLED,    /* struct wire_killed */
     IPC_EXPLAIN,   /* uint64_t request, then a JSON object: the question */
     IPC_EXPLAINED, /* uint64_t request, then a JSON object: the answer */
+    /* control and filter: one question, an answer in one or more pieces */
+    IPC_ASK,    /* uint64_t request, then a JSON object: { "command": ... } */
+    IPC_ANSWER, /* struct wire_answer, then a piece of JSON text */
+    /* worker to filter */
+    IPC_FLOW_OPENED, /* struct wire_flow */
+    IPC_FLOW_CLOSED, /* struct wire_flow: number and remove */
+    IPC_HOSTILE,     /* struct wire_hostile */
+    IPC_SOCKET,      /* struct wire_socket */
+    /* filter to worker */
+    IPC_FLOW,        /* struct wire_conntrack */
+    IPC_SOCKET_MADE, /* struct wire_socket_made; descriptor, or none */
+    IPC_BLOCKED,     /* struct network: end the sessions of these clients */
     IPC_TYPE_COUNT
 };
 

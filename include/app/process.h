@@ -4,11 +4,15 @@
 
 #include "app/ipc.h"
 #include "app/shared.h"
+#include "session/engine.h"
 
 #include <sys/types.h>
 
 /* The children of the monitor. Each runs one of the mains below in a fork, without exec, with privileges dropped. */
-enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER };
+enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FILTER };
+
+/* Writers of shards and rings: the workers, and behind them the filter process, whose number is that of the workers. */
+#define WRITERS_MAX (WORKERS_MAX + 1)
 
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
 struct process_args {
@@ -28,13 +32,14 @@ struct process_args {
 int worker_main(const struct process_args *args);
 int logger_main(const struct process_args *args);
 int control_main(const struct process_args *args);
+int filter_main(const struct process_args *args);
 
 /* The payload of IPC_STATUS: what only the monitor knows. */
 struct wire_status {
     uint64_t started_us;                          /* wall time */
     uint64_t sessions_configured, sessions_limit; /* what was asked for, and what descriptors allow */
     uint64_t files;                               /* RLIMIT_NOFILE */
-    pid_t monitor, logger, control;
+    pid_t monitor, logger, control, filter;       /* filter 0: there is none */
     uint16_t generation;
     uint8_t log_level, draining;
     struct {
@@ -49,6 +54,41 @@ void process_set_log_level(const struct ipc_message *m);
 
 /* How a reload ended: nothing was changed; all have the new generation; it is in force, but a process did not take it. */
 enum reload_end { RELOAD_REFUSED, RELOAD_DONE, RELOAD_PARTIAL };
+
+/* The payload of IPC_PEER: who is at the other end. */
+struct wire_peer {
+    enum process_kind kind;
+    uint32_t worker;
+};
+
+/* Payloads between workers and filter. `number` is that of a session. */
+struct wire_flow {
+    uint64_t number;
+    struct addr client, destination;
+    uint32_t remove; /* IPC_FLOW_CLOSED: delete its conntrack entry */
+};
+struct wire_conntrack {
+    uint64_t number;
+    struct engine_flow flow;
+};
+struct wire_hostile {
+    struct addr client;
+    uint32_t reason;
+};
+struct wire_socket {
+    uint64_t request;
+    struct addr client, server;
+};
+struct wire_socket_made {
+    uint64_t request;
+    int error;
+};
+
+/* The head of IPC_ANSWER; `more`: another piece follows. */
+struct wire_answer {
+    uint64_t request;
+    uint32_t more;
+};
 
 /* The payload of IPC_KILLED. */
 struct wire_killed {

@@ -64,6 +64,7 @@
     X(RATE_EXCEEDED, "rate-exceeded", 429, 1008, "http_request_denied", "More than the policy's rate.")                            \
     X(PUSH_CONTRACT, "push-contract", 0, 1008, "", "The server said more than the policy's contract lets it.")                     \
     X(REVOKED, "revoked", 0, 1008, "", "A new policy no longer allows this stream.")                                               \
+    X(BLOCKED, "blocked", 403, 1008, "http_request_denied", "The client is in the block set of the packet filter.")                \
     X(KILLED, "killed", 0, 1008, "", "An operator ended this stream.")                                                             \
     X(LOOP, "loop", 508, 1011, "proxy_loop_detected", "The request would come back to this proxy.")                                \
     X(SERVER_FIRST, "server-first", 0, 1008, "", "The server spoke first and no policy allows that.")                              \
@@ -109,6 +110,8 @@ unsigned reason_close_code(enum reason r);
 /* Error type for Proxy-Status (RFC 9209 2.3); "" if there is none. */
 const char *reason_proxy_error(enum reason r);
 const char *reason_sentence(enum reason r);
+/* Did a client break a protocol, or lie about where it goes? Such events count towards packet_filter.block_after. */
+bool reason_is_hostile(enum reason r);
 /* R_COUNT if there is no such name. */
 enum reason reason_find(struct span name);
 

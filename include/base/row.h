@@ -20,7 +20,7 @@ enum phase {
     PHASE_DEAD,
     PHASE_COUNT
 };
-enum mode { MODE_EXPLICIT, MODE_TRANSPARENT, MODE_REVERSE, MODE_COUNT };
+enum mode { MODE_EXPLICIT, MODE_TRANSPARENT, MODE_REVERSE, MODE_FORWARDED, MODE_COUNT }; /* the last: by the kernel, not proxied */
 /* What the flow turned out to be, as rows say it ("protocol"). */
 enum row_protocol {
     PROTO_NONE,
@@ -36,6 +36,16 @@ enum row_protocol {
     PROTO_COUNT
 };
 enum closer { CLOSER_NONE, CLOSER_CLIENT, CLOSER_SERVER, CLOSER_POSTERN, CLOSER_COUNT };
+/* What connection tracking says of the client's flow; NONE: nobody asked, or no answer yet. UNTRACKED: it has no entry. */
+enum conntrack_state {
+    CONNTRACK_NONE,
+    CONNTRACK_NEW,
+    CONNTRACK_ESTABLISHED,
+    CONNTRACK_RELATED,
+    CONNTRACK_CLOSED,
+    CONNTRACK_UNTRACKED,
+    CONNTRACK_STATES
+};
 enum direction { UP, DOWN, DIRECTIONS }; /* UP: client to server */
 enum ws_kind { WS_KIND_CONTINUATION, WS_KIND_TEXT, WS_KIND_BINARY, WS_KIND_CLOSE, WS_KIND_PING, WS_KIND_PONG, WS_KIND_COUNT };
 
@@ -45,10 +55,10 @@ const char *mode_name(enum mode v);
 const char *row_protocol_name(enum row_protocol v);
 const char *closer_name(enum closer v);
 const char *ws_kind_name(enum ws_kind v);
+const char *conntrack_state_name(enum conntrack_state v); /* upper case; "" for NONE */
 
 #define ROW_HOST 256 /* with the NUL; longer ones are cut with a mark (span_show) */
 #define ROW_PATH 129
-#define ROW_METHOD 16
 
 /* A number that stands for an interned name (zone, listener, policy, interface, user): table_name(). 0 is "". */
 typedef uint16_t name_id;
@@ -64,16 +74,18 @@ struct row {
     uint64_t opened_us;                         /* [I] wall time */
     uint64_t last_us[DIRECTIONS];               /* [C] wall time of the last byte each way; 0: none */
     uint64_t bytes[DIRECTIONS];                 /* [C] payload bytes: bodies, frames, tunnel bytes */
-    uint64_t messages[DIRECTIONS];              /* [C] WebSocket messages begun */
+    uint32_t messages[DIRECTIONS];              /* [C] WebSocket messages begun */
     uint32_t frames[DIRECTIONS][WS_KIND_COUNT]; /* [C] WebSocket frames by opcode */
     uint32_t pushes;                            /* [C] messages of the server since the client last spoke */
     uint32_t exchanges;                         /* [C] requests so far; the K of "W-N-K" of the current one */
     uint32_t policy_line;                       /* [E] line of the policy in the configuration file; 0: none */
+    uint32_t conntrack, mark;                   /* conntrack id and mark of the client's flow; 0: not known */
     uint16_t generation;                        /* [I] number of the generation that it is judged by */
     name_id listener;                           /* [I] */
     name_id zone_in, zone_out;                  /* [I] [E] */
     name_id interface_in, interface_out;        /* [I] [E] */
     name_id policy;                             /* [E] 0: none decided yet */
+    name_id method;                             /* [E] */
     uint16_t status;                            /* [E] HTTP status that the client got; 0: none yet */
     uint16_t close_code;                        /* WebSocket close code; 0: none */
     uint8_t worker;                             /* [I] */
@@ -83,12 +95,13 @@ struct row {
     uint8_t protocol;                           /* [E] enum row_protocol */
     uint8_t reason;                             /* enum reason; R_NONE while open */
     uint8_t closed_by;                          /* enum closer */
+    uint8_t conntrack_state;                    /* enum conntrack_state */
     bool open;                                  /* [E] an exchange or a tunnel is under way: its record is still to be written */
     struct addr client;                         /* [I] */
-    struct addr destination;                    /* [I] what the client dialled (transparent), else our listener */
-    struct addr upstream;                       /* [E] our own address towards the server */
+    struct addr destination;                    /* [I] what the client dialled (transparent), else our address that it dialled */
+    struct addr translated;                     /* where the kernel sent what was for `destination` (reply tuple's source) */
+    struct addr upstream;                       /* [E] our own address towards the server; forwarded: the client after NAT */
     struct addr server;                         /* [E] */
-    char method[ROW_METHOD];                    /* [E] */
     char host[ROW_HOST];                        /* [E] normalised name or literal, without port */
     char path[ROW_PATH];                        /* [E] normalised path, without query */
 };

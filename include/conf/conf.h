@@ -32,6 +32,8 @@ struct conf_ports {
     } * items;
 };
 
+#define CONF_SELF "self" /* the reserved zone: this machine. Policies may name it in from and to, nothing else may */
+
 struct conf_zone {
     char name[CONF_NAME];
     unsigned line;
@@ -43,6 +45,12 @@ struct conf_upstream {
     char host[256]; /* a name, or an address without brackets */
     uint16_t port;
 };
+
+/* How the kernel hands flows of others over to a transparent listener. */
+enum conf_intercept { INTERCEPT_TPROXY, INTERCEPT_REDIRECT };
+/* Must Host and SNI resolve to what the client dialled (STRICT), are they resolved and dialled instead (RESOLVE), or is what the
+ * client dialled dialled, whatever they say (OFF)? */
+enum conf_host_check { HOST_CHECK_STRICT, HOST_CHECK_RESOLVE, HOST_CHECK_OFF };
 
 enum conf_forwarded { FORWARDED_NONE, FORWARDED_APPEND, FORWARDED_REPLACE };
 
@@ -57,6 +65,10 @@ struct conf_listener {
     enum conf_forwarded forwarded; /* none (default): such fields of the client are removed and none is added */
     char via[64];                  /* pseudonym of the Via field; "": the instance's own */
     bool via_off;                  /* via = "off": no Via field, no loop check by it */
+    enum conf_intercept intercept; /* transparent: required */
+    struct conf_ports ports;       /* transparent: required */
+    enum conf_host_check host_check;
+    bool preserve_client_address; /* transparent, with packet_filter: servers see the client's address */
 };
 
 enum conf_action { ACTION_ALLOW, ACTION_DENY, ACTION_DROP };
@@ -103,6 +115,27 @@ struct conf_policy {
     struct conf_websocket websocket;
 };
 
+/* A port of this machine that the kernel forwards to a server behind it. */
+struct conf_forward {
+    unsigned line;
+    struct conf_strings from; /* zones of the clients; at least one */
+    unsigned protocol;        /* CONF_TCP or CONF_UDP */
+    uint16_t port;
+    struct addr to; /* with port */
+};
+
+struct conf_packet_filter {
+    unsigned line; /* 0: no group given: the packet filter is not touched */
+    char table[CONF_NAME];
+    bool open_on_exit;              /* on_exit = "open": rules are removed on a clean stop */
+    struct conf_strings masquerade; /* zones */
+    struct conf_strings helpers;    /* of connection tracking: "ftp", ... */
+    struct conf_forward *forwards;
+    size_t forward_count;
+    uint32_t block_seconds; /* of automatic blocks, and of `posternctl block` without a time; whole seconds */
+    uint32_t block_after;   /* hostile events a minute that block a client; 0: never */
+};
+
 /* The limits and timeouts of design.md section 5; timeouts in milliseconds. */
 struct conf_limits {
     uint32_t sessions, sessions_per_client, header_bytes, header_count, uri_bytes, pipeline, interim;
@@ -134,6 +167,7 @@ struct conf {
     size_t listener_count;
     struct conf_policy *policies;
     size_t policy_count;
+    struct conf_packet_filter packet_filter;
 };
 
 /* Errors and warnings, each a whole line: "file:line: key: message". Sorted by line. */

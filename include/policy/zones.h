@@ -20,6 +20,13 @@ void zones_free(struct zones *z);
  * known; then zones with interfaces do not fit.
  */
 int zones_find(const struct zones *z, const struct addr *address, const char *interface);
+/*
+ * The reserved zone "self", this machine: numbered behind the configured ones. zones_find() never gives it; whoever knows the
+ * machine's own addresses does (session/judge.c, filter/). Loopback addresses are not in it: zones name them as any other.
+ */
+int zones_self(const struct conf *conf);
+/* The name of a zone, of self too; "" for ZONE_NONE. */
+const char *zones_name(const struct conf *conf, int zone);
 /* Does any zone name interfaces? If not, nobody has to ask the kernel for them. */
 bool zones_need_interfaces(const struct conf *conf);
 

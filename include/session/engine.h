@@ -4,6 +4,7 @@
 
 #include "base/ring.h"
 #include "base/table.h"
+#include "net/original.h"
 #include "session/judge.h"
 
 /*
@@ -16,6 +17,20 @@ struct loop;
 /* Rows that a worker's shard needs beyond limits.sessions: for connections over the limit, which are only told so. */
 #define ENGINE_SPARE_ROWS 64
 
+/*
+ * What the engine asks of the filter process. All may be NULL: there is none. They send a message and return; nothing waits.
+ */
+struct engine_filter {
+    /* The client's flow of session `number`, and its end; with `remove` its conntrack entry is to be deleted (killed, blocked). */
+    void (*flow_opened)(void *arg, uint64_t number, const struct addr *client, const struct addr *destination);
+    void (*flow_closed)(void *arg, uint64_t number, bool remove);
+    /* A client did something hostile (reason_is_hostile()). */
+    void (*hostile)(void *arg, const struct addr *client, enum reason why);
+    /* A socket bound to the client's address is wanted (preserve_client_address); answered by engine_socket(). false: cannot be. */
+    bool (*socket_wanted)(void *arg, uint64_t request, const struct addr *client, const struct addr *server);
+    void *arg;
+};
+
 struct engine_args {
     struct loop *loop;
     unsigned worker;       /* W of "W-N" */
@@ -24,6 +39,7 @@ struct engine_args {
     struct ring *log;      /* records for the logger; NULL: none */
     int log_wake;          /* eventfd of the logger */
     uint64_t first_number; /* first N: a restarted worker goes on counting */
+    struct engine_filter filter;
 };
 
 MUST_CHECK struct engine *engine_new(const struct engine_args *args);
@@ -38,8 +54,13 @@ void engine_set_generation(struct engine *e, struct generation *g);
 
 /* A listening socket; the engine owns the descriptor. Which listener it serves follows, in each generation, from its address. */
 MUST_CHECK bool engine_listen(struct engine *e, int fd);
-/* A connection that was accepted for the listener at this address; the engine owns the descriptor. */
-void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener);
+/*
+ * A connection that was accepted for the listener at this address; the engine owns the descriptor. `original`: what the client
+ * dialled, of a transparent listener, and `found` how that was learned; for the others `original` is our own address that it
+ * dialled.
+ */
+void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener, const struct addr *original,
+                   enum original found);
 /* No longer configured: accepts what is queued at this address, then closes. Called before engine_set_generation(), so that these
  * connections are still served by the generation that their listener belongs to. */
 void engine_unlisten(struct engine *e, const struct addr *address);
@@ -48,6 +69,18 @@ void engine_unlisten(struct engine *e, const struct addr *address);
  * once. */
 void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg);
 uint32_t engine_open_sessions(const struct engine *e);
+
+/* What the filter process answered. The row of session `number` gets the facts of its conntrack entry. */
+struct engine_flow {
+    uint32_t conntrack, mark;
+    enum conntrack_state state;
+    struct addr translated;
+};
+void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow);
+/* The socket for `request`, or -1 with the error; the engine owns it. */
+void engine_socket(struct engine *e, uint64_t request, int fd, int error);
+/* Ends all sessions of clients in this network (R_BLOCKED); returns how many. */
+size_t engine_block(struct engine *e, const struct network *network);
 
 /* Ends one session (R_KILLED); false if it is not open. */
 bool engine_kill(struct engine *e, uint64_t number);

@@ -123,7 +123,7 @@ static void exchange(struct line *l, const struct record *r, const struct shard 
     const struct row *row = &r->row;
 
     line_text(l, "host", row->host);
-    line_text(l, "method", row->method);
+    line_name(l, "method", shard, row->method);
     line_text(l, "path", row->path);
     line_text(l, "protocol", row_protocol_name((enum row_protocol)row->protocol));
     line_count(l, "status", row->status);
@@ -165,7 +165,7 @@ size_t access_line(const struct record *record, const struct shard *shard, char 
     struct line l = { .at = out };
     char time[TIME_TEXT];
 
-    r.row.host[ROW_HOST - 1] = r.row.method[ROW_METHOD - 1] = r.row.path[ROW_PATH - 1] = '\0';
+    r.row.host[ROW_HOST - 1] = r.row.path[ROW_PATH - 1] = '\0';
     line_text(&l, "time", time_text(r.time_us, time));
     line_text(&l, "event", record_event_name((enum record_event)r.event));
     line_id(&l, "session", &r.row, 0);
@@ -174,6 +174,7 @@ size_t access_line(const struct record *record, const struct shard *shard, char 
     flow(&l, &r, shard);
     exchange(&l, &r, shard);
     numbers(&l, &r);
+    line_count(&l, "conntrack", r.row.conntrack);
     line_text(&l, "closed_by", closer_name((enum closer)r.row.closed_by));
     line_count(&l, "close_code", r.row.close_code);
     put_bytes(&l, "}\n", 2);

@@ -80,12 +80,12 @@ static void on_peer(int fd, short what, void *arg)
 
 static void take_peer(struct control *c, struct ipc_message *m)
 {
-    uint32_t worker;
+    struct wire_peer who;
     struct peer *p;
 
-    if (!ipc_read(m, &worker, sizeof(worker)) || worker >= c->args->workers)
+    if (!ipc_read(m, &who, sizeof(who)) || who.kind != PROCESS_WORKER || who.worker >= c->args->workers)
         return;
-    p = &c->peers[worker];
+    p = &c->peers[who.worker];
     if (p->fd >= 0)
         peer_close(p);
     p->fd = ipc_take_fd(m, 0);

@@ -117,7 +117,7 @@ static const char *field_text(const struct row *row, const struct shard *shard, 
     case FIELD_HOST:
         return row->host;
     case FIELD_METHOD:
-        return row->method;
+        return table_name(shard, row->method, out);
     case FIELD_PATH:
         return row->path;
     case FIELD_POLICY:

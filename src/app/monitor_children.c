@@ -73,14 +73,14 @@ static bool send_generation(struct monitor *m, struct child *c)
 static void connect_peers(struct monitor *m, struct child *worker)
 {
     struct child *control = monitor_control(m);
-    uint32_t index = worker->index;
+    struct wire_peer to_control = { PROCESS_CONTROL, 0 }, to_worker = { PROCESS_WORKER, worker->index };
     int pair[2];
 
     if (control->pid == 0 || worker->pid == 0 || !ipc_pair(pair))
         return;
-    if (!ipc_send_fds(control->ipc, IPC_PEER, &index, sizeof(index), &pair[0], 1) ||
-        !ipc_send_fds(worker->ipc, IPC_PEER, &index, sizeof(index), &pair[1], 1))
-        log_error("control and worker %u cannot be connected: %s", index, strerror(errno));
+    if (!ipc_send_fds(control->ipc, IPC_PEER, &to_worker, sizeof(to_worker), &pair[0], 1) ||
+        !ipc_send_fds(worker->ipc, IPC_PEER, &to_control, sizeof(to_control), &pair[1], 1))
+        log_error("control and worker %u cannot be connected: %s", worker->index, strerror(errno));
     close(pair[0]);
     close(pair[1]);
 }
@@ -102,6 +102,8 @@ static bool child_introduce(struct monitor *m, struct child *c)
             return false;
         connect_peers(m, c);
         return true;
+    case PROCESS_FILTER:
+        break;
     }
     return false;
 }

@@ -41,6 +41,8 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
         args->control_socket = m->runtime.socket;
         args->admin_socket = m->admin;
         break;
+    case PROCESS_FILTER:
+        break;
     }
 }
 
@@ -97,6 +99,8 @@ void child_run(const struct monitor *m, const struct child *c, int ipc)
     case PROCESS_CONTROL:
         privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-control");
         code = control_main(&args);
+        break;
+    case PROCESS_FILTER:
         break;
     }
     exit(code);

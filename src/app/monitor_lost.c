@@ -21,7 +21,8 @@ struct losing {
 static void forget_exchange(struct row *row)
 {
     row->status = 0;
-    row->method[0] = row->host[0] = row->path[0] = '\0';
+    row->method = 0;
+    row->host[0] = row->path[0] = '\0';
 }
 
 static void on_lost_row(const struct row *row, void *arg)

@@ -18,12 +18,14 @@ static void put_flow(json_t *object, const struct row *row, const struct shard *
 {
     put_number(object, "worker", row->worker);
     put_text(object, "state", row_state_name((enum row_state)row->state));
-    put_text(object, "phase", phase_name((enum phase)row->phase));
+    if (row->mode != MODE_FORWARDED)
+        put_text(object, "phase", phase_name((enum phase)row->phase));
     put_text(object, "mode", mode_name((enum mode)row->mode));
     put_name(object, "listener", shard, row->listener);
     put_text(object, "protocol", row_protocol_name((enum row_protocol)row->protocol));
     put_addr(object, "client", &row->client);
     put_addr(object, "destination", &row->destination);
+    put_addr(object, "translated", &row->translated);
     put_addr(object, "upstream", &row->upstream);
     put_addr(object, "server", &row->server);
     put_name(object, "interface_in", shard, row->interface_in);
@@ -32,10 +34,18 @@ static void put_flow(json_t *object, const struct row *row, const struct shard *
     put_name(object, "zone_out", shard, row->zone_out);
 }
 
+static void put_conntrack(json_t *object, const struct row *row)
+{
+    put_count(object, "conntrack", row->conntrack);
+    if (row->conntrack_state != CONNTRACK_NONE)
+        put_text(object, "conntrack_state", conntrack_state_name((enum conntrack_state)row->conntrack_state));
+    put_count(object, "mark", row->mark);
+}
+
 static void put_exchange(json_t *object, const struct row *row, const struct shard *shard, const char *file)
 {
     put_text(object, "host", row->host);
-    put_text(object, "method", row->method);
+    put_name(object, "method", shard, row->method);
     put_text(object, "path", row->path);
     put_count(object, "status", row->status);
     put_row_policy(object, row, shard, file);
@@ -75,6 +85,7 @@ static void put_numbers(json_t *object, const struct row *row)
 static void put_row(json_t *object, const struct row *row, const struct shard *shard, const char *file)
 {
     put_flow(object, row, shard);
+    put_conntrack(object, row);
     put_exchange(object, row, shard, file);
     put_numbers(object, row);
 }
@@ -111,7 +122,7 @@ static void put_facts(json_t *object, const struct row *row, const struct shard 
     put_text(object, "host", row->host);
     put_count(object, "port", port);
     put_addr(object, "server", &row->server);
-    put_text(object, "method", row->method);
+    put_name(object, "method", shard, row->method);
     put_text(object, "path", row->path);
 }
 

@@ -231,6 +231,7 @@ static void take_peer(struct worker *w, struct ipc_message *m)
 
 static void on_message(struct worker *w, struct ipc_message *m)
 {
+    struct wire_peer peer;
     uint64_t ms;
 
     if (m->type == IPC_GENERATION)
@@ -243,7 +244,7 @@ static void on_message(struct worker *w, struct ipc_message *m)
         unlisten(w, m);
     else if (m->type == IPC_COMMIT)
         commit(w);
-    else if (m->type == IPC_PEER)
+    else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_CONTROL)
         take_peer(w, m);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);

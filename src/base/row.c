@@ -15,7 +15,9 @@
 NAME_FUNCTION(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED")
 NAME_FUNCTION(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait",
               "websocket", "closing", "dead")
-NAME_FUNCTION(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse")
+NAME_FUNCTION(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse", "forwarded")
+NAME_FUNCTION(conntrack_state_name, enum conntrack_state, CONNTRACK_STATES, "", "NEW", "ESTABLISHED", "RELATED", "CLOSED",
+              "UNTRACKED")
 NAME_FUNCTION(row_protocol_name, enum row_protocol, PROTO_COUNT, "", "http", "websocket", "connect", "tls", "socks", "tunnel",
               "tcp", "udp", "icmp")
 NAME_FUNCTION(closer_name, enum closer, CLOSER_COUNT, "", "client", "server", "postern")

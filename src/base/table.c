@@ -247,7 +247,6 @@ void row_release(struct shard *s, struct row *row)
 /* A row that somebody else wrote: its strings end, whatever was in them. */
 static void terminate(struct row *row)
 {
-    row->method[ROW_METHOD - 1] = '\0';
     row->host[ROW_HOST - 1] = '\0';
     row->path[ROW_PATH - 1] = '\0';
 }

@@ -111,6 +111,18 @@ int zones_find(const struct zones *z, const struct addr *address, const char *in
     return ZONE_NONE;
 }
 
+int zones_self(const struct conf *conf)
+{
+    return (int)conf->zone_count;
+}
+
+const char *zones_name(const struct conf *conf, int zone)
+{
+    if (zone == zones_self(conf))
+        return CONF_SELF;
+    return zone >= 0 && (size_t)zone < conf->zone_count ? conf->zones[zone].name : "";
+}
+
 bool zones_need_interfaces(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->zone_count; i++)

@@ -206,8 +206,11 @@ static enum reason admit(const struct engine *e, const struct addr *client)
     return R_NONE;
 }
 
-void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener)
+void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener, const struct addr *original,
+                   enum original found)
 {
+    (void)original;
+    (void)found;
     int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener) : -1;
 
     if (index < 0) {
@@ -228,7 +231,10 @@ static void accepted(void *arg, int fd, const struct addr *client)
 {
     struct listening *l = arg;
 
-    engine_accept(l->engine, fd, client, listener_address(l->listener));
+    struct addr here;
+    enum original found = original_by_address(fd, listener_address(l->listener), &here);
+
+    engine_accept(l->engine, fd, client, listener_address(l->listener), &here, found);
 }
 
 static void out_of_descriptors(void *arg)
@@ -324,20 +330,69 @@ void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), vo
     for_each_session(e, drain_one);
 }
 
-bool engine_kill(struct engine *e, uint64_t number)
+static struct session *find_session(struct engine *e, uint64_t number)
 {
     struct session *s = e->sessions;
 
     while (s != NULL && s->row->number != number)
         s = s->next;
+    return s;
+}
+
+static void end_for(struct session *s, enum reason why)
+{
+    if (s->phase == PHASE_WEBSOCKET)
+        websocket_close(s, why);
+    else if (s->account.open || s->phase == PHASE_CLOSING)
+        session_close(s, why, CLOSER_POSTERN);
+    else
+        session_finish_flow(s, why);
+    session_run(s);
+}
+
+bool engine_kill(struct engine *e, uint64_t number)
+{
+    struct session *s = find_session(e, number);
+
     if (s == NULL)
         return false;
-    if (s->phase == PHASE_WEBSOCKET)
-        websocket_close(s, R_KILLED);
-    else if (s->account.open || s->phase == PHASE_CLOSING)
-        session_close(s, R_KILLED, CLOSER_POSTERN);
-    else
-        session_finish_flow(s, R_KILLED);
-    session_run(s);
+    end_for(s, R_KILLED);
     return true;
+}
+
+size_t engine_block(struct engine *e, const struct network *network)
+{
+    size_t ended = 0;
+
+    for (struct session *s = e->sessions, *next; s != NULL; s = next) {
+        next = s->next;
+        if (!network_has(network, &s->row->client))
+            continue;
+        end_for(s, R_BLOCKED);
+        ended++;
+    }
+    return ended;
+}
+
+void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow)
+{
+    struct session *s = find_session(e, number);
+
+    if (s == NULL)
+        return;
+    row_begin(e->shard, s->row);
+    s->row->conntrack = flow->conntrack;
+    s->row->mark = flow->mark;
+    s->row->conntrack_state = (uint8_t)flow->state;
+    s->row->translated = flow->translated;
+    row_end(e->shard, s->row);
+}
+
+void engine_socket(struct engine *e, uint64_t request, int fd, int error)
+{
+    (void)e;
+    (void)request;
+    (void)error;
+    if (fd >= 0)
+        close(fd); /* nobody waits for it any more */
 }

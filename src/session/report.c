@@ -30,7 +30,8 @@ void report_begin(struct session *s, enum row_protocol protocol)
     row->reason = R_NONE;
     row->closed_by = CLOSER_NONE;
     row->close_code = 0;
-    row->method[0] = row->host[0] = row->path[0] = '\0';
+    row->method = 0;
+    row->host[0] = row->path[0] = '\0';
     if (s->tunnel == NULL) {
         memset(&row->server, 0, sizeof(row->server));
         memset(&row->upstream, 0, sizeof(row->upstream));
@@ -43,9 +44,11 @@ void report_begin(struct session *s, enum row_protocol protocol)
 void report_request(struct session *s, struct span method, struct span host, struct span path)
 {
     struct row *row = s->row;
+    char name[TABLE_NAME_SIZE];
 
+    span_show(method, name, sizeof(name));
     row_begin(s->engine->shard, row);
-    span_show(method, row->method, sizeof(row->method));
+    row->method = table_intern(s->engine->shard, name);
     span_show(host, row->host, sizeof(row->host));
     span_show(path, row->path, sizeof(row->path));
     row_end(s->engine->shard, row);
@@ -187,7 +190,8 @@ void report_unowned(struct engine *e, const struct row *last, enum reason why)
     row->reason = (uint8_t)why;
     row->closed_by = CLOSER_SERVER;
     row->status = 0;
-    row->method[0] = row->path[0] = '\0';
+    row->method = 0;
+    row->path[0] = '\0';
     count_add(e->shard, COUNT_DENIED, 1);
     count_reason(e->shard, why);
     send_record(e, &record);

@@ -136,7 +136,7 @@ static void open_client(unsigned client)
     wire_pair(fds);
     REQUIRE(getpeername(fds[1], (struct sockaddr *)&sa, &len) == 0 && addr_from_sockaddr(&address, (struct sockaddr *)&sa, len));
     *c = (struct end){ .fd = fds[0] };
-    engine_accept(h.engine, fds[1], &address, &listener->address);
+    engine_accept(h.engine, fds[1], &address, &listener->address, &listener->address, ORIGINAL_DIRECT);
 }
 
 static void client_says(unsigned client, uint8_t argument)
@@ -358,7 +358,8 @@ static void begin(void)
         begin_process();
     clock_set(h.now += 100000);
     h.loop = loop_new();
-    h.engine = engine_new(&(struct engine_args){ h.loop, 0, 1, &h.shard, &h.ring, -1, 1 });
+    h.engine = engine_new(&(struct engine_args){
+        .loop = h.loop, .workers = 1, .shards = &h.shard, .log = &h.ring, .log_wake = -1, .first_number = 1 });
     REQUIRE(h.loop != NULL && h.engine != NULL);
     engine_set_generation(h.engine, h.generations[h.generation = 0]);
     for (unsigned i = 0; i < CLIENTS; i++)

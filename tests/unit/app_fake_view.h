@@ -44,7 +44,7 @@ static inline struct row *fake_row(struct shard *shard, unsigned worker, uint64_
     if (!addr_parse_port(&row->client, span_str(client)))
         abort();
     strcpy(row->host, host);
-    strcpy(row->method, "GET");
+    row->method = table_intern(shard, "GET");
     strcpy(row->path, "/chat");
     row_end(shard, row);
     count_add(shard, COUNT_SESSIONS_OPEN, 1);

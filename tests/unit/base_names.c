@@ -26,7 +26,9 @@ static void test_words(void **state)
     EXPECT(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED");
     EXPECT(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait",
            "websocket", "closing", "dead");
-    EXPECT(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse");
+    EXPECT(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse", "forwarded");
+    EXPECT(conntrack_state_name, enum conntrack_state, CONNTRACK_STATES, "", "NEW", "ESTABLISHED", "RELATED", "CLOSED",
+           "UNTRACKED");
     EXPECT(row_protocol_name, enum row_protocol, PROTO_COUNT, "", "http", "websocket", "connect", "tls", "socks", "tunnel", "tcp",
            "udp", "icmp");
     EXPECT(closer_name, enum closer, CLOSER_COUNT, "", "client", "server", "postern");

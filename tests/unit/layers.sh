@@ -31,7 +31,9 @@ only 'event2/' 'src/net/|src/app/|include/net/stream\.h' # that header embeds a 
 only 'llhttp' 'src/proto/h1'
 only 'libconfig' 'src/conf/conf_file\.c'
 only 'ares' 'src/net/'
-only 'jansson' 'src/app/|include/app/'
+only 'jansson' 'src/app/|include/app/|src/filter/nft' # what nft lists is JSON
 only 'libmnl' 'src/filter/'
+only 'nftables' 'src/filter/nft'
+only 'libnetfilter_conntrack' 'src/filter/conntrack'
 only 'openssl/ssl' 'src/net/'
 exit $bad

@@ -100,7 +100,8 @@ static void open_host(struct wire *h, const char *config, int control)
     h->ring_memory = calloc(1, ring_bytes(LOG_SLOTS, sizeof(struct record)) + 64);
     ring_attach(&h->ring, (void *)(((uintptr_t)h->ring_memory + 63) & ~(uintptr_t)63), LOG_SLOTS, sizeof(struct record));
     h->generation = make_generation(config);
-    h->engine = engine_new(&(struct engine_args){ h->loop, 0, 1, &h->shard, &h->ring, -1, 1 });
+    h->engine = engine_new(&(struct engine_args){
+        .loop = h->loop, .workers = 1, .shards = &h->shard, .log = &h->ring, .log_wake = -1, .first_number = 1 });
     if (h->engine == NULL)
         fatal("no engine");
     engine_set_generation(h->engine, h->generation);
@@ -158,7 +159,7 @@ static void open_client(struct wire *h, const char *listener)
         wire_pair(fds);
         if (getpeername(fds[1], (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&client, (struct sockaddr *)&sa, len))
             fatal("a loopback pair without addresses");
-        engine_accept(h->engine, fds[1], &client, &conf->listeners[i].address);
+        engine_accept(h->engine, fds[1], &client, &conf->listeners[i].address, &conf->listeners[i].address, ORIGINAL_DIRECT);
         reply(h, "ok", 2, fds[0]);
         return;
     }

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_FILTER_FLOWS_H
+#define POSTERN_FILTER_FLOWS_H
+
+#include "base/ring.h"
+#include "base/table.h"
+#include "filter/conntrack.h"
+#include "filter/route.h"
+#include "policy/generation.h"
+
+/*
+ * Flows that the kernel forwards (or lets in to this machine) without the proxy, as rows: the filter process's own shard. And the
+ * join: which session of which worker a conntrack entry belongs to. Fed with conntrack's events.
+ */
+struct flows;
+
+struct flows_args {
+    struct shard *shard; /* for writing */
+    unsigned worker;     /* W of "W-N" of these rows: the number of workers */
+    struct ring *log;    /* an END record of each flow; NULL: none */
+    int log_wake;
+    struct route *route; /* to say by which interfaces a flow passes; NULL: unknown */
+    uint64_t first_number;
+    /* The entry of a session changed (or ended: entry->destroyed). */
+    void (*joined)(void *arg, unsigned worker, uint64_t number, const struct conntrack_entry *entry);
+    void *arg;
+};
+MUST_CHECK struct flows *flows_new(const struct flows_args *args);
+void flows_free(struct flows *f);
+/* Names and policies of rows come from it. Takes a reference. */
+void flows_set_generation(struct flows *f, struct generation *g);
+
+/* One event, or one entry of a dump. */
+void flows_event(struct flows *f, const struct conntrack_entry *entry);
+/* A dump begins and ends: rows of entries that it did not show end now. */
+void flows_dump_begin(struct flows *f);
+void flows_dump_end(struct flows *f);
+
+/* A session of a worker: its flow has this original tuple. Events of it are told by `joined` from now on, until flows_leave(). */
+MUST_CHECK bool flows_join(struct flows *f, unsigned worker, uint64_t number, const struct conntrack_entry *entry);
+void flows_leave(struct flows *f, unsigned worker, uint64_t number);
+/* The worker died. */
+void flows_leave_all(struct flows *f, unsigned worker);
+/* The entry of a row of ours ("W-N"), or of a session that joined; false: no such. */
+bool flows_find(const struct flows *f, unsigned worker, uint64_t number, struct conntrack_entry *out);
+
+/*
+ * By the generation that is set: of the kernel-forwarded flows (PACKET_MARK_FORWARDED, PACKET_MARK_TRANSLATED) those that its
+ * policy would not open are deleted, the marks of the others renewed. Returns how many were deleted.
+ */
+size_t flows_judge_again(struct flows *f, struct conntrack *c);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_FILTER_NFT_H
+#define POSTERN_FILTER_NFT_H
+
+#include "filter/ruleset.h"
+
+/* The only place that knows libnftables: commits, lists and watches one table. Needs CAP_NET_ADMIN. Everything is synchronous. */
+struct nft;
+
+#define NFT_ERROR 1024
+
+/* `table` is its name in the family inet. NULL: `error` of NFT_ERROR bytes says why. */
+MUST_CHECK struct nft *nft_open(const char *table, char *error);
+void nft_close(struct nft *n);
+
+/* One transaction: all of it or nothing. false: nothing has changed, and `error` is what the kernel or the parser said, one line.
+ */
+MUST_CHECK bool nft_commit(struct nft *n, const char *text, char *error);
+/* The same without changing anything. */
+MUST_CHECK bool nft_try(struct nft *n, const char *text, char *error);
+
+/* The committed table as nft prints it: with counters and timeouts for people, or (`bare`) without counters and without what the
+ * block sets hold, to be compared. malloc'd; "" if the table is not there; NULL: error. */
+MUST_CHECK char *nft_list(struct nft *n, bool bare);
+
+/* What the sets of blocked addresses hold, with the seconds left; at most `max`. Returns how many. */
+size_t nft_blocks(struct nft *n, struct ruleset_block *out, size_t max);
+/* Adds or prolongs; removes. false: `error`. Removing what is not there is true. */
+MUST_CHECK bool nft_block(struct nft *n, const struct network *network, uint32_t seconds, char *error);
+MUST_CHECK bool nft_unblock(struct nft *n, const struct network *network, char *error);
+
+/* Packets of the counter in the rule with this comment, summed over all such rules; 0 if there is none. */
+uint64_t nft_counter(struct nft *n, const char *comment);
+
+/*
+ * Changes by others: a descriptor that becomes readable when the ruleset of this network namespace changed (NFNLGRP_NFTABLES).
+ * nft_watch_read() takes what is there; true: something was changed by another process than this one, or events were lost.
+ */
+int nft_watch_fd(const struct nft *n);
+bool nft_watch_read(struct nft *n);
+
+#endif

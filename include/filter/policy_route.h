@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_FILTER_POLICY_ROUTE_H
+#define POSTERN_FILTER_POLICY_ROUTE_H
+
+#include "base/addr.h"
+
+/*
+ * Policy routing for TPROXY: packets with ROUTE_MARK are delivered to this machine (`ip rule fwmark MARK/MASK lookup TABLE`, `ip
+ * route local default dev lo table TABLE`), IPv4 and IPv6, over rtnetlink. Installing what is there, and removing what is not, is
+ * fine.
+ */
+MUST_CHECK bool policy_route_install(char *error, size_t size);
+MUST_CHECK bool policy_route_remove(char *error, size_t size);
+/* Is all of it there, for this family (AF_INET, AF_INET6)? */
+bool policy_route_present(int family);
+
+/*
+ * How the kernel would route a packet that comes in (RTM_GETROUTE with RTA_IIF): for explain and doctor. `error` is 0, or
+ * EHOSTUNREACH (forwarding is off, or no route), EXDEV (rp_filter), ...; `local`: it is delivered to this machine.
+ */
+struct policy_route_answer {
+    int error;
+    bool local;
+    char interface[16];
+};
+void policy_route_ask(const struct addr *from, const struct addr *to, const char *interface, uint32_t mark,
+                      struct policy_route_answer *out);
+
+#endif
