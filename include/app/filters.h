@@ -6,8 +6,8 @@
 
 /*
  * What `posternctl sessions` and `kill` select by: field=value, field!=value, field~part. All filters have to fit. Words are
- * compared without case. `client`, `server`, `upstream` and `destination` take an address or a network; `~` looks for a part of the
- * text.
+ * compared without case. `client`, `server`, `upstream`, `destination` and `translated` take an address or a network; `mark` takes
+ * hexadecimal numbers too; `~` looks for a part of the text.
  */
 #define FILTERS_MAX 16
 #define FILTER_VALUE 256
@@ -34,6 +34,10 @@ enum filter_field {
     FIELD_POLICY,
     FIELD_STATUS,
     FIELD_GENERATION,
+    FIELD_CONNTRACK,
+    FIELD_CONNTRACK_STATE,
+    FIELD_TRANSLATED,
+    FIELD_MARK,
     FIELD_COUNT
 };
 enum filter_test { FILTER_IS, FILTER_IS_NOT, FILTER_CONTAINS };

@@ -6,16 +6,20 @@
 #include "app/filters.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char *const field_names[FIELD_COUNT] = { "id",       "worker",       "state",         "phase",    "mode",   "listener",
-                                                      "protocol", "client",       "destination",   "upstream", "server", "zone_in",
-                                                      "zone_out", "interface_in", "interface_out", "host",     "method", "path",
-                                                      "policy",   "status",       "generation" };
+static const char *const field_names[FIELD_COUNT] = {
+    "id",          "worker",   "state",  "phase",   "mode",       "listener",     "protocol",        "client",
+    "destination", "upstream", "server", "zone_in", "zone_out",   "interface_in", "interface_out",   "host",
+    "method",      "path",     "policy", "status",  "generation", "conntrack",    "conntrack_state", "translated",
+    "mark"
+};
 
 static bool is_address(enum filter_field field)
 {
-    return field == FIELD_CLIENT || field == FIELD_DESTINATION || field == FIELD_UPSTREAM || field == FIELD_SERVER;
+    return field == FIELD_CLIENT || field == FIELD_DESTINATION || field == FIELD_UPSTREAM || field == FIELD_SERVER ||
+           field == FIELD_TRANSLATED;
 }
 
 static bool find_field(struct span name, enum filter_field *out)
@@ -43,6 +47,16 @@ static size_t find_test(struct span text, size_t *name_len, enum filter_test *te
     return 0;
 }
 
+/* nft and ip show marks in hexadecimal, conntrack and our rows in decimal: both name the same mark. */
+static void to_decimal(struct filter *f)
+{
+    char *end;
+    unsigned long number = strtoul(f->value, &end, 16);
+
+    if (f->test != FILTER_CONTAINS && strncasecmp(f->value, "0x", 2) == 0 && *end == '\0')
+        snprintf(f->value, sizeof(f->value), "%lu", number);
+}
+
 const char *filters_add(struct filters *set, struct span text)
 {
     struct filter *f = &set->items[set->count];
@@ -57,6 +71,8 @@ const char *filters_add(struct filters *set, struct span text)
         return "no such field to filter by";
     if (!span_cstr(span_skip(text, value), f->value, sizeof(f->value)) || f->value[0] == '\0')
         return "the value of a filter is empty or too long";
+    if (f->field == FIELD_MARK)
+        to_decimal(f);
     f->has_network = is_address(f->field) && f->test != FILTER_CONTAINS && network_parse(&f->network, span_str(f->value));
     set->count++;
     return NULL;
@@ -68,6 +84,8 @@ static const struct addr *address_of(const struct row *row, enum filter_field fi
         return &row->client;
     if (field == FIELD_DESTINATION)
         return &row->destination;
+    if (field == FIELD_TRANSLATED)
+        return &row->translated;
     return field == FIELD_UPSTREAM ? &row->upstream : &row->server;
 }
 
@@ -105,6 +123,7 @@ static const char *field_text(const struct row *row, const struct shard *shard, 
     case FIELD_DESTINATION:
     case FIELD_UPSTREAM:
     case FIELD_SERVER:
+    case FIELD_TRANSLATED:
         return addr_port_text(address_of(row, field), out);
     case FIELD_ZONE_IN:
         return table_name(shard, row->zone_in, out);
@@ -126,6 +145,12 @@ static const char *field_text(const struct row *row, const struct shard *shard, 
         return number_text(row->status, out);
     case FIELD_GENERATION:
         return number_text(row->generation, out);
+    case FIELD_CONNTRACK:
+        return number_text(row->conntrack, out);
+    case FIELD_CONNTRACK_STATE:
+        return conntrack_state_name((enum conntrack_state)row->conntrack_state);
+    case FIELD_MARK:
+        return number_text(row->mark, out);
     case FIELD_COUNT:
         break;
     }

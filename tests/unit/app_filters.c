@@ -40,6 +40,18 @@ static void test_fits(void **state)
         { "zone_in!=inside", true, true },
         { "status=0", true, true },
         { "server=10.0.0.1", false, false },
+        { "conntrack=4711", true, false },
+        { "conntrack=0", false, true },
+        { "conntrack_state=established", true, false },
+        { "conntrack_state!=ESTABLISHED", false, true },
+        { "translated=10.77.1.0/24", true, false },
+        { "translated!=10.77.1.5", false, true },
+        { "translated=10.77.1.5:22", true, false },
+        { "mark=1392508933", true, false },
+        { "mark=0x53000005", true, false },
+        { "mark!=0X53000005", false, true },
+        { "mark~0x53", false, false },
+        { "mark=0x", false, false },
     };
     struct view v;
 
@@ -52,6 +64,10 @@ static void test_fits(void **state)
 
         assert_null(fault);
         assert_true(row_read(v.shards[0], 0, &one) && row_read(v.shards[1], 0, &three));
+        one.conntrack = 4711;
+        one.conntrack_state = CONNTRACK_ESTABLISHED;
+        one.mark = 0x53000005;
+        assert_true(addr_parse_port(&one.translated, SPAN("10.77.1.5:22")));
         if (filters_fit(&set, &one, v.shards[0]) != cases[i].one || filters_fit(&set, &three, v.shards[1]) != cases[i].three)
             fail_msg("%s", cases[i].filter);
     }
