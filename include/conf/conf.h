@@ -65,7 +65,7 @@ struct conf_listener {
     enum conf_forwarded forwarded; /* none (default): such fields of the client are removed and none is added */
     char via[64];                  /* pseudonym of the Via field; "": the instance's own */
     bool via_off;                  /* via = "off": no Via field, no loop check by it */
-    enum conf_intercept intercept; /* transparent: required */
+    enum conf_intercept intercept; /* transparent: required; else it means nothing */
     struct conf_ports ports;       /* transparent: required */
     enum conf_host_check host_check;
     bool preserve_client_address; /* transparent, with packet_filter: servers see the client's address */
@@ -124,8 +124,11 @@ struct conf_forward {
     struct addr to; /* with port */
 };
 
+enum conf_backend { BACKEND_NFTABLES };
+
 struct conf_packet_filter {
     unsigned line; /* 0: no group given: the packet filter is not touched */
+    enum conf_backend backend;
     char table[CONF_NAME];
     bool open_on_exit;              /* on_exit = "open": rules are removed on a clean stop */
     struct conf_strings masquerade; /* zones */

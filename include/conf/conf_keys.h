@@ -12,11 +12,14 @@ enum conf_key_type {
     KEY_GROUP,     /* { } */
     KEY_ITEMS,     /* ( { }, { } ) */
     KEY_LATER,     /* belongs to a capability that this version does not have */
+    KEY_U16,       /* uint16_t */
     KEY_U32,       /* uint32_t */
     KEY_U64,       /* uint64_t */
     KEY_SECONDS,   /* uint32_t, in milliseconds */
     KEY_BOOL,      /* bool */
     KEY_WORD,      /* an enum whose values are the indices of the words */
+    KEY_FLAG,      /* bool: one of two words, and the second is true */
+    KEY_BIT,       /* unsigned, the bit of a word; min: that of the first word, and the others follow */
     KEY_TEXT,      /* char *; max: its length */
     KEY_PATH,      /* char *, an absolute path */
     KEY_ACCESS,    /* char *, an absolute path or "-" */
@@ -36,6 +39,7 @@ enum conf_key_type {
     KEY_PATTERNS,
     KEY_ORIGINS,
     KEY_TOKENS,
+    KEY_WORDS, /* each once */
     KEY_TYPE_COUNT
 };
 
@@ -46,9 +50,22 @@ struct conf_word {
 };
 
 /* Where a key may stand. */
-enum conf_group { IN_TOP, IN_LOG, IN_ADMIN, IN_RESOLVER, IN_LIMITS, IN_TIMEOUTS, IN_ZONE, IN_LISTENER, IN_POLICY, IN_WEBSOCKET };
+enum conf_group {
+    IN_TOP,
+    IN_LOG,
+    IN_ADMIN,
+    IN_RESOLVER,
+    IN_LIMITS,
+    IN_TIMEOUTS,
+    IN_ZONE,
+    IN_LISTENER,
+    IN_POLICY,
+    IN_WEBSOCKET,
+    IN_FILTER,
+    IN_FORWARD
+};
 
-/* What has names that others refer to. */
+/* What has names that others refer to. CONF_KINDS: nothing refers to it. */
 enum conf_kind { CONF_ZONE, CONF_LISTENER, CONF_POLICY, CONF_KINDS };
 
 struct conf_key {
@@ -56,10 +73,11 @@ struct conf_key {
     const char *name;
     enum conf_key_type type;
     bool required;
+    bool transparent;  /* listeners: only transparent ones have it; others neither may give it nor print it */
     size_t offset;     /* of the value in its struct: conf_zone, conf_listener and conf_policy for items, else conf. The types
                           above that name a struct take that struct itself: 0 */
-    uint64_t standard; /* default of numbers, seconds (ms), words (index) and protocols (bits) */
-    const char *text;  /* default of texts; NULL: none */
+    uint64_t standard; /* default of numbers, seconds (ms), words (index), flags (index) and protocols (bits) */
+    const char *text;  /* default of texts and names; NULL: none */
     uint64_t min, max; /* of numbers and seconds (ms); of the length of texts; of the number of list items */
     const struct conf_word *words;
     const char *later;        /* the capability that brings the key */
@@ -76,6 +94,6 @@ extern const size_t conf_key_count;
 const struct conf_key *conf_key_find(enum conf_group in, const char *name);
 
 /* Capabilities that later versions bring. */
-extern const char conf_later_tls[], conf_later_filter[];
+extern const char conf_later_tls[];
 
 #endif

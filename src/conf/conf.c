@@ -60,6 +60,7 @@ static void free_listener(struct conf_listener *listener)
 {
     free_strings(&listener->from);
     free(listener->upstreams);
+    free(listener->ports.items);
 }
 
 static void free_policy(struct conf_policy *policy)
@@ -83,6 +84,15 @@ static void free_policy(struct conf_policy *policy)
     free_strings(&policy->websocket.subprotocols);
 }
 
+static void free_filter(struct conf_packet_filter *filter)
+{
+    free_strings(&filter->masquerade);
+    free_strings(&filter->helpers);
+    for (size_t i = 0; i < filter->forward_count; i++)
+        free_strings(&filter->forwards[i].from);
+    free(filter->forwards);
+}
+
 void conf_free(struct conf *conf)
 {
     if (conf == NULL)
@@ -93,6 +103,7 @@ void conf_free(struct conf *conf)
         free_listener(&conf->listeners[i]);
     for (size_t i = 0; i < conf->policy_count; i++)
         free_policy(&conf->policies[i]);
+    free_filter(&conf->packet_filter);
     free(conf->zones);
     free(conf->listeners);
     free(conf->policies);

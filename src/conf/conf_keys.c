@@ -9,9 +9,6 @@
 
 #include <string.h>
 
-#define LATER_TRANSPARENT "transparent interception"
-#define LATER_FILTER "packet filter"
-const char conf_later_filter[] = LATER_FILTER;
 #define LATER_FRAMES "WebSocket frame rules"
 #define LATER_SANDBOX "sandbox"
 #define LATER_MEMORY "memory limit"
@@ -21,7 +18,9 @@ const char conf_later_tls[] = "TLS termination and inspection";
 #define MAX_ZONES 1000
 #define MAX_LISTENERS 256
 #define MAX_POLICIES 10000
-#define MAX_LIST 1000000 /* items of one list */
+#define MAX_FORWARDS 1000
+#define MAX_BLOCK_SECONDS 31536000 /* a year */
+#define MAX_LIST 1000000           /* items of one list */
 #define MAX_PATH 4095
 #define MAX_RUNTIME_DIR 90 /* the control socket's path must fit sockaddr_un */
 #define MAX_SERVERS 8
@@ -29,16 +28,20 @@ const char conf_later_tls[] = "TLS termination and inspection";
 static const struct conf_word log_levels[] = {
     { "error", NULL }, { "warn", NULL }, { "info", NULL }, { "debug", NULL }, { NULL, NULL }
 };
-static const struct conf_word modes[] = {
-    { "explicit", NULL }, { "transparent", LATER_TRANSPARENT }, { "reverse", NULL }, { NULL, NULL }
-};
+static const struct conf_word modes[] = { { "explicit", NULL }, { "transparent", NULL }, { "reverse", NULL }, { NULL, NULL } };
 static const struct conf_word forwardeds[] = { { "none", NULL }, { "append", NULL }, { "replace", NULL }, { NULL, NULL } };
 static const struct conf_word actions[] = { { "allow", NULL }, { "deny", NULL }, { "drop", NULL }, { NULL, NULL } };
 static const struct conf_word reuses[] = { { "session", NULL }, { "never", NULL }, { "shared", NULL }, { NULL, NULL } };
 /* The bits of enum conf_protocol, lowest first. */
-static const struct conf_word protocols[] = { { "http", NULL },         { "websocket", NULL },   { "tls", NULL },
-                                              { "tunnel", NULL },       { "tcp", LATER_FILTER }, { "udp", LATER_FILTER },
-                                              { "icmp", LATER_FILTER }, { NULL, NULL } };
+static const struct conf_word protocols[] = { { "http", NULL }, { "websocket", NULL }, { "tls", NULL },  { "tunnel", NULL },
+                                              { "tcp", NULL },  { "udp", NULL },       { "icmp", NULL }, { NULL, NULL } };
+static const struct conf_word intercepts[] = { { "tproxy", NULL }, { "redirect", NULL }, { NULL, NULL } };
+static const struct conf_word host_checks[] = { { "strict", NULL }, { "resolve", NULL }, { "off", NULL }, { NULL, NULL } };
+static const struct conf_word backends[] = { { "nftables", NULL }, { NULL, NULL } };
+static const struct conf_word exits[] = { { "closed", NULL }, { "open", NULL }, { NULL, NULL } };
+static const struct conf_word transports[] = { { "tcp", NULL }, { "udp", NULL }, { NULL, NULL } }; /* from CONF_TCP on */
+static const struct conf_word helpers[] = { { "ftp", NULL },  { "tftp", NULL },   { "irc", NULL },  { "sip", NULL },
+                                            { "pptp", NULL }, { "amanda", NULL }, { "sane", NULL }, { NULL, NULL } };
 
 /* clang-format off */
 #define GROUP(in_, name_, opens_, line_, help_)                                                                                    \
@@ -124,7 +127,8 @@ const struct conf_key conf_keys[] = {
     ITEMS("listeners", IN_LISTENER, CONF_LISTENER, listeners, listener_count, conf_listener, MAX_LISTENERS, "Where clients connect."),
     NAME(IN_LISTENER, CONF_LISTENER, conf_listener, "Name of the listener."),
     WORD(IN_LISTENER, "mode", conf_listener, mode, true, MODE_EXPLICIT, modes,
-         "explicit: clients know that it is a proxy (HTTP, CONNECT, SOCKS5); reverse: it stands for the upstreams."),
+         "explicit: clients know that it is a proxy (HTTP, CONNECT, SOCKS5); transparent: the kernel hands their flows over; "
+         "reverse: it stands for the upstreams."),
     { .in = IN_LISTENER, .name = "address", .type = KEY_ADDRESS, .required = true, .offset = LISTENER(address),
       .help = "Address and port, \"127.0.0.1:3128\" or \"[::1]:3128\"." },
     NAMES(IN_LISTENER, "from", CONF_ZONE, LISTENER(from),
@@ -135,10 +139,15 @@ const struct conf_key conf_keys[] = {
     { .in = IN_LISTENER, .name = "via", .type = KEY_VIA, .min = 1, .max = 63,
       .help = "Pseudonym in the Via field (RFC 9110); \"off\": no Via field; absent: the instance's own." },
     LATER(IN_LISTENER, "tls", conf_later_tls, "Certificate and key of the listener."),
-    LATER(IN_LISTENER, "intercept", LATER_TRANSPARENT, "How the kernel hands flows over."),
-    LATER(IN_LISTENER, "ports", LATER_TRANSPARENT, "Ports that are intercepted."),
-    LATER(IN_LISTENER, "host_check", LATER_TRANSPARENT, "Whether Host must resolve to what the client dialled."),
-    LATER(IN_LISTENER, "preserve_client_address", LATER_TRANSPARENT, "Whether servers see the client's address."),
+    { .in = IN_LISTENER, .name = "intercept", .type = KEY_WORD, .transparent = true, .offset = LISTENER(intercept),
+      .words = intercepts, .help = "How the kernel hands flows over to a transparent listener, which must say it." },
+    { .in = IN_LISTENER, .name = "ports", .type = KEY_PORTS, .transparent = true, .offset = LISTENER(ports), .min = 1,
+      .max = MAX_LIST, .help = "Ports of servers that a transparent listener intercepts; it must name them." },
+    { .in = IN_LISTENER, .name = "host_check", .type = KEY_WORD, .transparent = true, .offset = LISTENER(host_check),
+      .words = host_checks,
+      .help = "Host and SNI must resolve to what the client dialled, are dialled instead, or are only the client's word." },
+    { .in = IN_LISTENER, .name = "preserve_client_address", .type = KEY_BOOL, .transparent = true,
+      .offset = LISTENER(preserve_client_address), .help = "Whether servers see the client's address." },
 
     ITEMS("policies", IN_POLICY, CONF_POLICY, policies, policy_count, conf_policy, MAX_POLICIES,
           "The first that matches decides; no match: denied."),
@@ -180,7 +189,34 @@ const struct conf_key conf_keys[] = {
     LATER(IN_WEBSOCKET, "on_violation", LATER_FRAMES, "What a violation leads to."),
     LATER(IN_WEBSOCKET, "match", LATER_FRAMES, "Patterns of the payload."),
 
-    LATER(IN_TOP, "packet_filter", LATER_FILTER, "The kernel's packet filter."),
+    GROUP(IN_TOP, "packet_filter", IN_FILTER, offsetof(struct conf, packet_filter.line),
+          "The kernel's packet filter, made from zones and policies; absent: it is not touched."),
+    WORD(IN_FILTER, "backend", conf, packet_filter.backend, true, BACKEND_NFTABLES, backends, "What programs the packet filter."),
+    { .in = IN_FILTER, .name = "table", .type = KEY_NAME, .offset = offsetof(struct conf, packet_filter.table), .text = "postern",
+      .kind = CONF_KINDS, .help = "Name of the table, of the family inet; others are never touched." },
+    { .in = IN_FILTER, .name = "on_exit", .type = KEY_FLAG, .offset = offsetof(struct conf, packet_filter.open_on_exit),
+      .words = exits, .help = "closed: the rules stay, whatever ends; open: a clean stop removes them." },
+    { .in = IN_FILTER, .name = "masquerade", .type = KEY_NAMES, .kind = CONF_ZONE, .max = MAX_LIST,
+      .offset = offsetof(struct conf, packet_filter.masquerade), .help = "Zones towards which flows get this machine's address." },
+    { .in = IN_FILTER, .name = "helpers", .type = KEY_WORDS, .words = helpers, .max = MAX_LIST,
+      .offset = offsetof(struct conf, packet_filter.helpers), .help = "Helpers of connection tracking." },
+    NUMBER(IN_FILTER, "block_seconds", KEY_U32, packet_filter.block_seconds, 600, 1, MAX_BLOCK_SECONDS,
+           "Seconds for which a client is blocked if no other time is given."),
+    NUMBER(IN_FILTER, "block_after", KEY_U32, packet_filter.block_after, 0, 0, 1000000,
+           "Hostile events a minute that block a client; 0: none does."),
+    { .in = IN_FILTER, .name = "forwards", .type = KEY_ITEMS, .opens = IN_FORWARD, .kind = CONF_KINDS, .max = MAX_FORWARDS,
+      .offset = offsetof(struct conf, packet_filter.forwards), .count = offsetof(struct conf, packet_filter.forward_count),
+      .size = sizeof(struct conf_forward), .line = offsetof(struct conf_forward, line),
+      .help = "Ports of this machine that are forwarded to servers behind it." },
+    { .in = IN_FORWARD, .name = "from", .type = KEY_NAMES, .required = true, .kind = CONF_ZONE, .min = 1, .max = MAX_LIST,
+      .offset = offsetof(struct conf_forward, from), .help = "Zones of the clients." },
+    { .in = IN_FORWARD, .name = "protocol", .type = KEY_BIT, .required = true, .min = CONF_TCP, .words = transports,
+      .offset = offsetof(struct conf_forward, protocol), .help = "tcp or udp." },
+    { .in = IN_FORWARD, .name = "port", .type = KEY_U16, .required = true, .min = 1, .max = 65535,
+      .offset = offsetof(struct conf_forward, port), .help = "The port of this machine." },
+    { .in = IN_FORWARD, .name = "to", .type = KEY_ADDRESS, .required = true, .offset = offsetof(struct conf_forward, to),
+      .help = "Address and port of the server." },
+
     LATER(IN_TOP, "tls", conf_later_tls, "The interception key and trust."),
     LATER(IN_TOP, "sandbox", LATER_SANDBOX, "Confinement of workers."),
 };

@@ -70,6 +70,12 @@ static void put_text(struct page *page, const char *text)
     put(page, "\"");
 }
 
+static void print_u16(struct page *page, const struct conf_key *key, const void *source)
+{
+    (void)key;
+    put(page, "%u", *(const uint16_t *)source);
+}
+
 static void print_u32(struct page *page, const struct conf_key *key, const void *source)
 {
     (void)key;
@@ -107,6 +113,20 @@ static void print_word(struct page *page, const struct conf_key *key, const void
 
     memcpy(&index, source, sizeof(index));
     put_text(page, key->words[index].name);
+}
+
+static void print_flag(struct page *page, const struct conf_key *key, const void *source)
+{
+    put_text(page, key->words[*(const bool *)source].name);
+}
+
+static void print_bit(struct page *page, const struct conf_key *key, const void *source)
+{
+    unsigned bit = *(const unsigned *)source;
+
+    for (unsigned i = 0; key->words[i].name != NULL; i++)
+        if (bit == (unsigned)key->min << i)
+            put_text(page, key->words[i].name);
 }
 
 static void print_text(struct page *page, const struct conf_key *key, const void *source)
@@ -266,30 +286,20 @@ static void print_strings(struct page *page, const struct conf_key *key, const v
 }
 
 static print_value *const printers[KEY_TYPE_COUNT] = {
-    [KEY_U32] = print_u32,
-    [KEY_U64] = print_u64,
-    [KEY_SECONDS] = print_seconds,
-    [KEY_BOOL] = print_bool,
-    [KEY_WORD] = print_word,
-    [KEY_TEXT] = print_text,
-    [KEY_PATH] = print_text,
-    [KEY_ACCESS] = print_text,
-    [KEY_NAME] = print_name,
-    [KEY_VIA] = print_via,
-    [KEY_ADDRESS] = print_address,
-    [KEY_SERVERS] = print_servers,
-    [KEY_UPSTREAMS] = print_upstreams,
-    [KEY_NETWORKS] = print_networks,
-    [KEY_PORTS] = print_ports,
-    [KEY_HEADERS] = print_headers,
-    [KEY_PROTOCOLS] = print_protocols,
-    [KEY_NAMES] = print_strings,
-    [KEY_INTERFACES] = print_strings,
-    [KEY_HOSTS] = print_strings,
-    [KEY_METHODS] = print_strings,
-    [KEY_PATTERNS] = print_strings,
-    [KEY_ORIGINS] = print_strings,
-    [KEY_TOKENS] = print_strings,
+    [KEY_U16] = print_u16,           [KEY_U32] = print_u32,
+    [KEY_U64] = print_u64,           [KEY_SECONDS] = print_seconds,
+    [KEY_BOOL] = print_bool,         [KEY_WORD] = print_word,
+    [KEY_FLAG] = print_flag,         [KEY_BIT] = print_bit,
+    [KEY_TEXT] = print_text,         [KEY_PATH] = print_text,
+    [KEY_ACCESS] = print_text,       [KEY_NAME] = print_name,
+    [KEY_VIA] = print_via,           [KEY_ADDRESS] = print_address,
+    [KEY_SERVERS] = print_servers,   [KEY_UPSTREAMS] = print_upstreams,
+    [KEY_NETWORKS] = print_networks, [KEY_PORTS] = print_ports,
+    [KEY_HEADERS] = print_headers,   [KEY_PROTOCOLS] = print_protocols,
+    [KEY_NAMES] = print_strings,     [KEY_INTERFACES] = print_strings,
+    [KEY_HOSTS] = print_strings,     [KEY_METHODS] = print_strings,
+    [KEY_PATTERNS] = print_strings,  [KEY_ORIGINS] = print_strings,
+    [KEY_TOKENS] = print_strings,    [KEY_WORDS] = print_strings,
 };
 
 static void print_keys(struct page *page, enum conf_group in, const char *base, unsigned depth);
@@ -307,7 +317,10 @@ static void print_items(struct page *page, const struct conf_key *key, const cha
         print_keys(page, key->opens, items + i * key->size, depth + 2);
         put(page, "%*s}", (int)(depth + 1) * 2, "");
     }
-    put(page, count > 0 ? "\n)" : " )");
+    if (count > 0)
+        put(page, "\n%*s)", (int)depth * 2, "");
+    else
+        put(page, " )");
 }
 
 /* A group of which a struct says that it is absent prints nothing; nor does one without any value. */
@@ -330,6 +343,14 @@ static void print_group(struct page *page, const struct conf_key *key, const cha
         page->len = begin;
 }
 
+/* Has the struct at `base` no such key? */
+static bool is_foreign(const struct conf_key *key, const char *base)
+{
+    const struct conf_listener *listener = (const void *)base;
+
+    return key->type == KEY_LATER || (key->transparent && listener->mode != MODE_TRANSPARENT);
+}
+
 /* "key = value;" for every key of a group that has one. */
 static void print_keys(struct page *page, enum conf_group in, const char *base, unsigned depth)
 {
@@ -337,7 +358,7 @@ static void print_keys(struct page *page, enum conf_group in, const char *base, 
         const struct conf_key *key = &conf_keys[i];
         size_t begin = page->len, value;
 
-        if (key->in != in || key->type == KEY_LATER)
+        if (key->in != in || is_foreign(key, base))
             continue;
         put(page, "%*s%s = ", (int)depth * 2, "", key->name);
         value = page->len;

@@ -12,11 +12,14 @@
 #include <string.h>
 
 static conf_value_read *const readers[KEY_TYPE_COUNT] = {
+    [KEY_U16] = conf_value_u16,
     [KEY_U32] = conf_value_u32,
     [KEY_U64] = conf_value_u64,
     [KEY_SECONDS] = conf_value_seconds,
     [KEY_BOOL] = conf_value_bool,
     [KEY_WORD] = conf_value_word,
+    [KEY_FLAG] = conf_value_flag,
+    [KEY_BIT] = conf_value_bit,
     [KEY_TEXT] = conf_value_text,
     [KEY_PATH] = conf_value_path,
     [KEY_ACCESS] = conf_value_access,
@@ -36,6 +39,7 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_PATTERNS] = conf_strings_patterns,
     [KEY_ORIGINS] = conf_strings_origins,
     [KEY_TOKENS] = conf_strings_tokens,
+    [KEY_WORDS] = conf_strings_words,
 };
 
 static void read_group(struct conf_reader *r, enum conf_group in, const struct conf_node *node, char *base);
@@ -64,10 +68,12 @@ static void set_default(struct conf_reader *r, const struct conf_key *key, char 
         memcpy(base + key->offset, &small, sizeof(small));
     else if (key->type == KEY_U64)
         memcpy(base + key->offset, &key->standard, sizeof(key->standard));
-    else if (key->type == KEY_BOOL)
+    else if (key->type == KEY_BOOL || key->type == KEY_FLAG)
         memcpy(base + key->offset, &flag, sizeof(flag));
     else if (key->type == KEY_PROTOCOLS)
         ((struct conf_policy *)(void *)base)->protocols = small;
+    else if (key->type == KEY_NAME && key->text != NULL)
+        memcpy(base + key->offset, key->text, strlen(key->text) + 1);
     else if (key->text != NULL && (text = conf_keep(r, key->text)) != NULL)
         memcpy(base + key->offset, &text, sizeof(text));
 }
@@ -154,7 +160,8 @@ static void read_items(struct conf_reader *r, const struct conf_key *key, const 
         read_item(r, key, conf_node_at(node, i), items + i * key->size);
         r->path[cut] = '\0';
     }
-    take_names(r, key, node, items);
+    if (key->kind != CONF_KINDS)
+        take_names(r, key, node, items);
 }
 
 static void read_key(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)

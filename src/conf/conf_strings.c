@@ -46,8 +46,10 @@ static char *item_name(struct conf_reader *r, const struct conf_key *key, const 
 
     if (conf_names_has(&r->names[key->kind], text))
         return conf_keep(r, text);
-    if (key->kind == CONF_ZONE && strcmp(text, "self") == 0) {
-        conf_reader_later(r, line, conf_later_filter);
+    if (key->kind == CONF_ZONE && strcmp(text, CONF_SELF) == 0) {
+        if (key->in == IN_POLICY)
+            return conf_keep(r, text);
+        conf_reader_error(r, line, "\"self\" is this machine: only policies may name it, in from and to");
         return NULL;
     }
     conf_suggestion_init(&suggestion, text);
@@ -109,6 +111,11 @@ static char *item_token(struct conf_reader *r, const struct conf_key *key, const
         return conf_keep(r, text);
     conf_reader_error(r, line, "\"%.40s\" is no token", text);
     return NULL;
+}
+
+static char *item_word(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
+{
+    return conf_word_find(r, key, text, line) >= 0 ? conf_keep(r, text) : NULL;
 }
 
 static bool has_lower(const char *text)
@@ -198,4 +205,15 @@ void conf_strings_origins(struct conf_reader *r, const struct conf_key *key, con
 void conf_strings_tokens(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
 {
     read_strings(r, key, node, target, item_token);
+}
+
+void conf_strings_words(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    struct conf_strings *words = target;
+
+    read_strings(r, key, node, target, item_word);
+    for (size_t i = 0; i < words->count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(words->items[i], words->items[k]) == 0)
+                conf_reader_error(r, conf_node_line(node), "\"%s\" stands here twice", words->items[i]);
 }

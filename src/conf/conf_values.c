@@ -44,6 +44,14 @@ static bool read_whole(struct conf_reader *r, const struct conf_key *key, const 
     return false;
 }
 
+void conf_value_u16(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    uint64_t value;
+
+    if (read_whole(r, key, node, &value))
+        *(uint16_t *)target = (uint16_t)value;
+}
+
 void conf_value_u32(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
 {
     uint64_t value;
@@ -143,6 +151,23 @@ void conf_value_word(struct conf_reader *r, const struct conf_key *key, const st
         memcpy(target, &value, sizeof(value));
 }
 
+void conf_value_flag(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    unsigned index = *(bool *)target;
+
+    conf_value_word(r, key, node, &index);
+    *(bool *)target = index == 1;
+}
+
+void conf_value_bit(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    const char *text = conf_node_clean_text(r, node, conf_node_line(node));
+    int index = text ? conf_word_find(r, key, text, conf_node_line(node)) : -1;
+
+    if (index >= 0)
+        *(unsigned *)target = (unsigned)key->min << index;
+}
+
 static void store_text(struct conf_reader *r, const char *text, void *target)
 {
     char **place = target;
@@ -189,7 +214,7 @@ void conf_value_name(struct conf_reader *r, const struct conf_key *key, const st
         return;
     if (!conf_name_is_valid(text))
         conf_reader_error(r, line, "\"%.40s\" is no name: a letter, then at most 30 of a-z, 0-9 and \"-\"", text);
-    else if (key->kind == CONF_ZONE && strcmp(text, "self") == 0)
+    else if (key->kind == CONF_ZONE && strcmp(text, CONF_SELF) == 0)
         conf_reader_error(r, line, "\"self\" is reserved for the gateway itself");
     if (!span_cstr(span_str(text), target, CONF_NAME))
         memset(target, 0, CONF_NAME);
