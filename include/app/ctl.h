@@ -7,7 +7,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* The parts of posternctl: posternctl.c (options, exchange), ctl_request.c (arguments to JSON) and ctl_print.c (JSON for people).
+/*
+ * The parts of posternctl: posternctl.c (options, exchange), ctl_request.c (arguments to JSON), ctl_print.c and ctl_table.c (JSON
+ * for people).
  */
 
 /*
@@ -18,7 +20,9 @@ MUST_CHECK json_t *ctl_request(int argc, char **argv);
 /* What commands there are, for the usage text. */
 extern const char ctl_commands[];
 
-/* Prints an answer without error; returns the exit status (1: nothing was there to be done). */
-int ctl_print(const char *command, const json_t *answer);
+/* Prints an answer without error on standard output. */
+void ctl_print(const char *command, const json_t *answer);
+/* Its exit status; 1: nothing was there to be done, or something is not as it should be. */
+int ctl_status(const char *command, const json_t *answer);
 
 #endif

@@ -1,101 +1,45 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Answers for people: a table is as wide as its cells, an object is a list of its facts. What posternd sends is already printable.
+ * Answers for people, command by command. How a table or a list of facts looks is ctl_table.c's; what a dry run says is printed in
+ * the order in which it would happen: the packet on its way through the kernel first, then the stages of the proxy.
  */
 #include "app/ctl.h"
+
+#include "app/ctl_table.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define CELL 128
-
-static const char *cell(const json_t *object, const char *key, char out[CELL])
-{
-    const json_t *value = json_object_get(object, key);
-
-    if (json_is_object(value))
-        value = json_object_get(value, "name");
-    if (json_is_integer(value))
-        snprintf(out, CELL, "%lld", (long long)json_integer_value(value));
-    else if (json_is_boolean(value))
-        snprintf(out, CELL, "%s", json_is_true(value) ? "yes" : "no");
-    else
-        snprintf(out, CELL, "%s", json_is_string(value) ? json_string_value(value) : "-");
-    return out;
-}
-
-struct column {
-    const char *title, *key;
-    int width; /* negative: to the left */
-};
-
-static void fit_columns(struct column *columns, size_t count, const json_t *rows)
-{
-    char text[CELL];
-
-    for (size_t i = 0; i < count; i++) {
-        int width = (int)strlen(columns[i].title);
-
-        for (size_t r = 0; r < json_array_size(rows); r++) {
-            int len = (int)strlen(cell(json_array_get(rows, r), columns[i].key, text));
-
-            width = len > width ? len : width;
-        }
-        columns[i].width = columns[i].width < 0 ? -width : width;
+#define LEFT(title, key)                                                                                                           \
+    {                                                                                                                              \
+        title, key, -1, false, NULL                                                                                                \
     }
-}
-
-static void print_table(struct column *columns, size_t count, const json_t *rows)
-{
-    char text[CELL];
-
-    fit_columns(columns, count, rows);
-    for (size_t i = 0; i < count; i++)
-        printf("%*s%s", columns[i].width, columns[i].title, i + 1 < count ? "  " : "\n");
-    for (size_t r = 0; r < json_array_size(rows); r++)
-        for (size_t i = 0; i < count; i++)
-            printf("%*s%s", columns[i].width, cell(json_array_get(rows, r), columns[i].key, text), i + 1 < count ? "  " : "\n");
-}
+#define RIGHT(title, key)                                                                                                          \
+    {                                                                                                                              \
+        title, key, 1, false, NULL                                                                                                 \
+    }
+#define OPTIONAL(title, key, text)                                                                                                 \
+    {                                                                                                                              \
+        title, key, -1, true, text                                                                                                 \
+    }
 
 static void print_sessions(const json_t *rows)
 {
-    struct column columns[] = { { "ID", "id", -1 },         { "STATE", "state", -1 },   { "PROTOCOL", "protocol", -1 },
-                                { "CLIENT", "client", -1 }, { "SERVER", "server", -1 }, { "HOST", "host", -1 },
-                                { "METHOD", "method", -1 }, { "PATH", "path", -1 },     { "POLICY", "policy", -1 },
-                                { "UP", "bytes_up", 1 },    { "DOWN", "bytes_down", 1 } };
+    struct column columns[] = { LEFT("ID", "id"),
+                                LEFT("STATE", "state"),
+                                OPTIONAL("CONNTRACK", "conntrack_state", NULL),
+                                LEFT("PROTOCOL", "protocol"),
+                                LEFT("CLIENT", "client"),
+                                LEFT("SERVER", "server"),
+                                OPTIONAL("NAT", "", ctl_table_nat),
+                                LEFT("HOST", "host"),
+                                LEFT("METHOD", "method"),
+                                LEFT("PATH", "path"),
+                                LEFT("POLICY", "policy"),
+                                RIGHT("UP", "bytes_up"),
+                                RIGHT("DOWN", "bytes_down") };
 
-    print_table(columns, sizeof(columns) / sizeof(columns[0]), rows);
-}
-
-static void print_value(const json_t *value)
-{
-    if (json_is_string(value))
-        puts(json_string_value(value));
-    else if (json_is_integer(value))
-        printf("%lld\n", (long long)json_integer_value(value));
-    else
-        puts(json_is_true(value) ? "yes" : "no");
-}
-
-/* Every fact of an object on a line of its own; inner objects on one line. Lists are left to their own printers. */
-static void print_facts(const json_t *object, int indent)
-{
-    const char *key, *inner_key;
-    json_t *value, *inner;
-    char text[CELL];
-
-    json_object_foreach((json_t *)object, key, value)
-    {
-        if (json_is_array(value))
-            continue;
-        printf("%*s%-16s", indent, "", key);
-        if (!json_is_object(value)) {
-            print_value(value);
-            continue;
-        }
-        json_object_foreach(value, inner_key, inner) printf("%s %s  ", inner_key, cell(value, inner_key, text));
-        puts("");
-    }
+    ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), rows);
 }
 
 static void print_near(const json_t *near)
@@ -106,7 +50,8 @@ static void print_near(const json_t *near)
         const json_t *item = json_array_get(near, i), *conditions = json_object_get(item, "did_not_fit");
         const char *file = json_string_value(json_object_get(item, "file"));
 
-        printf("  policy %s (%s:%s) did not fit:", cell(item, "name", name), file != NULL ? file : "?", cell(item, "line", line));
+        printf("  policy %s (%s:%s) did not fit:", ctl_table_cell(item, "name", name), file != NULL ? file : "?",
+               ctl_table_cell(item, "line", line));
         for (size_t c = 0; c < json_array_size(conditions); c++)
             printf("%s %s", c > 0 ? "," : "", json_string_value(json_array_get(conditions, c)));
         puts("");
@@ -115,53 +60,132 @@ static void print_near(const json_t *near)
 
 static void print_stages(const json_t *stages)
 {
-    struct column columns[] = {
-        { "  STAGE", "stage", -1 }, { "VERDICT", "verdict", -1 }, { "POLICY", "policy", -1 }, { "REASON", "reason", -1 }
-    };
+    struct column columns[] = { LEFT("  STAGE", "stage"), LEFT("VERDICT", "verdict"), LEFT("POLICY", "policy"),
+                                LEFT("REASON", "reason") };
 
     if (json_array_size(stages) == 0)
         return;
-    print_table(columns, sizeof(columns) / sizeof(columns[0]), stages);
+    ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), stages);
+}
+
+/* "listener intercept", or "no". */
+static void print_interception(const json_t *packet)
+{
+    const char *listener = json_string_value(json_object_get(packet, "listener"));
+    const char *fate = json_string_value(json_object_get(packet, "fate"));
+
+    if (fate == NULL || strcmp(fate, "intercept") != 0)
+        puts("no");
+    else
+        printf("by listener %s (%s)\n", listener, json_string_value(json_object_get(packet, "intercept")));
+}
+
+static void print_route(const json_t *packet)
+{
+    const char *interface = json_string_value(json_object_get(packet, "interface_out"));
+    const char *error = json_string_value(json_object_get(packet, "route_error"));
+
+    if (error != NULL)
+        puts(error);
+    else if (json_is_true(json_object_get(packet, "local")))
+        puts("to this machine");
+    else
+        printf("out by %s\n", interface != NULL ? interface : "an unknown interface");
+}
+
+static void print_conntrack(const json_t *packet)
+{
+    const json_t *blocked = json_object_get(packet, "blocked");
+    const char *seen = json_string_value(json_object_get(packet, "conntrack"));
+
+    printf("%s; %s\n", seen != NULL ? seen : "new",
+           blocked == NULL         ? "whether the client is blocked is not known"
+           : json_is_true(blocked) ? "the client is blocked: dropped before anything else"
+                                   : "the client is not blocked");
+}
+
+static void print_nat(const json_t *packet)
+{
+    const char *forward = json_string_value(json_object_get(packet, "forward"));
+    const char *intercept = json_string_value(json_object_get(packet, "intercept"));
+    const char *interface = json_string_value(json_object_get(packet, "interface_out"));
+    bool masquerade = json_is_true(json_object_get(packet, "masquerade"));
+
+    if (forward != NULL)
+        printf("to %s%s", forward, masquerade ? ", " : "\n");
+    if (masquerade)
+        printf("from the address of %s\n", interface != NULL ? interface : "the interface");
+    if (forward == NULL && !masquerade)
+        puts(intercept == NULL                    ? "none"
+             : strcmp(intercept, "redirect") == 0 ? "redirected to the listener"
+                                                  : "none: delivered to the listener as it is");
+}
+
+/* The packet's way, in the order in which the kernel goes it. */
+static void print_packet(const json_t *packet)
+{
+    char text[CELL];
+
+    if (!json_is_object(packet))
+        return;
+    puts("packet");
+    printf("  %-14s%s\n", "interface in", ctl_table_cell(packet, "interface_in", text));
+    printf("  %-14s%s\n", "zone in", ctl_table_cell(packet, "zone_in", text));
+    printf("  %-14s", "intercepted");
+    print_interception(packet);
+    printf("  %-14s", "route");
+    print_route(packet);
+    printf("  %-14s%s\n", "zone out", ctl_table_cell(packet, "zone_out", text));
+    printf("  %-14s", "conntrack");
+    print_conntrack(packet);
+    printf("  %-14s%s%s\n", "policy", ctl_table_cell(packet, "policy", text),
+           json_is_true(json_object_get(packet, "twin")) ? " (this would go around the proxy)" : "");
+    print_near(json_object_get(packet, "near"));
+    printf("  %-14s", "NAT");
+    print_nat(packet);
+    printf("  %-14s%s\n", "fate", ctl_table_cell(packet, "fate", text));
+    ctl_table_lines(json_object_get(packet, "notes"), "  note: ");
 }
 
 static void print_explained(const json_t *answer)
 {
-    print_facts(answer, 0);
+    ctl_table_facts(answer, "packet");
+    print_packet(json_object_get(answer, "packet"));
     print_stages(json_object_get(answer, "stages"));
     print_near(json_object_get(answer, "near"));
 }
 
-static void print_lines(const json_t *lines, const char *before)
+static void print_shown(const json_t *session)
 {
-    for (size_t i = 0; i < json_array_size(lines); i++)
-        printf("%s%s\n", before, json_string_value(json_array_get(lines, i)));
+    char text[CELL];
+
+    ctl_table_facts(session, "");
+    if (strcmp(ctl_table_nat(session, "", text), "-") != 0)
+        printf("%-16s%s\n", "nat", text);
 }
 
 static void print_status(const json_t *answer)
 {
-    struct column workers[] = { { "WORKER", "worker", 1 },
-                                { "PID", "pid", 1 },
-                                { "READY", "ready", -1 },
-                                { "SESSIONS", "sessions", 1 },
-                                { "RESTARTS", "restarts", 1 } };
-    struct column listeners[] = { { "LISTENER", "name", -1 }, { "MODE", "mode", -1 }, { "ADDRESS", "address", -1 } };
+    struct column workers[] = { RIGHT("WORKER", "worker"), RIGHT("PID", "pid"), LEFT("READY", "ready"),
+                                RIGHT("SESSIONS", "sessions"), RIGHT("RESTARTS", "restarts") };
+    struct column listeners[] = { LEFT("LISTENER", "name"), LEFT("MODE", "mode"), LEFT("ADDRESS", "address") };
 
-    print_facts(answer, 0);
+    ctl_table_facts(answer, "");
     puts("");
-    print_table(workers, sizeof(workers) / sizeof(workers[0]), json_object_get(answer, "workers"));
+    ctl_table_print(workers, sizeof(workers) / sizeof(workers[0]), json_object_get(answer, "workers"));
     puts("");
-    print_table(listeners, sizeof(listeners) / sizeof(listeners[0]), json_object_get(answer, "listeners"));
-    print_lines(json_object_get(answer, "notes"), "note: ");
+    ctl_table_print(listeners, sizeof(listeners) / sizeof(listeners[0]), json_object_get(answer, "listeners"));
+    ctl_table_lines(json_object_get(answer, "notes"), "note: ");
 }
 
 static void print_denials(const json_t *list)
 {
-    struct column columns[] = { { "TIME", "time", -1 },    { "ID", "id", -1 },         { "REASON", "reason", -1 },
-                                { "STAGE", "stage", -1 },  { "CLIENT", "client", -1 }, { "HOST", "host", -1 },
-                                { "PORT", "port", 1 },     { "METHOD", "method", -1 }, { "PATH", "path", -1 },
-                                { "POLICY", "policy", -1 } };
+    struct column columns[] = { LEFT("TIME", "time"),    LEFT("ID", "id"),         LEFT("REASON", "reason"),
+                                LEFT("STAGE", "stage"),  LEFT("CLIENT", "client"), LEFT("HOST", "host"),
+                                RIGHT("PORT", "port"),   LEFT("METHOD", "method"), LEFT("PATH", "path"),
+                                LEFT("POLICY", "policy") };
 
-    print_table(columns, sizeof(columns) / sizeof(columns[0]), list);
+    ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), list);
 }
 
 /* The screen again where there is one; elsewhere what changed, as it comes. */
@@ -182,7 +206,7 @@ static void print_watch(const json_t *answer)
     fflush(stdout);
 }
 
-static int print_killed(const json_t *answer)
+static void print_killed(const json_t *answer)
 {
     json_int_t killed = json_integer_value(json_object_get(answer, "killed"));
 
@@ -190,10 +214,60 @@ static int print_killed(const json_t *answer)
            killed == 0                               ? ": nothing like that is open"
            : json_object_get(answer, "more") != NULL ? ", there are more: ask again"
                                                      : "");
-    return killed > 0 ? 0 : 1;
 }
 
-int ctl_print(const char *command, const json_t *answer)
+static void print_block(const char *command, const json_t *answer)
+{
+    char seconds[CELL], address[CELL];
+
+    ctl_table_cell(answer, "address", address);
+    if (strcmp(command, "unblock") == 0)
+        printf("%s is not blocked\n", address);
+    else
+        printf("%s is blocked for %s s\n", address, ctl_table_cell(answer, "seconds", seconds));
+}
+
+static void print_blocks(const json_t *blocks)
+{
+    struct column columns[] = { LEFT("BLOCKED", "address"), RIGHT("SECONDS", "seconds") };
+
+    ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), blocks);
+}
+
+static void print_part(const json_t *check, const char *key)
+{
+    const char *text = json_string_value(json_object_get(check, key));
+
+    if (text != NULL)
+        printf("        %s: %s\n", key, text);
+}
+
+static void print_checks(const json_t *checks)
+{
+    for (size_t i = 0; i < json_array_size(checks); i++) {
+        const json_t *check = json_array_get(checks, i);
+        char name[CELL];
+
+        printf("%-7s %s: %s\n", json_is_true(json_object_get(check, "ok")) ? "ok" : "NOT OK", ctl_table_cell(check, "name", name),
+               json_string_value(json_object_get(check, "finding")));
+        print_part(check, "canary");
+        print_part(check, "mend");
+    }
+}
+
+int ctl_status(const char *command, const json_t *answer)
+{
+    const json_t *checks = json_object_get(answer, "checks");
+
+    if (strcmp(command, "kill") == 0)
+        return json_integer_value(json_object_get(answer, "killed")) > 0 ? 0 : 1;
+    for (size_t i = 0; i < json_array_size(checks); i++)
+        if (!json_is_true(json_object_get(json_array_get(checks, i), "ok")))
+            return 1;
+    return 0;
+}
+
+void ctl_print(const char *command, const json_t *answer)
 {
     char text[CELL];
 
@@ -204,17 +278,24 @@ int ctl_print(const char *command, const json_t *answer)
     else if (strcmp(command, "watch") == 0)
         print_watch(answer);
     else if (strcmp(command, "show") == 0)
-        print_facts(json_object_get(answer, "session"), 0);
+        print_shown(json_object_get(answer, "session"));
     else if (strcmp(command, "explain") == 0)
         print_explained(answer);
     else if (strcmp(command, "denials") == 0)
         print_denials(json_object_get(answer, "denials"));
     else if (strcmp(command, "kill") == 0)
-        return print_killed(answer);
+        print_killed(answer);
+    else if (strcmp(command, "filter") == 0)
+        fputs(json_string_value(json_object_get(answer, "table")), stdout);
+    else if (strcmp(command, "block") == 0 || strcmp(command, "unblock") == 0)
+        print_block(command, answer);
+    else if (strcmp(command, "blocks") == 0)
+        print_blocks(json_object_get(answer, "blocks"));
+    else if (strcmp(command, "doctor") == 0)
+        print_checks(json_object_get(answer, "checks"));
     else if (strcmp(command, "reload") == 0) {
-        printf("generation %s is in force\n", cell(answer, "generation", text));
-        print_lines(json_object_get(answer, "warnings"), "warning: ");
+        printf("generation %s is in force\n", ctl_table_cell(answer, "generation", text));
+        ctl_table_lines(json_object_get(answer, "warnings"), "warning: ");
     } else
         puts("ok");
-    return 0;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * From a command line to a request on the control socket. Arguments become strings in a JSON object and nothing else: what they
- * mean is decided by posternd alone.
+ * From a command line to a request on the control socket. Arguments become values in a JSON object; what they mean is decided by
+ * posternd alone, but an argument that cannot mean anything is refused here, before anything is sent.
  */
 #include "app/ctl.h"
+
+#include "base/addr.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -15,18 +17,26 @@ const char ctl_commands[] = "  status                     what runs, since when,
                             "  explain ID                 why it was allowed or denied\n"
                             "  explain --from ADDR [--interface NAME] [--listener NAME] [--header 'NAME: VALUE']...\n"
                             "          [--resolve | --address ADDR] METHOD URL\n"
-                            "                             what would be decided: nothing is sent; the name is looked\n"
-                            "                             up only with --resolve\n"
+                            "                             what the packet filter and the proxy would decide: nothing\n"
+                            "                             is sent; the name is looked up only with --resolve\n"
+                            "  explain --from ADDR [--interface NAME] tcp://ADDR:PORT | udp://ADDR:PORT | icmp://ADDR\n"
+                            "                             the same of a flow that is no request\n"
                             "  denials [COUNT]            the last denials, newest first (20)\n"
                             "  kill ID | FILTER...        ends sessions\n"
                             "  reload                     reads the configuration again\n"
                             "  drain                      stops: lets streams end until timeouts.drain\n"
                             "  log LEVEL                  error, warn, info or debug\n"
+                            "  block ADDR|NETWORK [SECONDS]\n"
+                            "                             drops what these clients send, and ends their sessions\n"
+                            "  unblock ADDR|NETWORK       lets them in again\n"
+                            "  blocks                     who is blocked, and for how long\n"
+                            "  filter                     the committed ruleset, with its counters\n"
+                            "  doctor                     checks that packets can take their ways, and says what to do\n"
                             "\n"
                             "A FILTER is FIELD=VALUE, FIELD!=VALUE or FIELD~PART; all have to fit. Fields: id worker\n"
                             "state phase mode listener protocol client destination upstream server zone_in zone_out\n"
-                            "interface_in interface_out host method path policy status generation. Addresses may be\n"
-                            "networks: client=10.0.0.0/8.\n";
+                            "interface_in interface_out host method path policy status generation conntrack\n"
+                            "conntrack_state translated mark. Addresses may be networks: client=10.0.0.0/8.\n";
 
 static json_t *fault(const char *what)
 {
@@ -72,6 +82,26 @@ static json_t *denials_request(int argc, char **argv)
     return json_pack("{s:s,s:I}", "command", argv[0], "count", (json_int_t)count);
 }
 
+#define BLOCK_SECONDS_MAX 31536000 /* as packet_filter.block_seconds */
+
+static json_t *block_request(int argc, char **argv, bool timed)
+{
+    json_t *request;
+    struct network network;
+    uint64_t seconds = 0;
+
+    if (argc < 2 || argc > (timed ? 3 : 2))
+        return fault(timed ? "block takes an address or network, and maybe seconds" : "unblock takes an address or network");
+    if (!network_parse(&network, span_str(argv[1])))
+        return fault("that is neither an address nor a network (a network's host bits are zero)");
+    if (argc == 3 && (!span_u64(span_str(argv[2]), BLOCK_SECONDS_MAX, &seconds) || seconds == 0))
+        return fault("seconds are a whole number from 1 to 31536000");
+    request = json_pack("{s:s,s:s}", "command", argv[0], "address", argv[1]);
+    if (seconds > 0)
+        (void)json_object_set_new(request, "seconds", json_integer((json_int_t)seconds));
+    return request;
+}
+
 enum explain_option { OPTION_FROM, OPTION_INTERFACE, OPTION_LISTENER, OPTION_HEADER, OPTION_RESOLVE, OPTION_ADDRESS, OPTION_AT };
 
 static bool explain_option(json_t *request, json_t *headers, int option)
@@ -85,6 +115,17 @@ static bool explain_option(json_t *request, json_t *headers, int option)
     if (option == OPTION_RESOLVE)
         return json_object_set_new(request, "resolve", json_true()) == 0;
     return json_object_set_new(request, keys[option], json_string(optarg)) == 0;
+}
+
+/* Is this a flow that no method belongs to? */
+static bool is_flow(const char *url)
+{
+    static const char *const schemes[] = { "tcp://", "udp://", "icmp://" };
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
+            return true;
+    return false;
 }
 
 static json_t *explain_request(int argc, char **argv)
@@ -109,21 +150,26 @@ static json_t *explain_request(int argc, char **argv)
         json_decref(headers);
         return request;
     }
-    if (argc - optind != 2 || json_object_get(request, "from") == NULL)
+    if (argc - optind == 1 && is_flow(argv[optind]))
+        (void)json_object_set_new(request, "method", json_string("-"));
+    else if (argc - optind == 2)
+        (void)json_object_set_new(request, "method", json_string(argv[optind++]));
+    else
         goto usage;
-    (void)json_object_set_new(request, "method", json_string(argv[optind]));
-    (void)json_object_set_new(request, "url", json_string(argv[optind + 1]));
+    if (json_object_get(request, "from") == NULL)
+        goto usage;
+    (void)json_object_set_new(request, "url", json_string(argv[optind]));
     (void)json_object_set_new(request, "headers", headers);
     return request;
 usage:
     json_decref(request);
     json_decref(headers);
-    return fault("explain takes an id, or --from ADDR and then METHOD URL");
+    return fault("explain takes an id, or --from ADDR and then METHOD URL or a flow like udp://ADDR:PORT");
 }
 
 json_t *ctl_request(int argc, char **argv)
 {
-    static const char *const alone[] = { "status", "reload", "drain", "filter", "doctor" };
+    static const char *const alone[] = { "status", "reload", "drain", "filter", "doctor", "blocks" };
     const char *command = argv[0];
 
     for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
@@ -142,6 +188,6 @@ json_t *ctl_request(int argc, char **argv)
     if (strcmp(command, "explain") == 0)
         return explain_request(argc, argv);
     if (strcmp(command, "block") == 0 || strcmp(command, "unblock") == 0)
-        return argc > 1 ? plain(command) : fault("this command takes an address");
+        return block_request(argc, argv, command[0] == 'b');
     return fault("no such command; posternctl -h lists them");
 }

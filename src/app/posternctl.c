@@ -102,7 +102,7 @@ static int show_answer(const char *command, const char *line, bool raw)
 {
     json_t *answer = json_loads(line, 0, NULL);
     bool failed = json_is_string(json_object_get(answer, "error"));
-    int status = EXIT_GOOD;
+    int status;
 
     if (raw) {
         fputs(line, stdout);
@@ -113,11 +113,10 @@ static int show_answer(const char *command, const char *line, bool raw)
     else if (failed && !raw)
         print_errors(answer);
     else if (!failed && !raw)
-        status = ctl_print(command, answer);
-    else if (!failed && strcmp(command, "kill") == 0 && json_integer_value(json_object_get(answer, "killed")) == 0)
-        status = EXIT_FAULT;
+        ctl_print(command, answer);
+    status = answer == NULL || failed ? EXIT_FAULT : ctl_status(command, answer);
     json_decref(answer);
-    return answer == NULL || failed ? EXIT_FAULT : status;
+    return status;
 }
 
 static int exchange(int fd, const char *command, const json_t *request, bool raw)
