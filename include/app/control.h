@@ -20,8 +20,8 @@ struct admin;
 
 struct peer {
     struct control *control;
-    unsigned worker;
-    int fd; /* -1: none */
+    unsigned worker; /* of filter: how many workers there are */
+    int fd;          /* -1: none */
     struct event *event;
 };
 
@@ -34,6 +34,7 @@ struct control {
     struct event *monitor_event, *alive_event, *accept_event, *admin_event, *tick_event;
     int monitor; /* -1: it is dead */
     struct peer peers[WORKERS_MAX];
+    struct peer filter; /* the filter process; fd -1: none runs, or there is no packet filter */
     struct client *clients[CLIENTS_MAX];
     struct admin *admins; /* a list */
     unsigned admin_clients;
@@ -49,12 +50,15 @@ void clients_close(struct control *c);
 void clients_tick(struct control *c);
 
 /* control_requests.c */
-/* A worker or the monitor answered. */
+/* A worker, filter or the monitor answered. */
 void clients_on_killed(struct control *c, unsigned worker, const struct wire_killed *answer);
 void clients_on_explained(struct control *c, uint64_t request, struct span answer);
+/* A piece of filter's answer to IPC_ASK: JSON text when all pieces are put together. */
+void clients_on_answer(struct control *c, const struct wire_answer *head, struct span piece);
 void clients_on_reloaded(struct control *c, enum reload_end end, struct span report);
-/* This worker will not answer any more. */
+/* This worker, or filter, will not answer any more. */
 void clients_on_worker_gone(struct control *c, unsigned worker);
+void clients_on_filter_gone(struct control *c);
 
 /* admin_http.c */
 MUST_CHECK bool admin_open(struct control *c);

@@ -21,7 +21,7 @@ struct listing {
     uint32_t row;
     uint64_t count;
     uint64_t since_us, begun_us;
-    uint64_t ended[WORKERS_MAX]; /* sequence of the last ended stream that was looked at */
+    uint64_t ended[WRITERS_MAX]; /* sequence of the last ended stream that was looked at */
 };
 
 /* From the beginning, with all rows. */

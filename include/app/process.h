@@ -11,19 +11,18 @@
 /* The children of the monitor. Each runs one of the mains below in a fork, without exec, with privileges dropped. */
 enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FILTER };
 
-/* Writers of shards and rings: the workers, and behind them the filter process, whose number is that of the workers. */
-#define WRITERS_MAX (WORKERS_MAX + 1)
-
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
 struct process_args {
     int ipc;                          /* to the monitor; end-of-file: the monitor is dead */
     int alive;                        /* struct shared: the worker's end [1], or the others' [0] */
-    unsigned worker, workers;         /* index of this worker, and how many there are */
+    unsigned worker, workers;         /* index of this worker (filter: how many workers there are), and how many there are */
+    unsigned writers;                 /* of shards and rings: the workers, and the filter process whether or not it runs */
     uint32_t rows;                    /* of each shard */
-    int shards[WORKERS_MAX];          /* a worker writes its own and reads the others; everybody else reads all */
-    int rings[WORKERS_MAX];           /* a worker has its own; the logger all; control all, to read how many were dropped */
-    int log_wake;                     /* worker and logger */
+    int shards[WRITERS_MAX];          /* a worker writes its own and reads the others; filter writes its own; the rest read all */
+    int rings[WRITERS_MAX];           /* who writes has its own; the logger all; control all, to read how many were dropped */
+    int log_wake;                     /* who writes, and the logger */
     int log_stats;                    /* logger writes, control reads */
+    int filter_stats;                 /* filter writes, control reads */
     int control_socket, admin_socket; /* control; listening */
     uid_t owner;                      /* whoever started posternd: may use the control socket, as root may */
 };
@@ -42,6 +41,7 @@ struct wire_status {
     pid_t monitor, logger, control, filter;       /* filter 0: there is none */
     uint16_t generation;
     uint8_t log_level, draining;
+    uint32_t filter_restarts, filter_ready;
     struct {
         pid_t pid; /* 0: dead, and about to be started again */
         uint32_t restarts;

@@ -11,32 +11,37 @@
  */
 struct view {
     unsigned workers;
+    unsigned writers; /* of shards: the workers, and behind them the filter process */
     uint32_t rows;
-    struct shard *shards[WORKERS_MAX];
-    struct ring rings[WORKERS_MAX];
+    struct shard *shards[WRITERS_MAX];
+    struct ring rings[WRITERS_MAX];
     const struct log_stats *log_stats;
-    const struct generation *generation; /* NULL: none yet */
+    const struct filter_stats *filter_stats; /* NULL: in tests */
+    const struct generation *generation;     /* NULL: none yet */
     struct wire_status status;
     uint64_t now_us; /* wall time */
 };
 
-/* "W-N" names a session, "W-N-K" a request of it. */
+/* "W-N" names a session, "W-N-K" a request of it; W is that of its writer: of flows that the kernel forwards, the filter process.
+ */
 struct stream_id {
     unsigned worker;
     uint64_t number;
     uint32_t exchange; /* 0: the session */
 };
 
-MUST_CHECK bool stream_id_parse(struct stream_id *out, struct span text, unsigned workers);
+MUST_CHECK bool stream_id_parse(struct stream_id *out, struct span text, unsigned writers);
 
 /* The sum of a counter over all shards; COUNT_LOG_DROPPED also counts what the logger could not write. */
 uint64_t view_count(const struct view *v, enum counter c);
 uint64_t view_reason(const struct view *v, enum reason r);
 /* How far the rows of a shard have to be read. */
-uint32_t view_rows_high(const struct view *v, unsigned worker);
+uint32_t view_rows_high(const struct view *v, unsigned writer);
 /* The name of the configuration file, for messages. */
 const char *view_file(const struct view *v);
-/* Are all workers up and serving? */
+/* Is there a packet filter in the configuration in force? */
+bool view_has_filter(const struct view *v);
+/* Are all workers, and the filter process if there is a packet filter, up and serving? */
 bool view_healthy(const struct view *v);
 
 /* The live row, or the newest ended record, of a stream; false if neither is there. */

@@ -23,9 +23,9 @@ static bool read_id(struct command *c, const struct view *v, const json_t *objec
 {
     struct span text = text_at(object, "id");
 
-    if (stream_id_parse(&c->id, text, v->workers))
+    if (stream_id_parse(&c->id, text, v->writers))
         return true;
-    reply_error(c, stream_id_parse(&c->id, text, WORKERS_MAX) ? "no such session: there is no worker of that number"
+    reply_error(c, stream_id_parse(&c->id, text, WRITERS_MAX) ? "no such session: there is no worker of that number"
                                                               : "an id is W-N or W-N-K: worker, session, request");
     return false;
 }

@@ -158,12 +158,12 @@ static size_t collect(const struct view *v, unsigned worker, struct denial *out,
 
 json_t *reply_denials(const struct view *v, unsigned count)
 {
-    struct denial *all = calloc((size_t)count * v->workers, sizeof(*all));
+    struct denial *all = calloc((size_t)count * v->writers, sizeof(*all));
     json_t *list = json_array();
     struct record record;
     size_t found = 0;
 
-    for (unsigned i = 0; i < v->workers && all != NULL; i++)
+    for (unsigned i = 0; i < v->writers && all != NULL; i++)
         found += collect(v, i, all + found, count);
     if (found > 1)
         qsort(all, found, sizeof(*all), newest_first);

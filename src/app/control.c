@@ -21,24 +21,27 @@ static void map_shared(struct control *c)
     struct view *v = &c->view;
 
     v->workers = a->workers;
+    v->writers = a->writers;
     v->rows = a->rows;
-    for (unsigned i = 0; i < a->workers; i++) {
+    for (unsigned i = 0; i < a->writers; i++) {
         v->shards[i] = shard_map(a->shards[i], a->rows, false);
         if (v->shards[i] == NULL || !shared_map_ring(&v->rings[i], a->rings[i], false))
             fatal("shared memory cannot be mapped: %s", strerror(errno));
     }
     v->log_stats = shared_map_stats(a->log_stats, false);
-    if (v->log_stats == NULL)
+    v->filter_stats = shared_map_filter(a->filter_stats, false);
+    if (v->log_stats == NULL || v->filter_stats == NULL)
         fatal("shared memory cannot be mapped: %s", strerror(errno));
 }
 
 static void unmap_shared(struct control *c)
 {
-    for (unsigned i = 0; i < c->view.workers; i++) {
+    for (unsigned i = 0; i < c->view.writers; i++) {
         shared_unmap_ring(&c->view.rings[i]);
         shard_unmap(c->view.shards[i]);
     }
     shared_unmap_stats((struct log_stats *)c->view.log_stats);
+    shared_unmap_filter((struct filter_stats *)c->view.filter_stats);
 }
 
 static void peer_close(struct peer *p)
@@ -49,15 +52,24 @@ static void peer_close(struct peer *p)
         close(p->fd);
     p->event = NULL;
     p->fd = -1;
-    clients_on_worker_gone(p->control, p->worker);
+    if (p == &p->control->filter)
+        clients_on_filter_gone(p->control);
+    else
+        clients_on_worker_gone(p->control, p->worker);
 }
 
 static void on_peer_message(struct peer *p, const struct ipc_message *m)
 {
+    bool filter = p == &p->control->filter;
     struct wire_killed killed;
+    struct wire_answer answer;
     uint64_t request;
 
-    if (m->type == IPC_KILLED && ipc_read(m, &killed, sizeof(killed)))
+    if (filter && m->type == IPC_ANSWER && ipc_read(m, &answer, sizeof(answer)))
+        clients_on_answer(p->control, &answer, ipc_rest(m, sizeof(answer)));
+    else if (filter)
+        log_warn("filter said what it may not say");
+    else if (m->type == IPC_KILLED && ipc_read(m, &killed, sizeof(killed)))
         clients_on_killed(p->control, p->worker, &killed);
     else if (m->type == IPC_EXPLAINED && ipc_read(m, &request, sizeof(request)))
         clients_on_explained(p->control, request, ipc_rest(m, sizeof(request)));
@@ -78,14 +90,23 @@ static void on_peer(int fd, short what, void *arg)
         peer_close(p);
 }
 
-static void take_peer(struct control *c, struct ipc_message *m)
+static struct peer *find_peer(struct control *c, const struct ipc_message *m)
 {
     struct wire_peer who;
-    struct peer *p;
 
-    if (!ipc_read(m, &who, sizeof(who)) || who.kind != PROCESS_WORKER || who.worker >= c->args->workers)
+    if (!ipc_read(m, &who, sizeof(who)))
+        return NULL;
+    if (who.kind == PROCESS_FILTER)
+        return &c->filter;
+    return who.kind == PROCESS_WORKER && who.worker < c->args->workers ? &c->peers[who.worker] : NULL;
+}
+
+static void take_peer(struct control *c, struct ipc_message *m)
+{
+    struct peer *p = find_peer(c, m);
+
+    if (p == NULL)
         return;
-    p = &c->peers[who.worker];
     if (p->fd >= 0)
         peer_close(p);
     p->fd = ipc_take_fd(m, 0);
@@ -177,6 +198,7 @@ static void start(struct control *c)
     c->next_request = (uint64_t)getpid() << 32;
     for (unsigned i = 0; i < WORKERS_MAX; i++)
         c->peers[i] = (struct peer){ c, i, -1, NULL };
+    c->filter = (struct peer){ c, c->args->workers, -1, NULL };
     c->base = event_base_new();
     if (c->base == NULL)
         fatal("no event loop: %s", strerror(errno));
@@ -200,6 +222,7 @@ int control_main(const struct process_args *args)
     admin_close(&c);
     for (unsigned i = 0; i < args->workers; i++)
         peer_close(&c.peers[i]);
+    peer_close(&c.filter);
     event_free(c.monitor_event);
     event_free(c.alive_event);
     event_free(c.tick_event);

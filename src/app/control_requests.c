@@ -297,3 +297,15 @@ void clients_on_worker_gone(struct control *c, unsigned worker)
         (void)client_serve(client);
     }
 }
+
+void clients_on_answer(struct control *c, const struct wire_answer *head, struct span piece)
+{
+    (void)c;
+    (void)head;
+    (void)piece;
+}
+
+void clients_on_filter_gone(struct control *c)
+{
+    (void)c;
+}

@@ -18,7 +18,7 @@ void listing_init(struct listing *l, const struct view *v, const struct filters 
     memset(l, 0, sizeof(*l));
     l->filters = *filters;
     l->begun_us = v->now_us;
-    for (unsigned i = 0; i < v->workers; i++)
+    for (unsigned i = 0; i < v->writers; i++)
         l->ended[i] = count_read(v->shards[i], COUNT_ENDED);
 }
 
@@ -65,7 +65,7 @@ static bool fill_rows(struct listing *l, const struct view *v, struct evbuffer *
 {
     struct row row;
 
-    for (; l->worker < v->workers; l->worker++, l->row = 0)
+    for (; l->worker < v->writers; l->worker++, l->row = 0)
         while (l->row < view_rows_high(v, l->worker)) {
             const struct shard *shard = v->shards[l->worker];
 
@@ -82,7 +82,7 @@ static bool fill_ended(struct listing *l, const struct view *v, struct evbuffer 
 {
     struct record record;
 
-    for (; l->worker < v->workers; l->worker++) {
+    for (; l->worker < v->writers; l->worker++) {
         const struct shard *shard = v->shards[l->worker];
         uint64_t newest = count_read(shard, COUNT_ENDED), *at = &l->ended[l->worker];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The logger process: takes records from the ring of every worker, makes lines of them and writes them in batches. It is a process
+ * The logger process: takes records from the ring of every writer, makes lines of them and writes them in batches. It is a process
  * of its own so that a disk that hangs stops nothing else: the rings fill, new records are dropped and counted, and when the disk
- * is back the lines go on. It opens no file: the monitor opens and passes descriptors. It ends when the last worker and the monitor
+ * is back the lines go on. It opens no file: the monitor opens and passes descriptors. It ends when the last writer and the monitor
  * have ended and the rings are empty.
  */
 #include "app/process.h"
@@ -26,22 +26,22 @@
 
 struct logger {
     const struct process_args *args;
-    struct ring rings[WORKERS_MAX];
-    struct shard *shards[WORKERS_MAX];
+    struct ring rings[WRITERS_MAX];
+    struct shard *shards[WRITERS_MAX];
     struct log_stats *stats;
     struct log_output output;
     struct ipc_message message;
     uint64_t said_lost;
     unsigned last_waits;
     int ipc;
-    bool over; /* no worker and no monitor is left */
+    bool over; /* no writer and no monitor is left */
 };
 
 static void map_shared(struct logger *l)
 {
     const struct process_args *a = l->args;
 
-    for (unsigned i = 0; i < a->workers; i++) {
+    for (unsigned i = 0; i < a->writers; i++) {
         l->shards[i] = shard_map(a->shards[i], a->rows, false);
         if (l->shards[i] == NULL || !shared_map_ring(&l->rings[i], a->rings[i], true))
             fatal("shared memory cannot be mapped: %s", strerror(errno));
@@ -51,14 +51,14 @@ static void map_shared(struct logger *l)
         fatal("shared memory cannot be mapped: %s", strerror(errno));
 }
 
-/* Moves records into the batch, a worker after the other; true if there was one. */
+/* Moves records into the batch, a writer after the other; true if there was one. */
 static bool take_records(struct logger *l)
 {
     char line[ACCESS_LINE];
     struct record record;
     bool any = false;
 
-    for (unsigned i = 0; i < l->args->workers; i++)
+    for (unsigned i = 0; i < l->args->writers; i++)
         while (log_output_has_room(&l->output, ACCESS_LINE) && ring_take(&l->rings[i], &record)) {
             if (l->output.fd >= 0)
                 log_output_add(&l->output, span_of(line, access_line(&record, l->shards[i], line)));
@@ -105,7 +105,7 @@ static bool all_rings_sleep(struct logger *l)
 {
     bool sleep = true;
 
-    for (unsigned i = 0; i < l->args->workers; i++)
+    for (unsigned i = 0; i < l->args->writers; i++)
         sleep = ring_sleep(&l->rings[i]) && sleep;
     return sleep;
 }
@@ -164,7 +164,7 @@ int logger_main(const struct process_args *args)
         fatal("the monitor cannot be told: %s", strerror(errno));
     while (turn(&l))
         continue;
-    for (unsigned i = 0; i < args->workers; i++) {
+    for (unsigned i = 0; i < args->writers; i++) {
         shared_unmap_ring(&l.rings[i]);
         shard_unmap(l.shards[i]);
     }

@@ -20,12 +20,14 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     args->ipc = ipc;
     args->worker = c->index;
     args->workers = s->workers;
+    args->writers = s->writers;
     args->rows = s->rows;
     args->owner = geteuid();
-    args->alive = s->alive[c->kind == PROCESS_WORKER ? 1 : 0];
+    args->alive = s->alive[c->kind == PROCESS_WORKER || c->kind == PROCESS_FILTER ? 1 : 0];
     memcpy(args->shards, s->shard_ro, sizeof(args->shards));
     switch (c->kind) {
     case PROCESS_WORKER:
+        args->shards[s->workers] = -1; /* rows of filter are no client of ours */
         args->shards[c->index] = s->shard_rw[c->index];
         args->rings[c->index] = s->ring_rw[c->index];
         args->log_wake = s->log_wake;
@@ -38,23 +40,30 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     case PROCESS_CONTROL:
         memcpy(args->rings, s->ring_ro, sizeof(args->rings));
         args->log_stats = s->stats_ro;
+        args->filter_stats = s->filter_ro;
         args->control_socket = m->runtime.socket;
         args->admin_socket = m->admin;
         break;
     case PROCESS_FILTER:
+        memset(args->shards, 0xff, sizeof(args->shards));
+        args->shards[c->index] = s->shard_rw[c->index];
+        args->rings[c->index] = s->ring_rw[c->index];
+        args->log_wake = s->log_wake;
+        args->filter_stats = s->filter_rw;
         break;
     }
 }
 
 static size_t list_descriptors(const struct process_args *args, int *keep)
 {
-    const int single[] = { args->ipc, args->alive, args->log_wake, args->log_stats, args->control_socket, args->admin_socket };
+    const int single[] = { args->ipc,          args->alive,          args->log_wake,    args->log_stats,
+                           args->filter_stats, args->control_socket, args->admin_socket };
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
         if (single[i] >= 0)
             keep[count++] = single[i];
-    for (size_t i = 0; i < WORKERS_MAX; i++) {
+    for (size_t i = 0; i < WRITERS_MAX; i++) {
         if (args->shards[i] >= 0)
             keep[count++] = args->shards[i];
         if (args->rings[i] >= 0)
@@ -77,7 +86,7 @@ static void reset_signals(void)
 
 void child_run(const struct monitor *m, const struct child *c, int ipc)
 {
-    int keep[2 * WORKERS_MAX + 8], code = 1;
+    int keep[2 * WRITERS_MAX + 8], code = 1;
     struct process_args args;
     char name[32], title[16];
 

@@ -27,11 +27,13 @@ bool shared_open(struct shared *s, unsigned workers, uint32_t rows)
 
     memset(s, 0xff, sizeof(*s)); /* every descriptor -1 */
     s->workers = workers;
+    s->writers = workers + 1;
     s->rows = rows;
-    for (unsigned i = 0; i < workers; i++)
+    for (unsigned i = 0; i < s->writers; i++)
         good = good && open_both("postern-shard", shard_bytes(rows), &s->shard_rw[i], &s->shard_ro[i]) &&
                open_both("postern-ring", ring_bytes(LOG_SLOTS, sizeof(struct record)), &s->ring_rw[i], &s->ring_ro[i]);
     good = good && open_both("postern-log", sizeof(struct log_stats), &s->stats_rw, &s->stats_ro) &&
+           open_both("postern-filter", sizeof(struct filter_stats), &s->filter_rw, &s->filter_ro) &&
            (s->log_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0 && pipe2(s->alive, O_CLOEXEC | O_NONBLOCK) == 0;
     if (!good)
         shared_close(s);
@@ -49,12 +51,14 @@ static void close_all(int *fds, size_t count)
 
 void shared_close(struct shared *s)
 {
-    close_all(s->shard_rw, WORKERS_MAX);
-    close_all(s->shard_ro, WORKERS_MAX);
-    close_all(s->ring_rw, WORKERS_MAX);
-    close_all(s->ring_ro, WORKERS_MAX);
+    close_all(s->shard_rw, WRITERS_MAX);
+    close_all(s->shard_ro, WRITERS_MAX);
+    close_all(s->ring_rw, WRITERS_MAX);
+    close_all(s->ring_ro, WRITERS_MAX);
     close_all(&s->stats_rw, 1);
     close_all(&s->stats_ro, 1);
+    close_all(&s->filter_rw, 1);
+    close_all(&s->filter_ro, 1);
     close_all(&s->log_wake, 1);
     close_all(s->alive, 2);
 }
@@ -88,6 +92,17 @@ struct log_stats *shared_map_stats(int fd, bool writer)
 }
 
 void shared_unmap_stats(struct log_stats *stats)
+{
+    if (stats != NULL)
+        munmap(stats, sizeof(*stats));
+}
+
+struct filter_stats *shared_map_filter(int fd, bool writer)
+{
+    return map(fd, sizeof(struct filter_stats), writer);
+}
+
+void shared_unmap_filter(struct filter_stats *stats)
 {
     if (stats != NULL)
         munmap(stats, sizeof(*stats));

@@ -16,13 +16,13 @@ static bool next_number(struct span *text, uint64_t max, uint64_t *out)
     return good;
 }
 
-bool stream_id_parse(struct stream_id *out, struct span text, unsigned workers)
+bool stream_id_parse(struct stream_id *out, struct span text, unsigned writers)
 {
     uint64_t worker, number, exchange = 0;
 
     if (text.len == 0 || text.at[text.len - 1] == '-')
         return false;
-    if (!next_number(&text, WORKERS_MAX, &worker) || worker >= workers || !next_number(&text, INT64_MAX, &number))
+    if (!next_number(&text, WRITERS_MAX, &worker) || worker >= writers || !next_number(&text, INT64_MAX, &number))
         return false;
     if (text.len > 0 && (!next_number(&text, UINT32_MAX, &exchange) || text.len > 0))
         return false;
@@ -35,7 +35,7 @@ static uint64_t log_dropped(const struct view *v)
 {
     uint64_t sum = v->log_stats != NULL ? atomic_load_explicit(&v->log_stats->lost, memory_order_relaxed) : 0;
 
-    for (unsigned i = 0; i < v->workers; i++)
+    for (unsigned i = 0; i < v->writers; i++)
         sum += v->rings[i].shared != NULL ? ring_dropped(&v->rings[i]) : 0;
     return sum;
 }
@@ -46,7 +46,7 @@ uint64_t view_count(const struct view *v, enum counter c)
 
     if (c == COUNT_LOG_DROPPED)
         return log_dropped(v);
-    for (unsigned i = 0; i < v->workers; i++)
+    for (unsigned i = 0; i < v->writers; i++)
         sum += count_read(v->shards[i], c);
     return sum;
 }
@@ -55,14 +55,14 @@ uint64_t view_reason(const struct view *v, enum reason r)
 {
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < v->workers; i++)
+    for (unsigned i = 0; i < v->writers; i++)
         sum += count_reason_read(v->shards[i], r);
     return sum;
 }
 
-uint32_t view_rows_high(const struct view *v, unsigned worker)
+uint32_t view_rows_high(const struct view *v, unsigned writer)
 {
-    uint64_t high = count_read(v->shards[worker], COUNT_ROWS_HIGH);
+    uint64_t high = count_read(v->shards[writer], COUNT_ROWS_HIGH);
 
     return high < v->rows ? (uint32_t)high : v->rows;
 }
@@ -72,8 +72,15 @@ const char *view_file(const struct view *v)
     return v->generation != NULL ? v->generation->conf->file : NULL;
 }
 
+bool view_has_filter(const struct view *v)
+{
+    return v->generation != NULL && v->generation->conf->packet_filter.line != 0;
+}
+
 bool view_healthy(const struct view *v)
 {
+    if (view_has_filter(v) && (v->status.filter == 0 || !v->status.filter_ready))
+        return false;
     for (unsigned i = 0; i < v->workers; i++)
         if (v->status.workers[i].pid == 0 || !v->status.workers[i].ready)
             return false;

@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must(question.query.headers.len < EXPLAIN_HEADERS && question.query.from.family != 0);
         break;
     case COMMAND_KILL:
-        must(command.by_id ? command.id.worker < view.workers : command.filters.count > 0);
+        must(command.by_id ? command.id.worker < view.writers : command.filters.count > 0);
         break;
     case COMMAND_RELOAD:
     case COMMAND_DRAIN:

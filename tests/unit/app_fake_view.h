@@ -72,7 +72,7 @@ static inline void fake_denial(struct shard *shard, unsigned worker, uint64_t nu
 static inline void fake_view(struct view *v)
 {
     memset(v, 0, sizeof(*v));
-    v->workers = 2;
+    v->workers = v->writers = 2;
     v->rows = FAKE_ROWS;
     v->now_us = 1700000100000000u;
     v->shards[0] = fake_shard();
