@@ -12,6 +12,12 @@ void conf_check(const struct conf *conf, const struct conf_node *root, struct co
 
 /* Warnings of policies with conditions that can never be true, with groups that are never looked at, or without any condition. */
 void conf_check_policies(const struct conf *conf, const struct conf_node *list, struct conf_report *report);
+/* What the packet filter needs: forwards, ports that are intercepted twice, a way in for ssh, not too many rules. */
+void conf_check_filter(const struct conf *conf, const struct conf_node *root, struct conf_report *report);
+/* Does the policy name a protocol of the packet filter, and nothing that a packet does not show? */
+bool conf_policy_fits_packets(const struct conf_policy *p);
+/* Protocols that the kernel forwards and no worker ever sees. */
+#define CONF_KERNEL ((unsigned)(CONF_TCP | CONF_UDP | CONF_ICMP))
 /* Warnings of policies that can never decide because an earlier one always decides first. */
 void conf_check_reach(const struct conf *conf, struct conf_report *report);
 

@@ -14,6 +14,8 @@ struct conf_names {
 MUST_CHECK bool conf_names_make(struct conf_names *names, const void *items, size_t count, size_t size);
 void conf_names_drop(struct conf_names *names);
 bool conf_names_has(const struct conf_names *names, const char *name);
+/* The name within its item, which begins with it; NULL: no item has it. */
+const char *conf_names_find(const struct conf_names *names, const char *name);
 /* The first item of an equal pair behind position *at of the sorted names, and its twin that comes later; false: no more. */
 bool conf_names_twin(const struct conf_names *names, size_t *at, const char **first, const char **later);
 void conf_names_suggest(const struct conf_names *names, struct conf_suggestion *suggestion);

@@ -40,6 +40,11 @@ void conf_names_drop(struct conf_names *names)
 
 bool conf_names_has(const struct conf_names *names, const char *name)
 {
+    return conf_names_find(names, name) != NULL;
+}
+
+const char *conf_names_find(const struct conf_names *names, const char *name)
+{
     size_t low = 0, high = names->count;
 
     while (low < high) {
@@ -47,13 +52,13 @@ bool conf_names_has(const struct conf_names *names, const char *name)
         int order = strcmp(names->sorted[middle], name);
 
         if (order == 0)
-            return true;
+            return names->sorted[middle];
         if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return false;
+    return NULL;
 }
 
 bool conf_names_twin(const struct conf_names *names, size_t *at, const char **first, const char **later)

@@ -44,6 +44,47 @@ static bool share_one(const struct conf_strings *a, const struct conf_strings *b
     return false;
 }
 
+static bool has_address(const struct conf_strings *hosts)
+{
+    struct addr address;
+
+    for (size_t i = 0; i < hosts->count; i++)
+        if (addr_parse(&address, span_str(hosts->items[i]), 0))
+            return true;
+    return false;
+}
+
+bool conf_policy_fits_packets(const struct conf_policy *p)
+{
+    bool unseen = p->listeners.count || p->methods.count || p->paths.count || p->header_count || p->hosts_file != NULL;
+
+    return (p->protocols & CONF_KERNEL) && !unseen && (p->hosts.count == 0 || has_address(&p->hosts));
+}
+
+/* Policies about packets, which show addresses and ports and nothing else. (Methods, paths and headers: check_requests().) */
+static void check_packets(const struct eye *e)
+{
+    const struct conf_policy *p = e->policy;
+    bool from_self = p->from.count > 0;
+
+    if ((p->protocols & CONF_KERNEL) && e->conf->packet_filter.line == 0)
+        warn(e, "protocols", "tcp, udp and icmp are never looked at without packet_filter");
+    if (p->protocols == 0 || (p->protocols & ~CONF_KERNEL))
+        return;
+    if (p->listeners.count > 0)
+        warn(e, "listeners", "can never be true: tcp, udp and icmp are forwarded by the kernel and come in by no listener");
+    if (p->hosts_file != NULL)
+        warn(e, "hosts_file", "can never be true: packets name no host");
+    if (p->hosts.count > 0 && !has_address(&p->hosts))
+        warn(e, "hosts", "can never be true: packets name no host, and there is no address among them");
+    if (p->ports.count > 0 && p->protocols == CONF_ICMP)
+        warn(e, "ports", "can never be true: icmp has no ports");
+    for (size_t i = 0; i < p->from.count; i++)
+        from_self &= strcmp(p->from.items[i], CONF_SELF) == 0;
+    if (from_self)
+        warn(e, "from", "is never looked at: what this machine itself sends always passes the packet filter");
+}
+
 static void check_requests(const struct eye *e)
 {
     const struct conf_policy *p = e->policy;
@@ -88,7 +129,7 @@ static void check_listeners(const struct eye *e)
         reverse += l->mode == MODE_REVERSE;
         fit += p->from.count == 0 || l->from.count == 0 || share_one(&p->from, &l->from);
     }
-    if (considered == 0)
+    if (considered == 0 || conf_policy_fits_packets(p))
         return;
     if (fit == 0)
         warn(e, "from", "can never be true: no listener of this policy takes clients from these zones");
@@ -113,6 +154,7 @@ void conf_check_policies(const struct conf *conf, const struct conf_node *list, 
 
         if (e.policy->line == 0)
             continue;
+        check_packets(&e);
         check_requests(&e);
         check_treatment(&e);
         check_listeners(&e);

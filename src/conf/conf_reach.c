@@ -36,6 +36,7 @@ struct condition {
 struct summary {
     unsigned given, protocols;
     uint64_t hosts, first_host;
+    bool passed_by; /* it lets UDP through, but not to ports that are intercepted, because it names none: a later one may */
 };
 
 static void spend(struct reach *r)
@@ -275,7 +276,7 @@ static uint64_t covering_bits(const char *host)
     return bits;
 }
 
-static struct summary summarise(const struct conf_policy *p)
+static struct summary summarise(const struct conf_policy *p, bool intercepted)
 {
     struct summary s = { .protocols = p->protocols };
 
@@ -285,11 +286,14 @@ static struct summary summarise(const struct conf_policy *p)
         s.hosts |= bit_of(tail_of(p->hosts.items[i]));
     if (p->hosts.count > 0)
         s.first_host = covering_bits(p->hosts.items[0]);
+    s.passed_by = intercepted && p->action == ACTION_ALLOW && p->ports.count == 0 && (p->protocols & CONF_UDP);
     return s;
 }
 
 static bool may_hide(const struct summary *earlier, const struct summary *later)
 {
+    if (earlier->passed_by && (later->protocols & CONF_UDP))
+        return false;
     return (earlier->given & ~later->given) == 0 && (later->protocols & ~earlier->protocols) == 0 &&
            (earlier->hosts == 0 || (later->first_host & earlier->hosts) != 0);
 }
@@ -338,13 +342,16 @@ void conf_check_reach(const struct conf *conf, struct conf_report *report)
 {
     struct reach r = { .budget = BUDGET };
     struct summary *summaries = malloc((conf->policy_count + 1) * sizeof(*summaries));
+    bool intercepted = false;
 
     if (summaries == NULL) {
         report->no_memory = true;
         return;
     }
+    for (size_t i = 0; i < conf->listener_count; i++)
+        intercepted |= conf->listeners[i].mode == MODE_TRANSPARENT;
     for (size_t i = 0; i < conf->policy_count; i++)
-        summaries[i] = summarise(&conf->policies[i]);
+        summaries[i] = summarise(&conf->policies[i], intercepted);
     check_reach(&r, conf, summaries, report);
     free(summaries);
 }
