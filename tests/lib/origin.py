@@ -141,16 +141,20 @@ def echo_websocket(connection, request):
 
 
 class Origin:
-    """Listens at once. `routes`: path -> function(connection, request); or `handler`: function(connection) for the whole connection."""
+    """Listens at once. `routes`: path -> function(connection, request); or `handler`: function(connection) for the whole connection.
+    `tls`: an ssl.SSLContext that all of it goes through."""
 
-    def __init__(self, address, port=8000, routes=None, handler=None):
-        self.routes, self.handler = routes or {}, handler
+    def __init__(self, address, port=8000, routes=None, handler=None, tls=None):
+        self.routes, self.handler, self.tls = routes or {}, handler, tls
         self.connections, self._lock = [], threading.Lock()
-        self.socket = socket.socket()
+        self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in address:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         self.socket.bind((address, port))
         self.socket.listen(512)
-        self.authority = f"{address}:{self.socket.getsockname()[1]}"
+        host = f"[{address}]" if ":" in address else address
+        self.authority = f"{host}:{self.socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -167,8 +171,10 @@ class Origin:
 
     def _run(self, connection):
         try:
+            if self.tls:
+                connection.socket = self.tls.wrap_socket(connection.socket, server_side=True)
             (self.handler or self._serve)(connection)
-        except Gone:
+        except (Gone, OSError):
             pass
         except strict_http1.Malformed as error:
             connection.malformed = str(error)

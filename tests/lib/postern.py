@@ -3,6 +3,7 @@
 
 Everything it makes lies in one temporary folder. Whatever a sanitizer says on standard error fails the test that stops it.
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -76,7 +77,9 @@ def role_of(pid):
 
 
 class Postern:
-    def __init__(self, settings, binary=POSTERND, arguments=(), environment=None, start=True):
+    """`namespace`: where it runs, a lib.netns.Namespace."""
+
+    def __init__(self, settings, binary=POSTERND, arguments=(), environment=None, start=True, namespace=None):
         self.folder = tempfile.mkdtemp(prefix="postern-test-")
         os.chmod(self.folder, 0o755)
         self.config = os.path.join(self.folder, "postern.conf")
@@ -84,6 +87,7 @@ class Postern:
         self.runtime_dir = os.path.join(self.folder, "run")
         self.control_socket = os.path.join(self.runtime_dir, "control.sock")
         self.binary, self.arguments, self.environment = binary, list(arguments), environment
+        self.namespace = namespace
         self.process = None
         self._said, self._heard_all = bytearray(), threading.Event()
         self.settings = {}
@@ -115,8 +119,9 @@ class Postern:
     def start(self):
         environment = dict(os.environ, **(self.environment or {}))
         environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
-        self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
-                                        stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder, preexec_fn=die_with_parent)
+        with self.namespace or contextlib.nullcontext():
+            self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
+                                            stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder, preexec_fn=die_with_parent)
         threading.Thread(target=self._listen, args=[self.process.stderr], daemon=True).start()
         try:
             wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()), what="ready")
