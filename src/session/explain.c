@@ -307,7 +307,9 @@ void engine_explain(struct engine *e, const struct explain_query *query,
         refuse_question(p, "there is no such listener");
         return;
     }
-    p->question = (struct examine){ p->generation, &p->generation->conf->listeners[listener], NULL, 0, p->scratch };
+    p->question = (struct examine){ .generation = p->generation,
+                                    .listener = &p->generation->conf->listeners[listener],
+                                    .scratch = p->scratch };
     judge_init(&p->judge, listener, &query->from,
                zones_find(rules_zones(p->generation->rules), &query->from, query->interface ? query->interface : ""));
     ask(p, query);
