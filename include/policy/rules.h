@@ -45,11 +45,12 @@ struct facts {
     unsigned known;
     /* KNOWN_FLOW */
     int listener; /* index in conf->listeners; -1: none, the kernel forwards the flow */
-    int zone_in;  /* index in conf->zones, or ZONE_NONE */
+    int zone_in;  /* index in conf->zones, zones_self(), or ZONE_NONE */
     struct addr client;
     /* KNOWN_TARGET */
     const struct host *host; /* NULL: the target has no name (then host conditions are false) */
     uint16_t port;           /* of the server; on reverse listeners the upstream's */
+    bool twin;               /* goes around a listener (policy/packet.h): a policy that allows all ports does not fit */
     /* KNOWN_ADDRESS */
     struct addr server;
     int zone_out;
@@ -78,7 +79,13 @@ struct rules;
 MUST_CHECK struct rules *rules_new(const struct conf *conf, const struct hostset *files);
 void rules_free(struct rules *rules);
 
-/* The zones of the configuration, compiled with it. */
+/* May clients of this zone (self too) come in by this listener, as far as its `from` goes? */
+bool rules_admit(const struct rules *rules, int listener, int zone_in);
+/* Is this item of `hosts` an address, with or without brackets? `out` is it with all its bits. */
+bool rules_host_is_literal(struct span host, struct network *out);
+
+/* The configuration, and its zones compiled. */
+const struct conf *rules_conf(const struct rules *rules);
 const struct zones *rules_zones(const struct rules *rules);
 
 /*

@@ -13,6 +13,8 @@
 #define COND_BIT(c) (1u << (c))
 #define CONDITIONS_SLOW (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
 #define PROTOCOLS 7 /* bits of enum conf_protocol */
+#define PROTOCOLS_PROXIED (CONF_HTTP | CONF_WEBSOCKET | CONF_TLS | CONF_TUNNEL)
+#define PROTOCOLS_KERNEL (CONF_TCP | CONF_UDP | CONF_ICMP)
 #define PORT_SPANS_MAX 65536
 
 /* From a name to two sets: of the policies that mean the name itself, and of those that mean what lies under it. */
@@ -44,11 +46,12 @@ struct rules {
     uint32_t all;                /* every policy */
     uint32_t absent[COND_COUNT]; /* policies without this condition */
     uint32_t *listeners;         /* by listener */
+    size_t zone_count;           /* those of the configuration and self */
     uint32_t *from, *to;         /* by zone */
     struct zones *zones;
     bool *admits; /* by listener and zone: may clients of this zone come in here? */
     uint32_t protocols[PROTOCOLS];
-    struct port_map ports;
+    struct port_map ports, twin_ports; /* the latter without policies that allow every port */
     struct name_map hosts, methods;
     struct netmap literals, clients, networks;
 };

@@ -81,6 +81,12 @@ static uint32_t by_protocol(const struct rules *r, unsigned protocol)
     return protocol == 0 ? r->absent[COND_PROTOCOLS] : by_index(r->protocols, PROTOCOLS, __builtin_ctz(protocol), 0);
 }
 
+/* Flows that the kernel forwards are tcp, udp or icmp, and those of a listener never are. */
+static uint32_t by_flow_protocol(const struct rules *r, const struct facts *f)
+{
+    return by_protocol(r, f->protocol & (f->listener < 0 ? PROTOCOLS_KERNEL : PROTOCOLS_PROXIED));
+}
+
 /* The policies for which a known condition is true; for slow ones all, they are asked later. */
 static uint32_t fitting(const struct rules *r, const struct facts *f, enum condition c)
 {
@@ -88,19 +94,19 @@ static uint32_t fitting(const struct rules *r, const struct facts *f, enum condi
     case COND_LISTENERS:
         return by_index(r->listeners, r->conf->listener_count, f->listener, r->absent[c]);
     case COND_FROM:
-        return by_index(r->from, r->conf->zone_count, f->zone_in, r->absent[c]);
+        return by_index(r->from, r->zone_count, f->zone_in, r->absent[c]);
     case COND_CLIENTS:
         return netmap_find(&r->clients, &f->client);
     case COND_HOSTS:
         return by_host(r, f->host);
     case COND_PORTS:
-        return by_port(&r->ports, f->port);
+        return by_port(f->twin ? &r->twin_ports : &r->ports, f->port);
     case COND_TO:
-        return by_index(r->to, r->conf->zone_count, f->zone_out, r->absent[c]);
+        return by_index(r->to, r->zone_count, f->zone_out, r->absent[c]);
     case COND_NETWORKS:
         return netmap_find(&r->networks, &f->server);
     case COND_PROTOCOLS:
-        return by_protocol(r, f->protocol);
+        return by_flow_protocol(r, f);
     case COND_METHODS:
         return by_method(r, f->method);
     case COND_HOSTS_FILE:
@@ -117,9 +123,9 @@ void view_init(struct view *v, const struct rules *rules, const struct facts *fa
     *v = (struct view){ .rules = rules, .facts = facts };
     for (unsigned c = 0; c < COND_COUNT; c++) {
         uint32_t set = rules->all;
-        bool exempt = c == COND_TO && facts->operators_word;
+        bool exempt = c == COND_TO && facts->operators_word, forced = c == COND_PORTS && facts->twin;
 
-        if (!(rules->used & COND_BIT(c)) || exempt)
+        if ((!(rules->used & COND_BIT(c)) && !forced) || exempt)
             ; /* true for all */
         else if (facts->known & needs[c])
             set = fitting(rules, facts, (enum condition)c);

@@ -77,14 +77,14 @@ static bool is_better(const struct verdict *a, const struct verdict *b)
 
 static struct verdict walk_protocols(struct view *v)
 {
-    static const unsigned proxied[] = { CONF_HTTP, CONF_WEBSOCKET, CONF_TLS, CONF_TUNNEL };
+    unsigned left = v->facts->listener < 0 ? PROTOCOLS_KERNEL : PROTOCOLS_PROXIED;
     struct verdict best = denied(R_NO_POLICY);
 
     v->unknown &= ~COND_BIT(COND_PROTOCOLS);
-    for (size_t i = 0; i < sizeof(proxied) / sizeof(proxied[0]); i++) {
+    for (; left != 0; left &= left - 1) {
         struct verdict one;
 
-        v->mask[COND_PROTOCOLS] = sets_at(v->rules->sets, v->rules->protocols[__builtin_ctz(proxied[i])]);
+        v->mask[COND_PROTOCOLS] = sets_at(v->rules->sets, v->rules->protocols[__builtin_ctz(left)]);
         one = walk(v);
         if (is_better(&one, &best))
             best = one;
@@ -93,13 +93,18 @@ static struct verdict walk_protocols(struct view *v)
     return best;
 }
 
+bool rules_admit(const struct rules *r, int listener, int zone_in)
+{
+    if (zone_in < 0 || (size_t)zone_in >= r->zone_count || listener < 0 || (size_t)listener >= r->conf->listener_count)
+        return false;
+    return r->admits[(size_t)listener * r->zone_count + (size_t)zone_in];
+}
+
 static bool is_admitted(const struct rules *r, const struct facts *f)
 {
-    size_t zones = r->conf->zone_count;
-
-    if (f->zone_in < 0 || (size_t)f->zone_in >= zones || (f->listener >= 0 && (size_t)f->listener >= r->conf->listener_count))
-        return false;
-    return f->listener < 0 || r->admits[(size_t)f->listener * zones + (size_t)f->zone_in];
+    if (f->listener < 0)
+        return f->zone_in >= 0 && (size_t)f->zone_in < r->zone_count;
+    return rules_admit(r, f->listener, f->zone_in);
 }
 
 /* What no policy can allow: sides that are in no zone, and clients of zones that the listener is not for. */
@@ -112,6 +117,11 @@ static enum reason check_zones(const struct rules *r, const struct facts *f)
     if ((f->known & KNOWN_ADDRESS) && !f->operators_word && f->zone_out == ZONE_NONE)
         return addr_special(&f->server, &block) ? R_ADDRESS_PRIVATE : R_ZONE_UNKNOWN;
     return R_NONE;
+}
+
+const struct conf *rules_conf(const struct rules *rules)
+{
+    return rules->conf;
 }
 
 const struct zones *rules_zones(const struct rules *rules)

@@ -65,12 +65,12 @@ static bool names_listener(const struct conf_policy *p, const void *listener)
 
 static bool names_from(const struct conf_policy *p, const void *zone)
 {
-    return is_listed(&p->from, ((const struct conf_zone *)zone)->name);
+    return is_listed(&p->from, zone);
 }
 
 static bool names_to(const struct conf_policy *p, const void *zone)
 {
-    return is_listed(&p->to, ((const struct conf_zone *)zone)->name);
+    return is_listed(&p->to, zone);
 }
 
 static bool names_protocol(const struct conf_policy *p, const void *bit)
@@ -88,21 +88,33 @@ static bool names_port(const struct conf_policy *p, const void *port)
     return false;
 }
 
+/* A way around a listener: who allows it must name the port. */
+static bool names_port_of_twin(const struct conf_policy *p, const void *port)
+{
+    return p->ports.count > 0 ? names_port(p, port) : p->action != ACTION_ALLOW;
+}
+
 struct build {
     struct rules *r;
     uint64_t *scratch; /* one set */
 };
 
-/* The set of policies without condition `c`, or with one that is true for `key`. */
-static uint32_t set_of(struct build *b, enum condition c, fits_key *fits, const void *key)
+/* The set of policies that have none of these conditions, or for which `fits` is true. */
+static uint32_t set_of_any(struct build *b, unsigned conditions, fits_key *fits, const void *key)
 {
     const struct conf *conf = b->r->conf;
 
     memset(b->scratch, 0, sets_words(b->r->sets) * sizeof(uint64_t));
     for (size_t i = 0; i < conf->policy_count; i++)
-        if (!(b->r->present[i] & COND_BIT(c)) || fits(&conf->policies[i], key))
+        if ((conditions && !(b->r->present[i] & conditions)) || fits(&conf->policies[i], key))
             bits_add(b->scratch, i);
     return sets_intern(b->r->sets, b->scratch);
+}
+
+/* The set of policies without condition `c`, or with one that is true for `key`. */
+static uint32_t set_of(struct build *b, enum condition c, fits_key *fits, const void *key)
+{
+    return set_of_any(b, COND_BIT(c), fits, key);
 }
 
 static void build_present(struct build *b)
@@ -128,22 +140,21 @@ static void build_flow(struct build *b)
         const struct conf_listener *l = &conf->listeners[i];
 
         r->listeners[i] = set_of(b, COND_LISTENERS, names_listener, l);
-        for (size_t z = 0; z < conf->zone_count; z++)
-            r->admits[i * conf->zone_count + z] = l->from.count == 0 || is_listed(&l->from, conf->zones[z].name);
+        for (size_t z = 0; z < r->zone_count; z++)
+            r->admits[i * r->zone_count + z] = l->from.count == 0 || is_listed(&l->from, zones_name(conf, (int)z));
     }
-    for (size_t i = 0; i < conf->zone_count; i++) {
-        r->from[i] = set_of(b, COND_FROM, names_from, &conf->zones[i]);
-        r->to[i] = set_of(b, COND_TO, names_to, &conf->zones[i]);
+    for (size_t i = 0; i < r->zone_count; i++) {
+        r->from[i] = set_of(b, COND_FROM, names_from, zones_name(conf, (int)i));
+        r->to[i] = set_of(b, COND_TO, names_to, zones_name(conf, (int)i));
     }
     for (unsigned i = 0; i < PROTOCOLS; i++)
         r->protocols[i] = set_of(b, COND_PROTOCOLS, names_protocol, &(unsigned){ 1u << i });
 }
 
 /* Spans begin at port 0, where a range begins, and behind where one ends. */
-static bool build_ports(struct build *b)
+static bool build_ports(struct build *b, struct port_map *map, unsigned conditions, fits_key *fits)
 {
     const struct conf *conf = b->r->conf;
-    struct port_map *map = &b->r->ports;
     bool *begins = calloc(PORT_SPANS_MAX + 1, sizeof(*begins));
     size_t count = 1;
 
@@ -161,7 +172,7 @@ static bool build_ports(struct build *b)
     map->spans = calloc(count, sizeof(*map->spans));
     for (unsigned port = 0; map->spans != NULL && port < PORT_SPANS_MAX; port++)
         if (begins[port])
-            map->spans[map->count++] = (struct port_span){ (uint16_t)port, set_of(b, COND_PORTS, names_port, &port) };
+            map->spans[map->count++] = (struct port_span){ (uint16_t)port, set_of_any(b, conditions, fits, &port) };
     free(begins);
     return map->spans != NULL;
 }
@@ -198,8 +209,7 @@ static bool build_networks(struct build *b, struct netmap *map, enum condition c
     return good;
 }
 
-/* Is this item of `hosts` an address? With or without brackets. */
-static bool is_literal(struct span host, struct network *out)
+bool rules_host_is_literal(struct span host, struct network *out)
 {
     if (host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
         host = span_of(host.at + 1, host.len - 2);
@@ -221,7 +231,7 @@ static bool build_literals(struct build *b)
     for (size_t i = 0; i < conf->policy_count; i++)
         for (size_t k = 0; k < conf->policies[i].hosts.count; k++) {
             items[n].member = (uint32_t)i;
-            n += is_literal(span_str(conf->policies[i].hosts.items[k]), &items[n].network);
+            n += rules_host_is_literal(span_str(conf->policies[i].hosts.items[k]), &items[n].network);
         }
     good = netmap_build(&b->r->literals, items, n, b->r->sets, b->r->absent[COND_HOSTS]);
     free(items);
@@ -328,9 +338,10 @@ static bool allocate(struct rules *r, const struct conf *conf)
     r->sets = sets_new(conf->policy_count);
     r->present = calloc(conf->policy_count + 1, sizeof(*r->present));
     r->listeners = calloc(conf->listener_count + 1, sizeof(*r->listeners));
-    r->from = calloc(conf->zone_count + 1, sizeof(*r->from));
-    r->to = calloc(conf->zone_count + 1, sizeof(*r->to));
-    r->admits = calloc(conf->listener_count * conf->zone_count + 1, sizeof(*r->admits));
+    r->zone_count = conf->zone_count + 1;
+    r->from = calloc(r->zone_count, sizeof(*r->from));
+    r->to = calloc(r->zone_count, sizeof(*r->to));
+    r->admits = calloc(conf->listener_count * r->zone_count + 1, sizeof(*r->admits));
     return r->sets && r->present && r->listeners && r->from && r->to && r->admits;
 }
 
@@ -340,8 +351,9 @@ static bool build_all(struct build *b)
 
     build_present(b);
     build_flow(b);
-    return build_ports(b) && build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) &&
-           build_literals(b) && build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
+    return build_ports(b, &r->ports, COND_BIT(COND_PORTS), names_port) && build_ports(b, &r->twin_ports, 0, names_port_of_twin) &&
+           build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) && build_literals(b) &&
+           build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
            build_networks(b, &r->networks, COND_NETWORKS, server_networks) && !sets_failed(r->sets);
 }
 
@@ -382,6 +394,7 @@ void rules_free(struct rules *rules)
     netmap_fini(&rules->clients);
     netmap_fini(&rules->networks);
     free(rules->ports.spans);
+    free(rules->twin_ports.spans);
     free(rules->admits);
     free(rules->from);
     free(rules->to);
