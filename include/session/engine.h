@@ -5,6 +5,7 @@
 #include "base/ring.h"
 #include "base/table.h"
 #include "net/original.h"
+#include "policy/packet.h"
 #include "session/judge.h"
 
 /*
@@ -87,13 +88,27 @@ bool engine_kill(struct engine *e, uint64_t number);
 
 /* The dry run: the same code that decides live. */
 struct explain_query {
-    const char *listener; /* NULL: the first one that fits (explicit for absolute URLs and CONNECT) */
+    const char *listener; /* NULL: the one that the packet filter hands it to, or the first that fits (explicit, then any) */
     struct addr from;
-    const char *interface;   /* that the client comes in by; NULL: not known */
+    const char *interface;   /* that the client comes in by; NULL: the one by which it is reached */
     struct addr address;     /* of the server, instead of resolving; family 0: not given */
     bool resolve;            /* ask the resolver, asynchronously */
     struct span method, url; /* "http://...", "ws://...", or "host:port" for CONNECT */
     struct span headers;     /* field lines, each ended by CRLF */
+    unsigned flow;           /* CONF_TCP, CONF_UDP or CONF_ICMP: no request, but a flow to `address` (with port); 0: a request */
+};
+
+/* What the packet filter makes of the first packet; session/explain_packet.h. */
+struct explain_packet {
+    bool asked; /* there is a packet filter, and it is known where the packet goes */
+    bool own;   /* this machine sends it to others: output is accepted, nothing is judged */
+    struct packet packet;
+    struct packet_verdict verdict;
+    char interface_in[IF_NAMESIZE], interface_out[IF_NAMESIZE]; /* "": not known */
+    bool no_route;
+    bool masquerade;
+    size_t near_count;
+    struct rules_near near[NEAR_MISSES];
 };
 
 struct explain_answer {
@@ -112,6 +127,7 @@ struct explain_answer {
     size_t near_count;
     struct rules_near near[NEAR_MISSES];
     bool address_unknown; /* the name was not resolved: the stages before that were judged */
+    struct explain_packet packet;
 };
 
 /* Answers by `done`, maybe before it returns; the query is copied as needed. */
