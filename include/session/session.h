@@ -83,11 +83,13 @@ struct websocket {
     uint64_t control[DIRECTIONS];     /* control frames so far */
 };
 
-/* A tunnel that a client opened by CONNECT or SOCKS. */
+/* A tunnel that a client opened by CONNECT or SOCKS, or an intercepted flow that is none of HTTP. */
 struct tunnel {
     bool socks;
-    bool answered;    /* the client knows that it is open */
-    struct host host; /* what it was opened to */
+    bool answered;               /* the client knows that it is open; an intercepted one is told nothing */
+    bool silent;                 /* intercepted, and the client said nothing: will the server? */
+    enum conf_protocol protocol; /* intercepted: what flows in it; 0: not known yet */
+    struct host host;            /* what it was opened to */
     uint16_t port;
     struct judgement *judge; /* until it is known what flows inside */
 };
@@ -102,8 +104,18 @@ struct standing {
     uint32_t head_len;
 };
 
+/* A connection that was accepted, and what admission says of it. */
+struct arrival {
+    int fd;
+    int listener;                    /* index in the engine's generation */
+    struct addr client, destination; /* destination: what the row says */
+    enum reason refused;
+};
+
 struct session {
     struct session *next, **link; /* all open ones of the engine */
+    struct session *numbered;     /* numbers.c */
+    uint64_t number;              /* N of "W-N" */
     struct engine *engine;
     struct generation *generation;
     struct row *row;
@@ -135,11 +147,13 @@ struct session {
     uint32_t pipelined;         /* requests before the current one that the client sent without waiting for an answer */
     size_t upstream_index;      /* reverse: which upstream the connection to the server goes to */
     enum closer ended_by;       /* a tunnel: whose end came first */
+    bool silence_judged;        /* intercepted: what to do with a silent client is decided */
     bool running;
 };
 
 /* session.c: life and phases */
-MUST_CHECK struct session *session_open(struct engine *e, int fd, const struct addr *client, int listener, enum reason refused);
+/* Takes over the descriptor. NULL: no room. It may be dead already. */
+MUST_CHECK struct session *session_open(struct engine *e, const struct arrival *arrival);
 /* The one setter of the phase; the new one must be a legal successor. */
 void session_set_phase(struct session *s, enum phase phase);
 /* Calls the phase's handlers while they get anywhere, flushes, sets the timer. Whatever changes a session from outside ends with
@@ -155,9 +169,13 @@ void session_finish_flow(struct session *s, enum reason why);
 /* Closes with a reset and without a byte: action = "drop". */
 void session_drop(struct session *s, enum reason why);
 bool session_is_dead(const struct session *s);
+/* What an intercepted client dialled; NULL of other listeners. */
+const struct addr *session_original(const struct session *s);
 void session_free(struct session *s);
 /* Judged from now on by the engine's generation, if the listener is still in it; false if it is not. */
 bool session_adopt_generation(struct session *s);
+/* The listener that its own is in another configuration, or -1: the same address in another mode is another listener. */
+int session_find_listener(const struct session *s, const struct conf *conf);
 
 /* Handlers of phases: true if they got anywhere. */
 bool sniff_on_client(struct session *s);
@@ -221,6 +239,10 @@ void deny_server(struct session *s, enum reason why);
 
 /* tunnel.c */
 void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port);
+/* An intercepted flow that is TLS for `name`, or something else (CONF_TUNNEL, NULL: to the address that was dialled). */
+void tunnel_begin_intercepted(struct session *s, enum conf_protocol protocol, const struct host *name);
+/* An intercepted client says nothing. Where "tunnel" is allowed the server may speak first: then it is dialled. */
+void tunnel_begin_silent(struct session *s);
 void tunnel_connected(struct session *s);
 /* Judges and resolves; called again when the resolver answered. */
 void tunnel_proceed(struct session *s);
@@ -257,6 +279,14 @@ void report_unowned(struct engine *e, const struct row *last, enum reason why);
 void session_moved(struct session *s, const struct stream *side);
 void timers_update(struct session *s);
 void timers_fire(void *session);
+
+/* numbers.c: sessions by their number */
+MUST_CHECK struct numbers *numbers_new(void);
+void numbers_free(struct numbers *n);
+void numbers_add(struct numbers *n, struct session *s);
+void numbers_remove(struct numbers *n, struct session *s);
+/* NULL: it is not open. */
+struct session *numbers_find(const struct numbers *n, uint64_t number);
 
 /* pool.c: upstream connections shared between sessions */
 struct pool *pool_new(struct engine *e);

@@ -4,7 +4,6 @@
 
 #include "session/session.h"
 
-#define OWN_ADDRESSES 64          /* of this machine, for the loop check */
 #define FDS_HELD_BACK 64          /* descriptors that are never used for sessions */
 #define TEXT_BYTES (256u * 1024u) /* where heads are written anew */
 
@@ -26,11 +25,12 @@ struct engine {
     struct pool *pool;
     struct listening *listening;
     struct session *sessions, *dead;
+    struct numbers *numbers;
     struct pending *explaining; /* dry runs that wait for a resolver */
     uint32_t open, max;         /* sessions, and how many descriptors allow */
     uint64_t next_number;
     uint32_t round_robin;
-    struct addr own[OWN_ADDRESSES];
+    struct addr *own; /* this machine's addresses */
     size_t own_count;
     bool draining, paused;
     struct timer drain_timer;
@@ -43,6 +43,11 @@ struct engine {
 struct judge_context engine_judge_context(struct engine *e, const struct generation *g);
 /* Those that sessions which are not open yet may take: idle shared connections may have them until then, and no more. */
 size_t engine_spare_descriptors(const struct engine *e);
+/* accept.c: accepting goes on when descriptors are free again; it ends with all listeners. */
+void accept_resume(struct engine *e);
+void accept_end(struct engine *e);
+/* own.c: reads the machine's own addresses. If that fails those of the last time stay. */
+void own_read(struct engine *e);
 /* The listener of this generation at this address, or -1. */
 int engine_find_listener(const struct conf *conf, const struct addr *address);
 /* explain.c: drops dry runs that wait, without an answer. */

@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 
-#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,25 +26,6 @@ static uint32_t sessions_by_descriptors(void)
 size_t engine_spare_descriptors(const struct engine *e)
 {
     return e->open < e->max ? 2 * (size_t)(e->max - e->open) : 0;
-}
-
-static void resume_accepting(struct engine *e)
-{
-    if (!e->paused || e->open >= e->max)
-        return;
-    e->paused = false;
-    for (struct listening *l = e->listening; l != NULL; l = l->next)
-        listener_resume(l->listener);
-}
-
-static void pause_accepting(struct engine *e)
-{
-    if (e->paused)
-        return;
-    e->paused = true;
-    count_add(e->shard, COUNT_ACCEPT_PAUSES, 1);
-    for (struct listening *l = e->listening; l != NULL; l = l->next)
-        listener_pause(l->listener);
 }
 
 static void tell_empty(struct engine *e)
@@ -70,7 +50,7 @@ static void reap(void *arg)
         e->dead = s->next;
         session_free(s);
     }
-    resume_accepting(e);
+    accept_resume(e);
     tell_empty(e);
 }
 
@@ -88,31 +68,21 @@ struct engine *engine_new(const struct engine_args *args)
     e->text = malloc(TEXT_BYTES);
     e->resolver = resolver_new(e->loop);
     e->pool = pool_new(e);
+    e->numbers = numbers_new();
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
-    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->route == NULL) {
+    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->route == NULL) {
         engine_free(e);
         return NULL;
     }
     return e;
 }
 
-static void free_listening(struct engine *e)
-{
-    while (e->listening != NULL) {
-        struct listening *l = e->listening;
-
-        e->listening = l->next;
-        listener_free(l->listener);
-        free(l);
-    }
-}
-
 void engine_free(struct engine *e)
 {
     if (e == NULL)
         return;
-    free_listening(e);
+    accept_end(e);
     explain_cancel_all(e);
     while (e->sessions != NULL)
         session_close(e->sessions, R_DRAINED, CLOSER_POSTERN);
@@ -125,22 +95,10 @@ void engine_free(struct engine *e)
     if (e->route != NULL)
         route_close(e->route);
     generation_unref(e->generation);
+    numbers_free(e->numbers);
+    free(e->own);
     free(e->text);
     free(e);
-}
-
-/* The machine's own addresses, for listeners that are bound to all of them. */
-static void read_own_addresses(struct engine *e)
-{
-    struct ifaddrs *list, *i;
-
-    e->own_count = 0;
-    if (getifaddrs(&list) != 0)
-        return;
-    for (i = list; i != NULL && e->own_count < OWN_ADDRESSES; i = i->ifa_next)
-        if (i->ifa_addr != NULL && addr_from_sockaddr(&e->own[e->own_count], i->ifa_addr, sizeof(struct sockaddr_in6)))
-            e->own_count++;
-    freeifaddrs(list);
 }
 
 /* Sessions may end while they are walked: the next one is taken first, and only this one can go. */
@@ -159,7 +117,7 @@ void engine_set_generation(struct engine *e, struct generation *g)
     e->generation = generation_ref(g);
     generation_unref(old);
     resolver_configure(e->resolver, g->servers, g->server_count, g->conf->resolver_negative_ttl);
-    read_own_addresses(e);
+    own_read(e);
     for_each_session(e, session_judge_again);
 }
 
@@ -174,111 +132,6 @@ int engine_find_listener(const struct conf *conf, const struct addr *address)
         if (addr_eq(&conf->listeners[i].address, address))
             return (int)i;
     return -1;
-}
-
-static uint64_t sum_open(const struct engine *e)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < e->args.workers; i++)
-        sum += count_read(e->args.shards[i], COUNT_SESSIONS_OPEN);
-    return sum;
-}
-
-static uint64_t sum_of_client(const struct engine *e, const struct addr *client)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < e->args.workers; i++)
-        sum += clients_read(e->args.shards[i], client);
-    return sum;
-}
-
-/* Admission, before any byte is read. */
-static enum reason admit(const struct engine *e, const struct addr *client)
-{
-    const struct conf_limits *limits = &e->generation->conf->limits;
-
-    if (e->draining)
-        return R_DRAINED;
-    if (sum_open(e) >= limits->sessions || sum_of_client(e, client) >= limits->sessions_per_client)
-        return R_OVERLOAD;
-    return R_NONE;
-}
-
-void engine_accept(struct engine *e, int fd, const struct addr *client, const struct addr *listener, const struct addr *original,
-                   enum original found)
-{
-    (void)original;
-    (void)found;
-    int index = e->generation != NULL ? engine_find_listener(e->generation->conf, listener) : -1;
-
-    if (index < 0) {
-        close(fd);
-        return;
-    }
-    if (session_open(e, fd, client, index, admit(e, client)) == NULL) {
-        count_add(e->shard, COUNT_DENIED, 1);
-        count_reason(e->shard, R_OVERLOAD);
-        log_remote("a connection could not be taken: no room");
-    }
-    pool_limit(e->pool, engine_spare_descriptors(e));
-    if (e->open >= e->max)
-        pause_accepting(e);
-}
-
-static void accepted(void *arg, int fd, const struct addr *client)
-{
-    struct listening *l = arg;
-
-    struct addr here;
-    enum original found = original_by_address(fd, listener_address(l->listener), &here);
-
-    engine_accept(l->engine, fd, client, listener_address(l->listener), &here, found);
-}
-
-static void out_of_descriptors(void *arg)
-{
-    struct listening *l = arg;
-
-    count_add(l->engine->shard, COUNT_ACCEPT_PAUSES, 1);
-    log_remote("accepting pauses: no descriptor is left");
-}
-
-bool engine_listen(struct engine *e, int fd)
-{
-    static const struct listener_calls calls = { accepted, out_of_descriptors };
-    struct listening *l = calloc(1, sizeof(*l));
-
-    if (l == NULL) {
-        close(fd);
-        return false;
-    }
-    l->engine = e;
-    l->listener = listener_new(e->loop, fd, &calls, l);
-    if (l->listener == NULL) {
-        free(l);
-        return false;
-    }
-    l->next = e->listening;
-    e->listening = l;
-    return true;
-}
-
-void engine_unlisten(struct engine *e, const struct addr *address)
-{
-    for (struct listening **link = &e->listening; *link != NULL;) {
-        struct listening *l = *link;
-
-        if (!addr_eq(listener_address(l->listener), address)) {
-            link = &l->next;
-            continue;
-        }
-        listener_drain(l->listener);
-        *link = l->next;
-        listener_free(l->listener);
-        free(l);
-    }
 }
 
 uint32_t engine_open_sessions(const struct engine *e)
@@ -324,19 +177,10 @@ void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), vo
     e->draining = true;
     e->on_empty = on_empty;
     e->on_empty_arg = arg;
-    free_listening(e);
+    accept_end(e);
     timer_init(&e->drain_timer, on_drain_over, e);
     timer_set(loop_wheel(e->loop), &e->drain_timer, clock_ms() + ms + 1);
     for_each_session(e, drain_one);
-}
-
-static struct session *find_session(struct engine *e, uint64_t number)
-{
-    struct session *s = e->sessions;
-
-    while (s != NULL && s->row->number != number)
-        s = s->next;
-    return s;
 }
 
 static void end_for(struct session *s, enum reason why)
@@ -352,7 +196,7 @@ static void end_for(struct session *s, enum reason why)
 
 bool engine_kill(struct engine *e, uint64_t number)
 {
-    struct session *s = find_session(e, number);
+    struct session *s = numbers_find(e->numbers, number);
 
     if (s == NULL)
         return false;
@@ -376,7 +220,7 @@ size_t engine_block(struct engine *e, const struct network *network)
 
 void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow)
 {
-    struct session *s = find_session(e, number);
+    struct session *s = numbers_find(e->numbers, number);
 
     if (s == NULL)
         return;

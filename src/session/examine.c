@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What a request is and where it wants to go, said once for live requests and for the dry run of `explain`: nothing here knows a
- * session. The target comes from the request itself (explicit proxy), from the tunnel that it came through, or from the operator
- * (reverse); whatever else in the request names a host must say the same.
+ * session. The target comes from the request itself (explicit proxy), from the tunnel that it came through, from what an
+ * intercepted client dialled, or from the operator (reverse); whatever else in the request names a host must say the same.
  */
 #include "session/examine.h"
 
@@ -90,14 +90,49 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     return R_NONE;
 }
 
+/*
+ * Intercepted: the client takes us for the server, so Host must name what it dialled (a missing port is the one that it dialled).
+ * Whether a name does is known when it is resolved.
+ */
+static enum reason transparent_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
+                                      const struct target *target)
+{
+    uint16_t port;
+    enum reason why = read_host(head, &j->host, &port);
+
+    if (why != R_NONE)
+        return why;
+    if (target->form == TARGET_AUTHORITY)
+        return R_TARGET_MALFORMED;
+    if (q->original == NULL || q->original->family == 0)
+        return R_NO_ORIGINAL_DESTINATION;
+    if (j->host.len == 0)
+        host_from_addr(&j->host, q->original);
+    if (port != 0 && port != q->original->port)
+        return R_HOST_MISMATCH;
+    if (target->form == TARGET_ABSOLUTE &&
+        (!host_eq(&target->host, &j->host) || (target->port != 0 && target->port != q->original->port)))
+        return R_HOST_MISMATCH;
+    return judge_original(j, q->original, q->listener->host_check, R_HOST_MISMATCH);
+}
+
 static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
                                const struct target *target)
 {
     if (q->tunnel != NULL)
         return tunnel_target(q, j, head, target);
-    if (q->listener->mode == MODE_EXPLICIT)
+    switch (q->listener->mode) {
+    case MODE_EXPLICIT:
         return explicit_target(j, head, target);
-    return reverse_target(q, j, head, target);
+    case MODE_TRANSPARENT:
+        return transparent_target(q, j, head, target);
+    case MODE_REVERSE:
+        return reverse_target(q, j, head, target);
+    case MODE_FORWARDED:
+    case MODE_COUNT:
+        break;
+    }
+    return R_INTERNAL;
 }
 
 /* Have we passed this request on before (RFC 9110 7.6.3)? */

@@ -59,7 +59,7 @@ void report_judged(struct session *s, const struct judgement *j)
     const struct conf *conf = s->generation->conf;
     struct shard *shard = s->engine->shard;
     struct row *row = s->row;
-    int policy = j->verdict.policy, zone = j->facts.zone_out;
+    int policy = j->verdict.policy;
 
     row_begin(shard, row);
     row->policy = policy >= 0 ? table_intern(shard, conf->policies[policy].name) : 0;
@@ -67,7 +67,7 @@ void report_judged(struct session *s, const struct judgement *j)
     s->account.port = j->port;
     if (j->facts.known & KNOWN_ADDRESS) {
         row->server = j->facts.server;
-        row->zone_out = zone >= 0 ? table_intern(shard, conf->zones[zone].name) : 0;
+        row->zone_out = table_intern(shard, zones_name(conf, j->facts.zone_out));
         for (size_t i = 0; i < j->address_count; i++)
             if (addr_eq(&j->addresses[i], &j->facts.server))
                 row->interface_out = table_intern(shard, j->interfaces[i]);

@@ -32,6 +32,7 @@ static struct examine question_of(const struct session *s)
     return (struct examine){ .generation = s->generation,
                              .listener = session_listener(s),
                              .tunnel = s->tunnel,
+                             .original = session_original(s),
                              .upstream_index = s->exchange->upstream_index,
                              .scratch = s->engine->text };
 }

@@ -66,7 +66,7 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
     enum reason why = R_NONE;
 
     judge_init(j, listener, &s->row->client,
-               zones_find(rules_zones(g->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
+               judge_zone(&context, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
     j->host = standing->host;
     j->port = standing->port;
     j->facts.operators_word = standing->operators_word;
@@ -93,7 +93,7 @@ void session_judge_again(struct session *s)
 
     if (s->standing == NULL || s->generation == g || s->phase == PHASE_CLOSING)
         return;
-    listener = engine_find_listener(g->conf, &session_listener(s)->address);
+    listener = session_find_listener(s, g->conf);
     if (listener < 0)
         return; /* its listener is gone: it lives on under the generation that opened it */
     if (judge_again(s, g, listener, &j) == R_NONE && session_adopt_generation(s)) {

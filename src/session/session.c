@@ -25,11 +25,11 @@ static const struct {
     enum row_state state;
     unsigned next; /* legal successors */
 } phases[PHASE_COUNT] = {
-    [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HTTP) | TO(CLOSING) },
+    [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HTTP) | TO(TUNNEL_WAIT) | TO(CLOSING) },
     [PHASE_SOCKS] = { socks_on_client, NULL, ROW_NEW, TO(TUNNEL_WAIT) | TO(CLOSING) },
     [PHASE_HTTP] = { request_on_client, answer_on_server, ROW_ESTABLISHED, TO(TUNNEL_WAIT) | TO(UPGRADE_WAIT) | TO(CLOSING) },
-    [PHASE_TUNNEL_WAIT] = { NULL, NULL, ROW_ESTABLISHED, TO(PEEK) | TO(CLOSING) },
-    [PHASE_PEEK] = { peek_on_client, peek_on_server, ROW_ESTABLISHED, TO(HTTP) | TO(TUNNEL) | TO(CLOSING) },
+    [PHASE_TUNNEL_WAIT] = { NULL, NULL, ROW_ESTABLISHED, TO(PEEK) | TO(TUNNEL) | TO(CLOSING) },
+    [PHASE_PEEK] = { peek_on_client, peek_on_server, ROW_ESTABLISHED, TO(SNIFF) | TO(HTTP) | TO(TUNNEL) | TO(CLOSING) },
     [PHASE_TUNNEL] = { tunnel_on_client, tunnel_on_server, ROW_ESTABLISHED, TO(CLOSING) },
     [PHASE_UPGRADE_WAIT] = { NULL, answer_on_server, ROW_ESTABLISHED, TO(HTTP) | TO(WEBSOCKET) | TO(CLOSING) },
     [PHASE_WEBSOCKET] = { websocket_on_client, websocket_on_server, ROW_ESTABLISHED, TO(CLOSING) },
@@ -130,6 +130,7 @@ static void link_session(struct session *s)
         s->next->link = &s->next;
     e->sessions = s;
     e->open++;
+    numbers_add(e->numbers, s);
 }
 
 static void unlink_session(struct session *s)
@@ -138,6 +139,7 @@ static void unlink_session(struct session *s)
     if (s->next != NULL)
         s->next->link = s->link;
     s->engine->open--;
+    numbers_remove(s->engine->numbers, s);
 }
 
 const struct conf_listener *session_listener(const struct session *s)
@@ -145,65 +147,94 @@ const struct conf_listener *session_listener(const struct session *s)
     return &s->generation->conf->listeners[s->listener];
 }
 
-static void fill_row(struct session *s, int fd, const struct addr *client)
+const struct addr *session_original(const struct session *s)
+{
+    return session_listener(s)->mode == MODE_TRANSPARENT ? &s->row->destination : NULL;
+}
+
+static void fill_row(struct session *s, const struct arrival *arrival)
 {
     struct engine *e = s->engine;
+    struct judge_context context = engine_judge_context(e, s->generation);
     const struct conf_listener *listener = session_listener(s);
     struct row *row = s->row;
     char interface[IF_NAMESIZE] = "";
 
     if (zones_need_interfaces(s->generation->conf))
-        route_interface_name(e->route, listener_ingress(fd), interface);
-    s->zone_in = zones_find(rules_zones(s->generation->rules), client, interface);
+        route_interface_name(e->route, listener_ingress(arrival->fd), interface);
+    s->zone_in = judge_zone(&context, &arrival->client, interface);
     row_begin(e->shard, row);
-    row->number = e->next_number++;
+    row->number = s->number;
     row->worker = (uint8_t)e->args.worker;
     row->opened_us = clock_wall_us();
     row->generation = s->generation->number;
     row->mode = (uint8_t)listener->mode;
     row->listener = table_intern(e->shard, listener->name);
     row->interface_in = table_intern(e->shard, interface);
-    row->zone_in = s->zone_in >= 0 ? table_intern(e->shard, s->generation->conf->zones[s->zone_in].name) : 0;
-    row->client = *client;
-    row->destination = listener->address;
+    row->zone_in = table_intern(e->shard, zones_name(s->generation->conf, s->zone_in));
+    row->client = arrival->client;
+    row->destination = arrival->destination;
     row_end(e->shard, row);
 }
 
-struct session *session_open(struct engine *e, int fd, const struct addr *client, int listener, enum reason refused)
+/* Everything but the descriptor; NULL: no room. */
+static struct session *make_session(struct engine *e, const struct arrival *arrival)
 {
     struct session *s = calloc(1, sizeof(*s));
 
     if (s == NULL || (s->row = row_take(e->shard)) == NULL)
         goto fail;
-    if (!clients_add(e->shard, client, 1))
+    if (!clients_add(e->shard, &arrival->client, 1))
         goto fail;
     s->engine = e;
     s->generation = generation_ref(e->generation);
-    s->listener = listener;
-    s->refused = refused;
+    s->listener = arrival->listener;
+    s->refused = arrival->refused;
+    s->number = e->next_number++;
     s->server.fd = -1;
     timer_init(&s->timer, timers_fire, s);
     link_session(s);
-    fill_row(s, fd, client);
+    fill_row(s, arrival);
     count_add(e->shard, COUNT_SESSIONS_OPENED, 1);
     count_add(e->shard, COUNT_SESSIONS_OPEN, 1);
-    if (!stream_open(&s->client, e->loop, fd, on_ready, s)) {
-        session_close(s, R_INTERNAL, CLOSER_POSTERN);
-        return NULL;
-    }
-    s->client.can_read = true; /* data often comes with the handshake; a wrong guess costs one read */
-    s->phase = session_listener(s)->mode == MODE_EXPLICIT ? PHASE_SNIFF : PHASE_HTTP;
-    s->opened = s->phase_since = s->progress = clock_ms();
-    s->row->phase = (uint8_t)s->phase;
-    s->row->state = ROW_NEW;
-    session_run(s);
     return s;
 fail:
     if (s != NULL && s->row != NULL)
         row_release(e->shard, s->row);
     free(s);
-    close(fd);
     return NULL;
+}
+
+/* The first phase. What nobody can say where to is no flow of ours: it ends without a byte. */
+static void begin(struct session *s)
+{
+    s->client.can_read = true; /* data often comes with the handshake; a wrong guess costs one read */
+    s->phase = session_listener(s)->mode == MODE_REVERSE ? PHASE_HTTP : PHASE_SNIFF;
+    s->opened = s->phase_since = s->progress = clock_ms();
+    s->row->phase = (uint8_t)s->phase;
+    s->row->state = ROW_NEW;
+    if (s->refused != R_NO_ORIGINAL_DESTINATION && s->refused != R_LOOP) {
+        session_run(s);
+        return;
+    }
+    report_event(s, s->refused, CLOSER_POSTERN);
+    session_drop(s, s->refused);
+}
+
+struct session *session_open(struct engine *e, const struct arrival *arrival)
+{
+    struct session *s = make_session(e, arrival);
+
+    if (s == NULL) {
+        close(arrival->fd);
+        return NULL;
+    }
+    if (!stream_open(&s->client, e->loop, arrival->fd, on_ready, s)) {
+        session_close(s, R_INTERNAL, CLOSER_POSTERN);
+        return NULL;
+    }
+    begin(s);
+    return s;
 }
 
 /* Would an end in order look like success to the client, though it is none? A tunnel, or an answer without a length, that was cut.
@@ -293,25 +324,33 @@ void session_finish_flow(struct session *s, enum reason why)
     session_finish(s, why, CLOSER_POSTERN);
 }
 
+int session_find_listener(const struct session *s, const struct conf *conf)
+{
+    int listener = engine_find_listener(conf, &session_listener(s)->address);
+
+    return listener >= 0 && (enum mode)s->row->mode == conf->listeners[listener].mode ? listener : -1;
+}
+
 bool session_adopt_generation(struct session *s)
 {
     struct generation *fresh = s->engine->generation;
+    struct judge_context context;
     char interface[TABLE_NAME_SIZE];
     int listener;
 
     if (s->generation == fresh)
         return true;
-    listener = engine_find_listener(fresh->conf, &session_listener(s)->address);
+    listener = session_find_listener(s, fresh->conf);
     if (listener < 0)
         return false;
     generation_unref(s->generation);
     s->generation = generation_ref(fresh);
     s->listener = listener;
-    s->zone_in =
-        zones_find(rules_zones(fresh->rules), &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
+    context = engine_judge_context(s->engine, fresh);
+    s->zone_in = judge_zone(&context, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface));
     s->row->generation = fresh->number;
     s->row->listener = table_intern(s->engine->shard, session_listener(s)->name);
-    s->row->zone_in = s->zone_in >= 0 ? table_intern(s->engine->shard, fresh->conf->zones[s->zone_in].name) : 0;
+    s->row->zone_in = table_intern(s->engine->shard, zones_name(fresh->conf, s->zone_in));
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The first bytes on an explicit listener: SOCKS or HTTP. A phase of its own, because until it is over nobody knows in which
- * language a refusal has to be said.
+ * The first bytes: SOCKS or HTTP on an explicit listener; HTTP, TLS or anything else of an intercepted client. A phase of its own,
+ * because until it is over nobody knows in which language a refusal has to be said, and where an intercepted flow goes.
  */
 #include "session/state.h"
 
@@ -17,7 +17,51 @@ static bool wait_for_more(struct session *s, struct span input)
     return false;
 }
 
-bool sniff_on_client(struct session *s)
+/* An intercepted ClientHello says where to; without a name nobody could tell. */
+static void enter_tls(struct session *s, enum hello_progress progress, const struct hello *hello)
+{
+    enum reason why = progress == HELLO_BAD ? R_HELLO_MALFORMED : R_SNI_MISSING;
+
+    if (progress == HELLO_DONE && hello->has_sni) {
+        tunnel_begin_intercepted(s, CONF_TLS, &hello->sni);
+        return;
+    }
+    report_begin(s, PROTO_TLS);
+    report_end(s, RECORD_DENIED, why, CLOSER_POSTERN, NULL);
+    session_finish(s, why, CLOSER_POSTERN);
+}
+
+static bool sniff_intercepted(struct session *s)
+{
+    struct span input = stream_input(&s->client, true);
+    enum sniff found = sniff_bytes(input);
+    struct hello hello;
+    enum hello_progress progress = found == SNIFF_TLS ? hello_parse(input, &hello) : HELLO_DONE;
+
+    if (found == SNIFF_MORE || progress == HELLO_MORE)
+        return wait_for_more(s, input);
+    if (!stream_taken(&s->client, input, 0)) {
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+        return false;
+    }
+    switch (found) {
+    case SNIFF_HTTP:
+        session_set_phase(s, PHASE_HTTP);
+        break;
+    case SNIFF_TLS:
+        enter_tls(s, progress, &hello);
+        break;
+    case SNIFF_MORE:
+    case SNIFF_SOCKS5:
+    case SNIFF_SOCKS4:
+    case SNIFF_OTHER:
+        tunnel_begin_intercepted(s, CONF_TUNNEL, NULL);
+        break;
+    }
+    return true;
+}
+
+static bool sniff_explicitly(struct session *s)
 {
     struct span input = stream_input(&s->client, true);
     enum sniff found = sniff_explicit(input);
@@ -45,6 +89,11 @@ bool sniff_on_client(struct session *s)
     }
     session_set_phase(s, PHASE_HTTP);
     return true;
+}
+
+bool sniff_on_client(struct session *s)
+{
+    return session_original(s) != NULL ? sniff_intercepted(s) : sniff_explicitly(s);
 }
 
 static void socks_refuse(struct session *s, const char *bytes, size_t len, enum reason why)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 
 #define LINGER_MS 2000   /* how long a closed client may take to take its last bytes and go */
+#define SILENCE_MS 1000  /* after which an intercepted client is taken to wait for the server's first word */
 #define WS_CLOSE_MS 5000 /* for the second close frame */
 #define WS_ENDED_MS 1000 /* the same, when the side that waits for it may be gone */
 
@@ -25,6 +26,16 @@ static struct due due_of_head(const struct session *s, const struct conf_timeout
     if (s->row->exchanges == 0)
         return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
     return (struct due){ s->progress + t->keepalive, R_TIMEOUT_KEEPALIVE };
+}
+
+/* An intercepted client that says nothing at all may wait for the server to begin. */
+static struct due due_of_first_bytes(const struct session *s, const struct conf_timeouts *t)
+{
+    bool silent = session_original(s) != NULL && !s->silence_judged && stream_kept(&s->client) == 0;
+
+    if (silent && t->handshake > SILENCE_MS)
+        return (struct due){ s->phase_since + SILENCE_MS, R_NONE };
+    return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
 }
 
 static struct due due_of_connecting(const struct session *s, const struct conf_timeouts *t)
@@ -73,6 +84,7 @@ static struct due find_due(const struct session *s)
 
     switch (s->phase) {
     case PHASE_SNIFF:
+        return due_of_first_bytes(s, t);
     case PHASE_SOCKS:
         return (struct due){ s->opened + t->handshake, R_TIMEOUT_HANDSHAKE };
     case PHASE_HTTP:
@@ -148,6 +160,12 @@ static void expired(struct session *s, enum reason why)
         websocket_close(s, why);
         break;
     case PHASE_SNIFF:
+        if (why == R_NONE) {
+            tunnel_begin_silent(s);
+            break;
+        }
+        session_finish_flow(s, why);
+        break;
     case PHASE_SOCKS:
     case PHASE_TUNNEL:
     case PHASE_PEEK:

@@ -3,6 +3,9 @@
  * Tunnels: CONNECT and SOCKS. The way in is judged like a request (target, then addresses), then the first bytes of the client are
  * looked at before any of them passes: HTTP in clear goes back to the HTTP phase, under the same policies; a ClientHello must name
  * what the tunnel was opened to; anything else, and a server that speaks first, needs a policy that allows "tunnel".
+ *
+ * Intercepted flows that are not HTTP are tunnels, too. There the first bytes come first: what they are is known before anything
+ * is resolved or dialled, and nothing is said to the client.
  */
 #include "session/state.h"
 
@@ -11,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port)
+/* What all ways in share. false: no memory, and the session is over. */
+static bool make_tunnel(struct session *s, const struct host *host, uint16_t port)
 {
     struct tunnel *t = calloc(1, sizeof(*t));
     struct judgement *j = calloc(1, sizeof(*j));
@@ -20,9 +24,8 @@ void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16
         free(t);
         free(j);
         session_close(s, R_MEMORY, CLOSER_POSTERN);
-        return;
+        return false;
     }
-    t->socks = socks;
     t->host = *host;
     t->port = port;
     t->judge = j;
@@ -32,46 +35,119 @@ void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16
     s->tunnel = t;
     s->account.port = port;
     request_expect_head(s); /* those inside it are new ones */
+    return true;
+}
+
+void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port)
+{
+    if (!make_tunnel(s, host, port))
+        return;
+    s->tunnel->socks = socks;
     if (socks)
         report_request(s, SPAN("CONNECT"), host_span(host), span_of(NULL, 0));
     session_set_phase(s, PHASE_TUNNEL_WAIT);
     tunnel_proceed(s);
 }
 
-void tunnel_proceed(struct session *s)
+static void begin_intercepted(struct session *s, enum conf_protocol protocol, const struct host *name, bool silent)
+{
+    const struct addr *original = session_original(s);
+    struct host host;
+    enum reason why;
+
+    if (name != NULL)
+        host = *name;
+    else
+        host_from_addr(&host, original);
+    report_begin(s, protocol == CONF_TLS ? PROTO_TLS : PROTO_TUNNEL);
+    if (!make_tunnel(s, &host, original->port))
+        return;
+    s->tunnel->answered = true;
+    s->tunnel->silent = silent;
+    s->tunnel->protocol = protocol;
+    report_request(s, span_of(NULL, 0), host_span(&host), span_of(NULL, 0));
+    session_set_phase(s, PHASE_TUNNEL_WAIT);
+    why = judge_original(s->tunnel->judge, original, session_listener(s)->host_check, R_SNI_MISMATCH);
+    if (why != R_NONE)
+        deny(s, why);
+    else
+        tunnel_proceed(s);
+}
+
+void tunnel_begin_intercepted(struct session *s, enum conf_protocol protocol, const struct host *name)
+{
+    begin_intercepted(s, protocol, name, false);
+}
+
+/* Everything is known of a client that says nothing, except what it will say. */
+static bool may_be_silent(struct session *s)
+{
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    const struct addr *original = session_original(s);
+    struct judgement j;
+
+    judge_init(&j, s->listener, &s->row->client, s->zone_in);
+    host_from_addr(&j.host, original);
+    j.facts.protocol = CONF_TUNNEL;
+    j.facts.known |= KNOWN_PROTOCOL;
+    if (judge_original(&j, original, session_listener(s)->host_check, R_SNI_MISMATCH) != R_NONE ||
+        judge_target(&context, &j) != R_NONE)
+        return false;
+    j.addresses[0] = *original;
+    j.address_count = 1;
+    return judge_addresses(&context, &j, true) == R_NONE;
+}
+
+void tunnel_begin_silent(struct session *s)
+{
+    s->silence_judged = true;
+    if (s->refused == R_NONE && may_be_silent(s))
+        begin_intercepted(s, CONF_TUNNEL, NULL, true);
+}
+
+/* Judges by all that is known. What flows in an intercepted one is: TLS needs "tls" or "tunnel", anything else "tunnel". */
+static enum reason judge_known(struct session *s, enum reason (*judge)(const struct judge_context *c, struct judgement *j))
 {
     struct judgement *j = s->tunnel->judge;
     struct judge_context context = engine_judge_context(s->engine, s->generation);
-    enum reason why = s->refused != R_NONE ? s->refused : judge_target(&context, j);
+    const enum conf_protocol as[] = { s->tunnel->protocol, CONF_TUNNEL };
+    enum reason why;
+
+    j->facts.known &= ~(unsigned)KNOWN_PROTOCOL;
+    why = judge(&context, j);
+    if (why != R_NONE || s->tunnel->protocol == 0)
+        return why;
+    j->facts.known |= KNOWN_PROTOCOL;
+    for (size_t i = 0; i < sizeof(as) / sizeof(as[0]); i++) {
+        j->facts.protocol = as[i];
+        if (judge(&context, j) == R_NONE)
+            return R_NONE;
+    }
+    return R_TUNNEL_PROTOCOL;
+}
+
+/* With the protocol everything is known. */
+static enum reason judge_way(const struct judge_context *c, struct judgement *j)
+{
+    return judge_addresses(c, j, (j->facts.known & KNOWN_PROTOCOL) != 0);
+}
+
+void tunnel_proceed(struct session *s)
+{
+    struct judgement *j = s->tunnel->judge;
+    enum reason why = s->refused != R_NONE ? s->refused : judge_known(s, judge_target);
 
     if (why == R_NONE && j->address_count == 0)
         why = connect_resolve(s, j);
     if (why == R_COUNT)
         return;
     if (why == R_NONE)
-        why = judge_addresses(&context, j, false);
+        why = judge_known(s, judge_way);
     report_judged(s, j);
     if (why == R_NONE)
         connect_upstream(s, j);
     else
         deny(s, why);
-}
-
-void tunnel_connected(struct session *s)
-{
-    struct tunnel *t = s->tunnel;
-    char reply[SOCKS_REPLY_MAX];
-    struct span answer = SPAN("HTTP/1.1 200 Connection established\r\n\r\n");
-
-    if (t->socks)
-        answer = span_of(reply, socks_write_reply(reply, SOCKS_SUCCEEDED, &s->row->upstream));
-    else
-        s->row->status = 200;
-    t->answered = true;
-    if (!stream_put(&s->client, answer.at, answer.len))
-        session_close(s, R_MEMORY, CLOSER_POSTERN);
-    else
-        session_set_phase(s, PHASE_PEEK);
 }
 
 /* Does a policy allow this protocol to this target? */
@@ -104,6 +180,31 @@ static void pass(struct session *s, enum row_protocol protocol)
     count_add(s->engine->shard, COUNT_TUNNELS, 1);
     session_set_phase(s, PHASE_TUNNEL);
     report_alive(s, RECORD_START);
+}
+
+void tunnel_connected(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+    char reply[SOCKS_REPLY_MAX];
+    struct span answer = SPAN("HTTP/1.1 200 Connection established\r\n\r\n");
+
+    if (t->silent) {
+        session_set_phase(s, PHASE_PEEK);
+        return;
+    }
+    if (t->protocol != 0) {
+        pass(s, t->protocol == CONF_TLS ? PROTO_TLS : PROTO_TUNNEL);
+        return;
+    }
+    if (t->socks)
+        answer = span_of(reply, socks_write_reply(reply, SOCKS_SUCCEEDED, &s->row->upstream));
+    else
+        s->row->status = 200;
+    t->answered = true;
+    if (!stream_put(&s->client, answer.at, answer.len))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    else
+        session_set_phase(s, PHASE_PEEK);
 }
 
 static void enter_http(struct session *s)
@@ -171,6 +272,18 @@ static void peek_ended(struct session *s, bool silent)
         enter_tunnel(s, R_TUNNEL_PROTOCOL);
 }
 
+/* An intercepted client that was silent speaks after all: that is judged as if it had come at once, and nothing was dialled. */
+static bool begin_anew(struct session *s)
+{
+    report_end(s, RECORD_END, R_NONE, CLOSER_NONE, NULL);
+    connect_drop(s, false);
+    free(s->tunnel->judge);
+    free(s->tunnel);
+    s->tunnel = NULL;
+    session_set_phase(s, PHASE_SNIFF);
+    return true;
+}
+
 /* The client's first bytes stay where they are until it is known what they are. */
 bool peek_on_client(struct session *s)
 {
@@ -182,6 +295,8 @@ bool peek_on_client(struct session *s)
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
+    if (s->tunnel->silent && input.len > 0)
+        return begin_anew(s);
     switch (found) {
     case SNIFF_MORE:
         if (ended)

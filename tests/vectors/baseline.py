@@ -6,7 +6,7 @@
 import socket
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-ORIGIN_PORT, PROXY_PORT, SITE_PORT, DNS_PORT = 8000, 3128, 8080, 5353
+ORIGIN_PORT, PROXY_PORT, SITE_PORT, WAY_PORT, DNS_PORT = 8000, 3128, 8080, 3129, 5353
 NAME = "origin.test"
 # The header timer is also the longest a silent or half-finished request may last, so it bounds most "close" verdicts.
 TIMEOUTS = {"handshake": 2.0, "header": 2.0, "body": 2.0, "connect": 2.0, "response": 5.0, "keepalive": 2.0, "tunnel_idle": 5.0,
@@ -32,9 +32,12 @@ def policies(policy, origin):
 
 
 def settings(policy, prefix, hosts_file, client=None):
-    """`client`: where clients come from. Not 127.0.0.1, which a vector claims to be in X-Forwarded-For."""
+    """`client`: where clients come from. Not 127.0.0.1, which a vector claims to be in X-Forwarded-For. Given on the wire ring, where
+    nobody needs a kernel: there is a transparent listener, too."""
     origin, proxy = f"{prefix}.1", f"{prefix}.2"
     both = {"via": "proxy-under-test", "forwarded": "none" if client else "replace"}
+    way = {"name": "way", "mode": "transparent", "address": f"{proxy}:{WAY_PORT}", "intercept": "tproxy", "ports": [80, 443, ORIGIN_PORT],
+           **both}
     return {
         "workers": 1,
         "resolver": {"servers": [f"{prefix}.3:{DNS_PORT}"], "hosts": hosts_file, "timeout": 1.0},
@@ -42,7 +45,7 @@ def settings(policy, prefix, hosts_file, client=None):
         "zones": [{"name": "client", "networks": [f"{client or prefix + '.7'}/32"]}, {"name": "origin", "networks": [f"{origin}/32"]}],
         "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{proxy}:{PROXY_PORT}", **both},
                       {"name": "site", "mode": "reverse", "address": f"{proxy}:{SITE_PORT}",
-                       "upstreams": [f"{origin}:{ORIGIN_PORT}"], **both}],
+                       "upstreams": [f"{origin}:{ORIGIN_PORT}"], **both}] + ([way] if client else []),
         "policies": policies(policy, origin),
     }
 
@@ -58,9 +61,9 @@ def fake_names(prefix):
 def names(policy, prefix, mode, origin=None, proxy=None):
     """The placeholders."""
     origin = origin or (f"{prefix}.1", ORIGIN_PORT)
-    proxy = proxy or f"{prefix}.2:{SITE_PORT if mode == 'reverse' else PROXY_PORT}"
+    proxy = proxy or f"{prefix}.2:{ {'reverse': SITE_PORT, 'transparent': WAY_PORT}.get(mode, PROXY_PORT)}"
     authority = f"{origin[0]}:{origin[1]}"
-    return {"O": authority, "OH": origin[0], "OP": str(origin[1]), "T": f"http://{authority}" if mode == "forward" else "",
+    return {"O": authority, "O_TLS": authority, "OH": origin[0], "OP": str(origin[1]), "T": f"http://{authority}" if mode == "forward" else "",
             "CO": f"{NAME}:{origin[1]}" if policy == "connect-tls" else authority, "PROXY": proxy,
             "PUBLIC_IP_OF_PROXY": proxy.rpartition(":")[0], "OIPHEX": socket.inet_aton(origin[0]).hex(),
             "OPHEX": f"{origin[1]:04x}", "DENIED_IP": f"{prefix}.9"}

@@ -28,7 +28,7 @@ TOKENS = {
     "sni-missing": {"sni-missing"},
     "socks": {"socks-malformed", "socks-command", "socks-method"} | DENIED,
     "tls": {"hello-malformed", "alpn-mismatch", "sni-missing", "sni-mismatch"},
-    "loop": {"loop"},
+    "loop": {"loop", "no-original-destination"},    # the second: who dialled the listener itself was not intercepted
     "no-orig-dst": {"no-original-destination"},
     "protocol": {"tunnel-protocol", "head-malformed"},
 }

@@ -56,7 +56,7 @@ def jobs_of(vectors, options):
     """(vector, mode, split) of everything that is to run."""
     jobs = []
     for vector in vectors:
-        for mode in selection.MODES[vector["mode"]]:
+        for mode in (selection.WIRE_MODES if options.wire else selection.MODES)[vector["mode"]]:
             if options.mode and mode != options.mode or options.peer and (mode not in peer_modes(options) or vector["policy"] != "baseline"):
                 continue
             jobs += [(vector, mode, split) for split in (SPLITS if options.wire else (None,))]
@@ -116,7 +116,7 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", action="append", help="families that begin with this")
     parser.add_argument("--id", action="append")
-    parser.add_argument("--mode", choices=["forward", "reverse", "tunnel", "explicit"])
+    parser.add_argument("--mode", choices=["forward", "reverse", "tunnel", "explicit", "transparent"])
     parser.add_argument("--wire", metavar="PROGRAM", help="the session code in this process's hands, split in pieces of 1, 2 and 7 bytes")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--peer", action="append", default=[], metavar="MODE=HOST:PORT")

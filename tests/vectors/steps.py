@@ -33,7 +33,14 @@ def write(conn, data, world, ms):
     conn.last_sent = data
 
 
+def dial(step, world):
+    """What a transparent vector's client dials."""
+    if "orig_dst" in step:
+        world.original = fill(step["orig_dst"], world.names)
+
+
 def do_to(step, world):
+    dial(step, world)
     conn = world.client(step.get("conn", "c1"))
     data = world.data[id(step)]
     if "split" in step:
@@ -53,6 +60,7 @@ def write_slowly(conn, data, step, world):
 
 
 def do_open(step, world):
+    dial(step, world)
     world.open(step["open"])
 
 
@@ -106,6 +114,13 @@ def do_upstream(step, world):
     elif what == "expect_ws":
         return expect_frames({"op": 8, "code": step["code"]}, conn, conn.frames, False, world)
     return None
+
+
+def do_do(step, world):
+    """The only one that runs here (TP-05): the client dials the transparent listener itself."""
+    assert step["do"] == "direct_connect_to_transparent_port", step
+    world.original = "direct"
+    world.client()
 
 
 def do_note(step, world):

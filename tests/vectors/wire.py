@@ -102,13 +102,13 @@ class WireWorld(World):
         names = target.names(mode)
         prologue = f"CONNECT {names['CO']} HTTP/1.1\r\nHost: {names['CO']}\r\n\r\n".encode() if mode == "tunnel" else None
         super().__init__(names, mode, prologue, split)
-        self.host, self.listener = target.host, "site" if mode == "reverse" else "proxy"
+        self.host, self.listener = target.host, {"reverse": "site", "transparent": "way"}.get(mode, "proxy")
         self.settle_ms = 4000
         self.taken = []
         self.host.ask("records")
 
     def connect(self):
-        answer, sock = self.host.ask(f"client {self.listener}")
+        answer, sock = self.host.ask(f"client {self.listener}" + (f" {self.original}" if self.mode == "transparent" else ""))
         if sock is None:
             raise RuntimeError(f"client {self.listener}: {answer}")
         return sock

@@ -135,6 +135,7 @@ class World:
         self.clients, self.upstream, self.all_clients = {}, [], []
         self.serving = None
         self.foreign = []            # dials to anything but the origin
+        self.original = names["O"]   # transparent: what the next client dials, as the kernel would say it
         self.last = None             # the answer that was read last
         self.data = {}               # of each step, by its identity
 

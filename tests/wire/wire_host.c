@@ -3,7 +3,9 @@
  * One engine in the hands of a test: `wire_host CONFIG FD`. FD is a SEQPACKET socket; each datagram is a command, each gets one
  * answer, some with a descriptor:
  *
- *   client LISTENER  "ok" and the client's end of a connection that the engine has accepted on that listener
+ *   client LISTENER [ORIGINAL]
+ *                    "ok" and the client's end of a connection that the engine has accepted on that listener. ORIGINAL: what an
+ *                    intercepted client dialled, ADDRESS:PORT, or "direct", or "unknown"
  *   server           "ok ADDRESS:PORT" and the server's end of the oldest dial not taken yet, or "none"
  *   hold, release    dials that begin between the two are not answered before the second
  *   step             one turn of the loop
@@ -145,21 +147,35 @@ static void reply(struct wire *h, const char *text, size_t len, int fd)
         close(fd);
 }
 
-static void open_client(struct wire *h, const char *listener)
+/* What the kernel would say of it. */
+static enum original original_of(const char *text, const struct addr *listener, struct addr *out)
+{
+    *out = *listener;
+    if (text == NULL || strcmp(text, "direct") == 0)
+        return ORIGINAL_DIRECT;
+    return addr_parse_port(out, span_str(text)) ? ORIGINAL_FOUND : ORIGINAL_UNKNOWN;
+}
+
+static void open_client(struct wire *h, char *listener)
 {
     const struct conf *conf = h->generation->conf;
+    char *text = strchr(listener, ' ');
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
-    struct addr client;
+    struct addr client, original;
+    enum original found;
     int fds[2];
 
+    if (text != NULL)
+        *text++ = '\0';
     for (size_t i = 0; i < conf->listener_count; i++) {
         if (strcmp(conf->listeners[i].name, listener) != 0)
             continue;
         wire_pair(fds);
         if (getpeername(fds[1], (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&client, (struct sockaddr *)&sa, len))
             fatal("a loopback pair without addresses");
-        engine_accept(h->engine, fds[1], &client, &conf->listeners[i].address, &conf->listeners[i].address, ORIGINAL_DIRECT);
+        found = original_of(text, &conf->listeners[i].address, &original);
+        engine_accept(h->engine, fds[1], &client, &conf->listeners[i].address, &original, found);
         reply(h, "ok", 2, fds[0]);
         return;
     }
