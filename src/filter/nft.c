@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Commits and lists one nftables table by libnftables: the text of a transaction goes in, and text comes out. Blocks and counters
+ * are in nft_blocks.c, changes by others in nft_watch.c.
+ *
+ * libnftables ends the process when it has no memory or cannot open its socket. So the socket of the watch is opened first: where
+ * the kernel has no nf_tables, or no descriptor is left, that one fails, and it can say so. Only the filter process runs any of
+ * this; a worker never does.
+ *
+ * A listing is bare when it can be compared with another one, byte for byte: without counters, and without the elements of the sets
+ * of blocked addresses, which come and go. Everything else of the table is in it, with the elements of all other sets.
+ */
+#include "filter/nft_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <nftables/libnftables.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_plain_name(const char *name)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+    size_t len = strlen(name);
+
+    return len > 0 && len < sizeof(((struct nft *)NULL)->table) && strchr(letters, name[0]) != NULL &&
+           strspn(name + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789-") == len - 1;
+}
+
+/*
+ * The library does not tell its socket, but a new descriptor is always the lowest one that is free. That there is one must be seen
+ * before, because the library does not survive it.
+ */
+static bool open_library(struct nft *n)
+{
+    int lowest = fcntl(nft_watch_fd(n), F_DUPFD_CLOEXEC, 0);
+
+    if (lowest < 0)
+        return false;
+    close(lowest);
+    n->context = nft_ctx_new(NFT_CTX_DEFAULT);
+    n->watch.own_socket = lowest;
+    return n->context != NULL && fcntl(lowest, F_SETFD, FD_CLOEXEC) == 0 && nft_ctx_buffer_output(n->context) == 0 &&
+           nft_ctx_buffer_error(n->context) == 0;
+}
+
+struct nft *nft_open(const char *table, char *error)
+{
+    struct nft *n;
+
+    if (!is_plain_name(table)) {
+        snprintf(error, NFT_ERROR, "not the name of a table");
+        return NULL;
+    }
+    n = calloc(1, sizeof(*n));
+    if (n != NULL && nft_watch_open(&n->watch) && open_library(n)) {
+        memcpy(n->table, table, strlen(table) + 1);
+        return n;
+    }
+    snprintf(error, NFT_ERROR, "%s", strerror(errno));
+    nft_close(n);
+    return NULL;
+}
+
+void nft_close(struct nft *n)
+{
+    if (n == NULL)
+        return;
+    if (n->context != NULL)
+        nft_ctx_free(n->context);
+    nft_watch_close(&n->watch);
+    free(n);
+}
+
+static struct span first_line(const char *text)
+{
+    return span_of(text, strcspn(text, "\n"));
+}
+
+/*
+ * nft says "WHERE: Error: REASON", then the line of input, then marks below it. What stays is one line: the reason, and the input
+ * that it is about.
+ */
+static void shorten(const char *said, char *error)
+{
+    static const char head[] = "Error: ", wrapping[] = "Could not process rule: ";
+    const char *at = strstr(said, head);
+    struct span reason, input;
+
+    at = at == NULL ? said : at + strlen(head);
+    if (strncmp(at, wrapping, strlen(wrapping)) == 0)
+        at += strlen(wrapping);
+    reason = first_line(at);
+    input = span_trim(first_line(at + reason.len + (at[reason.len] == '\n')));
+    if (reason.len == 0)
+        snprintf(error, NFT_ERROR, "nft failed and said nothing");
+    else if (input.len == 0)
+        snprintf(error, NFT_ERROR, "%.*s", (int)reason.len, reason.at);
+    else
+        snprintf(error, NFT_ERROR, "%.*s: %.*s", (int)reason.len, reason.at, (int)input.len, input.at);
+    for (; *error != '\0'; error++)
+        if ((unsigned char)*error < ' ' || *error == 0x7f)
+            *error = ' ';
+}
+
+bool nft_run(struct nft *n, unsigned flags, const char *text, char *error)
+{
+    const char *said;
+    bool done;
+
+    nft_ctx_output_set_flags(n->context, flags);
+    done = nft_run_cmd_from_buffer(n->context, text) == 0;
+    nft_watch_find_port(&n->watch);
+    if (done)
+        return true;
+    said = nft_ctx_get_error_buffer(n->context);
+    shorten(said == NULL ? "" : said, error);
+    return false;
+}
+
+const char *nft_output(struct nft *n)
+{
+    const char *text = nft_ctx_get_output_buffer(n->context);
+
+    return text == NULL ? "" : text;
+}
+
+bool nft_commit(struct nft *n, const char *text, char *error)
+{
+    return nft_run(n, 0, text, error);
+}
+
+bool nft_try(struct nft *n, const char *text, char *error)
+{
+    bool good;
+
+    nft_ctx_set_dry_run(n->context, true);
+    good = nft_run(n, 0, text, error);
+    nft_ctx_set_dry_run(n->context, false);
+    return good;
+}
+
+static bool is_there(struct nft *n, bool *there)
+{
+    char line[128], error[NFT_ERROR];
+
+    if (!nft_run(n, 0, "list tables inet", error))
+        return false;
+    snprintf(line, sizeof(line), "table inet %s\n", n->table);
+    *there = strstr(nft_output(n), line) != NULL;
+    return true;
+}
+
+/* Takes the lines of `text` one by one; without its newline. */
+static bool next_line(struct span *text, struct span *line)
+{
+    const char *end = text->len == 0 ? NULL : memchr(text->at, '\n', text->len);
+
+    if (text->len == 0)
+        return false;
+    *line = span_of(text->at, end == NULL ? text->len : (size_t)(end - text->at));
+    *text = span_skip(*text, line->len + (end != NULL));
+    return true;
+}
+
+/* Drops the elements of the sets of blocked addresses, in place. They are what such a set ends with. */
+static void drop_blocks(char *text)
+{
+    struct span rest = span_str(text), line;
+    bool in_blocks = false, in_elements = false;
+    char *out = text;
+
+    while (next_line(&rest, &line)) {
+        if (span_eq(line, SPAN("\tset " RULESET_BLOCK4 " {")) || span_eq(line, SPAN("\tset " RULESET_BLOCK6 " {")))
+            in_blocks = true;
+        else if (span_eq(line, SPAN("\t}")))
+            in_blocks = in_elements = false;
+        else if (in_blocks && span_starts(line, SPAN("\t\telements = ")))
+            in_elements = true;
+        if (in_elements)
+            continue;
+        memmove(out, line.at, line.len);
+        out += line.len;
+        *out++ = '\n';
+    }
+    *out = '\0';
+}
+
+char *nft_list(struct nft *n, bool bare)
+{
+    char command[128], error[NFT_ERROR], *text;
+    bool there = false;
+
+    if (!is_there(n, &there))
+        return NULL;
+    if (!there)
+        return strdup("");
+    snprintf(command, sizeof(command), "list table inet %s", n->table);
+    if (!nft_run(n, bare ? NFT_CTX_OUTPUT_STATELESS : 0, command, error))
+        return is_there(n, &there) && !there ? strdup("") : NULL;
+    text = strdup(nft_output(n));
+    if (text != NULL && bare)
+        drop_blocks(text);
+    return text;
+}
