@@ -72,6 +72,15 @@ MUST_CHECK enum reason judge_target(const struct judge_context *c, struct judgem
  * the addresses are first cut down to the one that the client dialled; j->mismatch if it is not among them.
  */
 MUST_CHECK enum reason judge_addresses(const struct judge_context *c, struct judgement *j, bool last);
+/* The same for judge_as(): with the protocol everything is known. */
+MUST_CHECK enum reason judge_way(const struct judge_context *c, struct judgement *j);
+/*
+ * Judges a flow whose protocol is known before anything else (an intercepted one that is not HTTP): first without it, then with it,
+ * where CONF_TLS needs "tls" or "tunnel" and CONF_TUNNEL "tunnel"; R_TUNNEL_PROTOCOL. 0: it is not known. `judge` is judge_target
+ * or judge_way.
+ */
+MUST_CHECK enum reason judge_as(const struct judge_context *c, struct judgement *j, unsigned protocol,
+                                enum reason (*judge)(const struct judge_context *c, struct judgement *j));
 /* Sets the facts to address `index`, the one that was connected. */
 void judge_choose(struct judgement *j, size_t index);
 /* Judges with what the facts hold now. */

@@ -177,3 +177,29 @@ enum reason judge_addresses(const struct judge_context *c, struct judgement *j, 
     judge_choose(j, 0);
     return R_NONE;
 }
+
+enum reason judge_way(const struct judge_context *c, struct judgement *j)
+{
+    return judge_addresses(c, j, (j->facts.known & KNOWN_PROTOCOL) != 0);
+}
+
+enum reason judge_as(const struct judge_context *c, struct judgement *j, unsigned protocol,
+                     enum reason (*judge)(const struct judge_context *c, struct judgement *j))
+{
+    const unsigned as[] = { protocol, CONF_TUNNEL };
+    const size_t trail = j->trail_count; /* of several tries the last one is told */
+    enum reason why;
+
+    j->facts.known &= ~(unsigned)KNOWN_PROTOCOL;
+    why = judge(c, j);
+    if (why != R_NONE || protocol == 0)
+        return why;
+    j->facts.known |= KNOWN_PROTOCOL;
+    for (size_t i = 0; i < sizeof(as) / sizeof(as[0]); i++) {
+        j->trail_count = trail;
+        j->facts.protocol = as[i];
+        if (judge(c, j) == R_NONE)
+            return R_NONE;
+    }
+    return R_TUNNEL_PROTOCOL;
+}

@@ -105,44 +105,20 @@ void tunnel_begin_silent(struct session *s)
         begin_intercepted(s, CONF_TUNNEL, NULL, true);
 }
 
-/* Judges by all that is known. What flows in an intercepted one is: TLS needs "tls" or "tunnel", anything else "tunnel". */
-static enum reason judge_known(struct session *s, enum reason (*judge)(const struct judge_context *c, struct judgement *j))
-{
-    struct judgement *j = s->tunnel->judge;
-    struct judge_context context = engine_judge_context(s->engine, s->generation);
-    const enum conf_protocol as[] = { s->tunnel->protocol, CONF_TUNNEL };
-    enum reason why;
-
-    j->facts.known &= ~(unsigned)KNOWN_PROTOCOL;
-    why = judge(&context, j);
-    if (why != R_NONE || s->tunnel->protocol == 0)
-        return why;
-    j->facts.known |= KNOWN_PROTOCOL;
-    for (size_t i = 0; i < sizeof(as) / sizeof(as[0]); i++) {
-        j->facts.protocol = as[i];
-        if (judge(&context, j) == R_NONE)
-            return R_NONE;
-    }
-    return R_TUNNEL_PROTOCOL;
-}
-
-/* With the protocol everything is known. */
-static enum reason judge_way(const struct judge_context *c, struct judgement *j)
-{
-    return judge_addresses(c, j, (j->facts.known & KNOWN_PROTOCOL) != 0);
-}
-
 void tunnel_proceed(struct session *s)
 {
     struct judgement *j = s->tunnel->judge;
-    enum reason why = s->refused != R_NONE ? s->refused : judge_known(s, judge_target);
+    struct judge_context context = engine_judge_context(s->engine, s->generation);
+    enum reason why = s->refused;
 
+    if (why == R_NONE)
+        why = judge_as(&context, j, s->tunnel->protocol, judge_target);
     if (why == R_NONE && j->address_count == 0)
         why = connect_resolve(s, j);
     if (why == R_COUNT)
         return;
     if (why == R_NONE)
-        why = judge_known(s, judge_way);
+        why = judge_as(&context, j, s->tunnel->protocol, judge_way);
     report_judged(s, j);
     if (why == R_NONE)
         connect_upstream(s, j);
