@@ -10,7 +10,7 @@
  *
  * An entry's state: NEW until the other side has answered (TCP: until the handshake is complete), then ESTABLISHED, also while one
  * side of a TCP flow has said FIN and the other goes on; CLOSED when TCP is over (TIME_WAIT, CLOSE) or the entry is destroyed;
- * RELATED, unless it is closed, if a helper expected it.
+ * RELATED, unless it is closed, if a helper expected it. NONE, in events of TCP only: it is as it was before.
  */
 struct conntrack;
 
@@ -45,7 +45,7 @@ MUST_CHECK bool conntrack_dump(struct conntrack *c, void (*each)(void *arg, cons
 /* The entry whose original tuple this is (of icmp: an echo request's); false with errno, ENOENT: there is none. */
 MUST_CHECK bool conntrack_find(struct conntrack *c, uint8_t protocol, const struct addr *client, const struct addr *destination,
                                struct conntrack_entry *out);
-/* This very entry, not a later one with the same tuple. false with errno; ENOENT: it is gone already. */
+/* This very entry, not a later one with the same tuple and another id. false with errno; ENOENT: it is gone already. */
 MUST_CHECK bool conntrack_delete(struct conntrack *c, const struct conntrack_entry *entry);
 /* Changes the bits of PACKET_MARK_MASK in its mark (policy/packet.h) to those of `mark`. false with errno, as above. */
 MUST_CHECK bool conntrack_remark(struct conntrack *c, const struct conntrack_entry *entry, uint32_t mark);

@@ -7,8 +7,9 @@
  * A question by tuple finds an entry by either of its tuples. Whoever asks for a flow means the original one, so the answer is
  * compared: without that, a flow of the other direction could be taken for the client's.
  *
- * An id is a hash that the kernel makes of an entry; it stays the same as long as the entry lives. Deletion names tuple and id. A
- * change of the mark can name the tuple alone, so the id is compared just before it.
+ * An id is a hash that the kernel makes of an entry's tuple and of its place in memory; it stays the same as long as the entry
+ * lives. Deletion names tuple and id. A change of the mark can name the tuple alone, so the id is compared just before it. What no
+ * message can tell apart is a later entry with the same tuple at the same place.
  */
 #include "filter/conntrack.h"
 
@@ -155,16 +156,16 @@ static enum conntrack_state state_of(const struct conntrack_entry *e, unsigned t
     return e->replied ? CONNTRACK_ESTABLISHED : CONNTRACK_NEW;
 }
 
-/* An event says the TCP state only when it changed; without it, what the entry's status says has to do. */
 static void read_state(const struct nf_conntrack *ct, struct conntrack_entry *out)
 {
     uint32_t status = nfct_get_attr_u32(ct, ATTR_STATUS);
-    unsigned tcp = out->protocol == IPPROTO_TCP ? nfct_get_attr_u8(ct, ATTR_TCP_STATE) : (unsigned)TCP_CONNTRACK_NONE;
+    bool is_tcp = out->protocol == IPPROTO_TCP, said = !is_tcp || nfct_attr_is_set(ct, ATTR_TCP_STATE) > 0;
+    unsigned tcp = is_tcp ? nfct_get_attr_u8(ct, ATTR_TCP_STATE) : (unsigned)TCP_CONNTRACK_NONE;
 
     out->related = (status & IPS_EXPECTED) != 0;
     out->replied = (status & IPS_SEEN_REPLY) != 0;
     out->closing = tcp >= TCP_CONNTRACK_FIN_WAIT && tcp <= TCP_CONNTRACK_CLOSE;
-    out->state = state_of(out, tcp);
+    out->state = said || out->destroyed ? state_of(out, tcp) : CONNTRACK_NONE;
 }
 
 /* false: not a message that tells of an entry. */
