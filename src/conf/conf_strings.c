@@ -55,6 +55,8 @@ static char *item_name(struct conf_reader *r, const struct conf_key *key, const 
     conf_suggestion_init(&suggestion, text);
     if (r->suggestions++ < CONF_SUGGESTIONS)
         conf_names_suggest(&r->names[key->kind], &suggestion);
+    if (key->kind == CONF_ZONE && key->in == IN_POLICY)
+        conf_suggestion_offer(&suggestion, CONF_SELF);
     conf_reader_error(r, line, "no %s has the name \"%.40s\"%s", kind_name(key->kind), text,
                       conf_suggestion_text(&suggestion, hint));
     return NULL;

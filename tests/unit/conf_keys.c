@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The table of keys: that it is consistent in itself, that each bound holds (at it and one past it), that the defaults are those of
- * the design, and that the examples in etc/ are accepted and etc/postern.conf shows every key.
+ * the design, and that the examples in etc/ are accepted and postern.conf and gateway.conf
+ * show every key.
  */
 #include "conf/conf_file.h"
 #include "conf/conf_keys.h"
@@ -52,7 +53,9 @@ static void rows_are_complete(void **state)
         assert_non_null(key->help);
         assert_int_equal(key->help[strlen(key->help) - 1], '.');
         assert_int_equal(key->type == KEY_LATER, key->later != NULL);
-        assert_int_equal(key->type == KEY_WORD || key->type == KEY_PROTOCOLS, key->words != NULL);
+        assert_int_equal(key->type == KEY_WORD || key->type == KEY_PROTOCOLS || key->type == KEY_FLAG || key->type == KEY_BIT ||
+                             key->type == KEY_WORDS,
+                         key->words != NULL);
         if (key->type == KEY_U32 || key->type == KEY_U64 || key->type == KEY_SECONDS)
             assert_true(key->min <= key->standard && key->standard <= key->max);
     }
@@ -72,9 +75,10 @@ static bool value_accepted(const struct conf_key *key, const char *value)
 {
     const char *group = group_name(key->in);
     char text[256];
-    const char *more = strcmp(key->name, "header_bytes") == 0 ? "uri_bytes = 64; "
-                       : strcmp(key->name, "uri_bytes") == 0  ? "header_bytes = 65536; "
-                                                              : "";
+    const char *more = key->in == IN_FILTER                     ? "backend = \"nftables\"; "
+                       : strcmp(key->name, "header_bytes") == 0 ? "uri_bytes = 64; "
+                       : strcmp(key->name, "uri_bytes") == 0    ? "header_bytes = 65536; "
+                                                                : "";
 
     if (group != NULL)
         snprintf(text, sizeof(text), "%s = { %s%s = %s; };", group, more, key->name, value);
@@ -107,7 +111,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 9);
+    assert_int_equal(seen, 11);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -184,13 +188,22 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->timeouts.keepalive, 75000);
     assert_int_equal(conf->timeouts.tunnel_idle, 600000);
     assert_int_equal(conf->timeouts.drain, 30000);
+    assert_int_equal(conf->packet_filter.line, 0);
+    assert_string_equal(conf->packet_filter.table, "postern");
+    assert_false(conf->packet_filter.open_on_exit);
+    assert_int_equal(conf->packet_filter.masquerade.count, 0);
+    assert_int_equal(conf->packet_filter.helpers.count, 0);
+    assert_int_equal(conf->packet_filter.forward_count, 0);
+    assert_int_equal(conf->packet_filter.block_seconds, 600);
+    assert_int_equal(conf->packet_filter.block_after, 0);
     conf_free(conf);
     conf_messages_fini(&messages);
 }
 
 static void examples_are_accepted(void **state)
 {
-    static const char *const names[] = { "default.conf", "postern.conf", "explicit.conf", "reverse.conf" };
+    static const char *const names[] = { "default.conf", "postern.conf",     "explicit.conf",
+                                         "reverse.conf", "transparent.conf", "gateway.conf" };
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -222,17 +235,24 @@ static void mark(const struct conf_node *node, enum conf_group in, bool *seen)
     }
 }
 
-static void example_shows_every_key(void **state)
+static void mark_example(const char *name, bool *seen)
 {
-    bool seen[256] = { false };
-    struct conf_report report = { .file = "postern.conf" };
-    struct conf_file *file = conf_file_open(read_example("postern.conf"), &report);
+    struct conf_report report = { .file = name };
+    struct conf_file *file = conf_file_open(read_example(name), &report);
 
-    (void)state;
     assert_non_null(file);
-    assert_true(conf_key_count <= 256);
     mark(conf_file_root(file), IN_TOP, seen);
     conf_file_close(file);
+}
+
+static void examples_show_every_key(void **state)
+{
+    bool seen[256] = { false };
+
+    (void)state;
+    assert_true(conf_key_count <= 256);
+    mark_example("postern.conf", seen);
+    mark_example("gateway.conf", seen);
     for (size_t i = 0; i < conf_key_count; i++) {
         if (seen[i] != (conf_keys[i].type != KEY_LATER))
             print_error("%s\n", conf_keys[i].name);
@@ -255,7 +275,7 @@ int main(void)
         cmocka_unit_test(later_keys_name_their_capability),
         cmocka_unit_test(defaults_are_those_of_the_design),
         cmocka_unit_test(examples_are_accepted),
-        cmocka_unit_test(example_shows_every_key),
+        cmocka_unit_test(examples_show_every_key),
         cmocka_unit_test(embedded_default_is_the_file),
     };
 

@@ -181,7 +181,8 @@ static void references(void **state)
         { POLICY("listeners = \"proxi\";"),
           "f:1: policies.p.listeners: no listener has the name \"proxi\"; did you mean \"proxy\"?\n" },
         { POLICY("listeners = \"in\";"), "f:1: policies.p.listeners: no listener has the name \"in\"\n" },
-        { POLICY("from = \"self\";"), "f:1: policies.p.from: " LATER "packet filter\n" },
+        { POLICY("from = \"self\"; to = [ \"out\", \"self\" ];"), "" },
+        { POLICY("to = \"selfs\";"), "f:1: policies.p.to: no zone has the name \"selfs\"; did you mean \"self\"?\n" },
         { POLICY("from = [ ];"), "f:1: policies.p.from: the list is empty; leave the key out if any will do\n" },
         { POLICY("from = [ 1 ];"), "f:1: policies.p.from: expected a string\n" },
         /* What refers to a zone with a bad name is not wrong as well. */
@@ -293,11 +294,9 @@ static void conditions(void **state)
           "f:1: policies.p.headers: \"User-Agent:\" is no condition on a field; expected \"Name: pattern\" or \"Name\"\n" },
         { POLICY("headers = \"a b: c\";"),
           "f:1: policies.p.headers: \"a b: c\" is no condition on a field; expected \"Name: pattern\" or \"Name\"\n" },
-        { POLICY("ports = 1; protocols = [ \"tcp\", \"udp\", \"icmp\" ];"),
-          "f:1: policies.p.protocols: " LATER "packet filter\nf:1: policies.p.protocols: " LATER "packet filter\n"
-          "f:1: policies.p.protocols: " LATER "packet filter\n" },
-        { POLICY("ports = 1; protocols = \"https\";"), "f:1: policies.p.protocols: \"https\" is none of \"http\", \"websocket\", "
-                                                       "\"tls\", \"tunnel\"; did you mean \"http\"?\n" },
+        { POLICY("ports = 1; protocols = \"https\";"),
+          "f:1: policies.p.protocols: \"https\" is none of \"http\", \"websocket\", "
+          "\"tls\", \"tunnel\", \"tcp\", \"udp\", \"icmp\"; did you mean \"http\"?\n" },
         { POLICY("ports = 1; tls = \"inspect\";"), "f:1: policies.p.tls: " LATER "TLS termination and inspection\n" },
         { POLICY("ports = 1; websocket = { deflate = \"strip\"; client = { }; };"),
           "f:1: policies.p.websocket.deflate: " LATER "WebSocket frame rules\nf:1: policies.p.websocket.client: " LATER

@@ -39,7 +39,8 @@ static void check_round(const char *text, size_t max_warnings)
 
 static void examples(void **state)
 {
-    static const char *const names[] = { "default.conf", "postern.conf", "explicit.conf", "reverse.conf" };
+    static const char *const names[] = { "default.conf", "postern.conf",     "explicit.conf",
+                                         "reverse.conf", "transparent.conf", "gateway.conf" };
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -63,7 +64,14 @@ static void examples(void **state)
     "resolver = { servers = [ \"1.2.3.4\", \"[2001:db8::1]:5353\" ]; hosts = \"/h\"; timeout = 1.5; negative_ttl = 86400; };"      \
     "limits = { sessions = 0x10; body_bytes = 4611686018427387904L; interim = 0; };"                                               \
     "zones = ({ name = \"a\"; interfaces = \"lo\"; }, { name = \"b\"; networks = [ \"::/0\", \"1.2.3.4\" ]; });"                   \
-    "listeners = ({ name = \"e\"; mode = \"explicit\"; address = \"0.0.0.0:1\"; from = \"a\"; via = \"off\"; forwarded = "         \
+    "packet_filter = { backend = \"nftables\"; table = \"t-1\"; on_exit = \"open\"; masquerade = [ \"a\", \"b\" ];"                \
+    "helpers = [ \"sane\", \"ftp\" ]; block_seconds = 31536000; block_after = 1000000;"                                            \
+    "forwards = ({ from = \"b\"; protocol = \"udp\"; port = 65535; to = \"[fd00::1]:1\"; },"                                       \
+    "{ from = [ \"a\", \"b\" ]; protocol = \"tcp\"; port = 3; to = \"10.0.0.1:65535\"; }); };"                                     \
+    "listeners = ({ name = \"t\"; mode = \"transparent\"; address = \"0.0.0.0:2\"; intercept = \"redirect\"; ports = ( 80, "       \
+    "\"81-90\" );"                                                                                                                 \
+    "host_check = \"resolve\"; preserve_client_address = true; }, { name = \"e\"; mode = \"explicit\"; address = \"0.0.0.0:1\"; "  \
+    "from = \"a\"; via = \"off\"; forwarded = "                                                                                    \
     "\"append\"; },"                                                                                                               \
     "{ name = \"r\"; mode = \"reverse\"; address = \"[::]:1\"; upstreams = [ \"[::1]:1\", \"x:2\" ]; via = \"v\"; });"             \
     "policies = ({ name = \"p\"; from = [ \"a\", \"b\" ]; to = \"b\"; clients = \"1.2.3.4\"; listeners = [ \"e\" ];"               \
@@ -71,6 +79,7 @@ static void examples(void **state)
     "paths = \"/\\\"\\\\*\"; headers = [ \"A: \\\"x\\\"\", \"B\" ]; protocols = [ \"tunnel\", \"http\", \"websocket\" ];"          \
     "action = \"allow\"; upstream_reuse = \"shared\"; websocket = { origins = \"null\"; origin_required = false;"                  \
     "subprotocols = [ \"a\", \"b\" ]; }; }, { name = \"q\"; from = \"a\"; action = \"allow\"; websocket = { }; },"                 \
+    "{ name = \"s\"; to = [ \"self\", \"a\" ]; protocols = [ \"icmp\", \"tcp\", \"udp\" ]; action = \"allow\"; },"                 \
     "{ name = \"r\"; action = \"drop\"; });"
 
 static void everything(void **state)
@@ -90,6 +99,25 @@ static void everything(void **state)
         "interfaces = [ \"lo\" ];",
         "networks = [ \"::/0\", \"1.2.3.4/32\" ];",
         "via = \"off\";",
+        "mode = \"transparent\";",
+        "intercept = \"redirect\";",
+        "ports = [ \"80\", \"81-90\" ];",
+        "host_check = \"resolve\";",
+        "preserve_client_address = true;",
+        "to = [ \"self\", \"a\" ];",
+        "protocols = [ \"tcp\", \"udp\", \"icmp\" ];",
+        "packet_filter = {",
+        "backend = \"nftables\";",
+        "table = \"t-1\";",
+        "on_exit = \"open\";",
+        "masquerade = [ \"a\", \"b\" ];",
+        "helpers = [ \"sane\", \"ftp\" ];",
+        "block_seconds = 31536000;",
+        "block_after = 1000000;",
+        "    from = [ \"a\", \"b\" ];",
+        "protocol = \"udp\";",
+        "port = 65535;",
+        "to = \"[fd00::1]:1\";",
         "via = \"v\";",
         "upstreams = [ \"[::1]:1\", \"x:2\" ];",
         "hosts_file = \"/a\\\"b\";",
@@ -115,9 +143,22 @@ static void everything(void **state)
 /* What was not given and has no default is not printed. */
 static void absent(void **state)
 {
-    static const char *const keys[] = { "user",      "runtime_dir", "access", "admin",     "websocket",
-                                        "protocols", "via",         "from",   "hosts_file" };
-    char *out = printed("policies = ({ name = \"p\"; action = \"deny\"; });", 2);
+    static const char *const keys[] = { "user",
+                                        "runtime_dir",
+                                        "access",
+                                        "admin",
+                                        "websocket",
+                                        "protocols",
+                                        "via",
+                                        "from",
+                                        "hosts_file",
+                                        "packet_filter",
+                                        "intercept",
+                                        "host_check",
+                                        "preserve_client_address" };
+    char *out = printed("listeners = ({ name = \"l\"; mode = \"explicit\"; address = \"127.0.0.1:1\"; });"
+                        "policies = ({ name = \"p\"; action = \"deny\"; });",
+                        2);
 
     (void)state;
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
