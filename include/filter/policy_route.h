@@ -6,8 +6,10 @@
 
 /*
  * Policy routing for TPROXY: packets with ROUTE_MARK are delivered to this machine (`ip rule fwmark MARK/MASK lookup TABLE`, `ip
- * route local default dev lo table TABLE`), IPv4 and IPv6, over rtnetlink. Installing what is there, and removing what is not, is
- * fine.
+ * route local default dev lo table TABLE`), IPv4 and IPv6, over rtnetlink. Needs
+ * CAP_NET_ADMIN and a loopback interface that is up. Installing what is there, and removing what is not, is fine; what is there by
+ * half is completed, and what others have put there stays. false: `error` of `size` bytes says why; else it is "". Where IPv6 is
+ * disabled, installing IPv4 alone is all there is to do: true.
  */
 MUST_CHECK bool policy_route_install(char *error, size_t size);
 MUST_CHECK bool policy_route_remove(char *error, size_t size);
@@ -15,8 +17,10 @@ MUST_CHECK bool policy_route_remove(char *error, size_t size);
 bool policy_route_present(int family);
 
 /*
- * How the kernel would route a packet that comes in (RTM_GETROUTE with RTA_IIF): for explain and doctor. `error` is 0, or
- * EHOSTUNREACH (forwarding is off, or no route), EXDEV (rp_filter), ...; `local`: it is delivered to this machine.
+ * How the kernel would route a packet that comes in by `interface` (RTM_GETROUTE with RTA_IIF): for explain and doctor. "": one
+ * that this machine sends; then `from` may be of family 0. `error` is 0, or EHOSTUNREACH (forwarding is off, or no route), EXDEV
+ * (rp_filter), ENODEV (no such interface), EINVAL (a source or destination that cannot be) ...; `local`: it is delivered to this
+ * machine; `interface`: by which it leaves, "lo" if it is local.
  */
 struct policy_route_answer {
     int error;

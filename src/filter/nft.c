@@ -17,6 +17,7 @@
 #include <nftables/libnftables.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static bool is_plain_name(const char *name)
@@ -80,9 +81,9 @@ static struct span first_line(const char *text)
 
 /*
  * nft says "WHERE: Error: REASON", then the line of input, then marks below it. What stays is one line: the reason, and the input
- * that it is about.
+ * that it is about, if that is the right line.
  */
-static void shorten(const char *said, char *error)
+static void shorten(const char *said, bool has_place, char *error)
 {
     static const char head[] = "Error: ", wrapping[] = "Could not process rule: ";
     const char *at = strstr(said, head);
@@ -95,7 +96,7 @@ static void shorten(const char *said, char *error)
     input = span_trim(first_line(at + reason.len + (at[reason.len] == '\n')));
     if (reason.len == 0)
         snprintf(error, NFT_ERROR, "nft failed and said nothing");
-    else if (input.len == 0)
+    else if (input.len == 0 || !has_place)
         snprintf(error, NFT_ERROR, "%.*s", (int)reason.len, reason.at);
     else
         snprintf(error, NFT_ERROR, "%.*s: %.*s", (int)reason.len, reason.at, (int)input.len, input.at);
@@ -104,18 +105,52 @@ static void shorten(const char *said, char *error)
             *error = ' ';
 }
 
+static const char *said(const struct nft *n)
+{
+    const char *text = nft_ctx_get_error_buffer(n->context);
+
+    return text == NULL ? "" : text;
+}
+
+static bool run_as_file(const struct nft *n, const char *text, int fd)
+{
+    char path[64];
+    size_t len = strlen(text);
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return write(fd, text, len) != (ssize_t)len || access(path, R_OK) != 0 || nft_run_cmd_from_filename(n->context, path) == 0;
+}
+
+/*
+ * Of a buffer with several lines nft always shows the first, whichever was wrong; of a file it shows the right one. So what has
+ * failed is tried as a file, without changing anything, only to learn the line.
+ */
+static void locate(const struct nft *n, const char *text, char *error)
+{
+    bool dry = nft_ctx_get_dry_run(n->context);
+    int fd = memfd_create("nft", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    nft_ctx_set_dry_run(n->context, true);
+    if (!run_as_file(n, text, fd))
+        shorten(said(n), true, error);
+    nft_ctx_set_dry_run(n->context, dry);
+    close(fd);
+}
+
 bool nft_run(struct nft *n, unsigned flags, const char *text, char *error)
 {
-    const char *said;
-    bool done;
+    bool done, one_line = first_line(text).len + 1 >= strlen(text);
 
     nft_ctx_output_set_flags(n->context, flags);
     done = nft_run_cmd_from_buffer(n->context, text) == 0;
     nft_watch_find_port(&n->watch);
     if (done)
         return true;
-    said = nft_ctx_get_error_buffer(n->context);
-    shorten(said == NULL ? "" : said, error);
+    shorten(said(n), one_line, error);
+    if (!one_line)
+        locate(n, text, error);
     return false;
 }
 
