@@ -64,6 +64,11 @@ bool network_inside(const struct network *inner, const struct network *outer);
  * unless it lies inside this block (design.md, zones).
  */
 bool addr_special(const struct addr *a, struct network *block);
+/*
+ * All of them as networks, by number from 0; false behind the last. They overlap. Wrapped IPv4 ones are the prefixes that they
+ * are, but Teredo is listed as a whole: which of its addresses are special-purpose is also said by their last 32 bits.
+ */
+bool addr_special_block(size_t index, struct network *block);
 /* Does the network lie inside a block of special-purpose addresses, or of such that wrap IPv4 ones? */
 bool network_is_special(const struct network *n);
 

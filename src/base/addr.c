@@ -363,6 +363,39 @@ bool addr_special(const struct addr *a, struct network *block)
     return special_plain(a, block) || (a->family == AF_INET6 && special_wrapped(a, block));
 }
 
+/* A special-purpose block of IPv4 as one wrapper spells it; or the whole wrapper, if it says more than a prefix can. */
+static void wrap(const struct special *s, const struct wrapper *w, struct network *block)
+{
+    block->base.family = AF_INET6;
+    block->bits = w->bits;
+    memcpy(block->base.ip, w->ip, sizeof(w->ip));
+    if (w->invert != 0)
+        return;
+    block->bits = (uint8_t)(8 * w->at + s->bits);
+    memcpy(block->base.ip + w->at, s->ip, 4);
+}
+
+bool addr_special_block(size_t index, struct network *block)
+{
+    const size_t blocks = sizeof(special_blocks) / sizeof(special_blocks[0]), kinds = sizeof(wrappers) / sizeof(wrappers[0]);
+    size_t four = 0;
+
+    memset(block, 0, sizeof(*block));
+    if (index < blocks) {
+        block->base.family = special_blocks[index].family;
+        block->bits = special_blocks[index].bits;
+        memcpy(block->base.ip, special_blocks[index].ip, 16);
+        return true;
+    }
+    while (special_blocks[four].family == AF_INET)
+        four++;
+    index -= blocks;
+    if (index / four >= kinds)
+        return false;
+    wrap(&special_blocks[index % four], &wrappers[index / four], block);
+    return true;
+}
+
 bool network_is_special(const struct network *n)
 {
     for (size_t i = 0; i < sizeof(special_blocks) / sizeof(special_blocks[0]); i++) {
