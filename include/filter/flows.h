@@ -21,7 +21,7 @@ struct flows_args {
     int log_wake;
     struct route *route; /* to say by which interfaces a flow passes; NULL: unknown */
     uint64_t first_number;
-    /* The entry of a session changed (or ended: entry->destroyed). */
+    /* The entry of a session changed (or ended: entry->destroyed). It must not call back into the flows. */
     void (*joined)(void *arg, unsigned worker, uint64_t number, const struct conntrack_entry *entry);
     void *arg;
 };
@@ -30,23 +30,34 @@ void flows_free(struct flows *f);
 /* Names and policies of rows come from it. Takes a reference. */
 void flows_set_generation(struct flows *f, struct generation *g);
 
-/* One event, or one entry of a dump. */
+/*
+ * One event, or one entry of a dump. A row is opened for what the ruleset let pass by itself, if there is a place in the shard; if
+ * not, that is counted (R_OVERLOAD) and tried again with the next event or dump. An entry that is over opens none.
+ */
 void flows_event(struct flows *f, const struct conntrack_entry *entry);
 /* A dump begins and ends: rows of entries that it did not show end now. */
 void flows_dump_begin(struct flows *f);
 void flows_dump_end(struct flows *f);
 
-/* A session of a worker: its flow has this original tuple. Events of it are told by `joined` from now on, until flows_leave(). */
+/*
+ * A session of a worker: its flow is this entry. Changes of it are told by `joined` from now on, until flows_leave() or until it
+ * was told that the entry is destroyed. It has no row of ours. false: there is no room, or the entry is destroyed.
+ */
 MUST_CHECK bool flows_join(struct flows *f, unsigned worker, uint64_t number, const struct conntrack_entry *entry);
 void flows_leave(struct flows *f, unsigned worker, uint64_t number);
 /* The worker died. */
 void flows_leave_all(struct flows *f, unsigned worker);
 /* The entry of a row of ours ("W-N"), or of a session that joined; false: no such. */
 bool flows_find(const struct flows *f, unsigned worker, uint64_t number, struct conntrack_entry *out);
+/* Its entry is about to be deleted for this reason (R_KILLED, R_BLOCKED): the record of the row will say so. Sessions: no effect.
+ */
+void flows_because(struct flows *f, unsigned worker, uint64_t number, enum reason why);
 
 /*
  * By the generation that is set: of the kernel-forwarded flows (PACKET_MARK_FORWARDED, PACKET_MARK_TRANSLATED) those that its
- * policy would not open are deleted, the marks of the others renewed. Returns how many were deleted.
+ * policy would not open are deleted, the marks of the others renewed. Dumps first, so that none is missed. A related flow goes the
+ * way of the flow that it is related to; if that is not there any more, it is deleted. Flows to this machine
+ * (PACKET_MARK_INPUT) are never deleted, but their marks name their policy of now. Returns how many were deleted.
  */
 size_t flows_judge_again(struct flows *f, struct conntrack *c);
 
