@@ -19,7 +19,6 @@ const char conf_later_tls[] = "TLS termination and inspection";
 #define MAX_LISTENERS 256
 #define MAX_POLICIES 10000
 #define MAX_FORWARDS 1000
-#define MAX_BLOCK_SECONDS 31536000 /* a year */
 #define MAX_LIST 1000000           /* items of one list */
 #define MAX_PATH 4095
 #define MAX_RUNTIME_DIR 90 /* the control socket's path must fit sockaddr_un */
@@ -200,7 +199,7 @@ const struct conf_key conf_keys[] = {
       .offset = offsetof(struct conf, packet_filter.masquerade), .help = "Zones towards which flows get this machine's address." },
     { .in = IN_FILTER, .name = "helpers", .type = KEY_WORDS, .words = helpers, .max = MAX_LIST,
       .offset = offsetof(struct conf, packet_filter.helpers), .help = "Helpers of connection tracking." },
-    NUMBER(IN_FILTER, "block_seconds", KEY_U32, packet_filter.block_seconds, 600, 1, MAX_BLOCK_SECONDS,
+    NUMBER(IN_FILTER, "block_seconds", KEY_U32, packet_filter.block_seconds, 600, 1, 31536000,
            "Seconds for which a client is blocked if no other time is given."),
     NUMBER(IN_FILTER, "block_after", KEY_U32, packet_filter.block_after, 0, 0, 1000000,
            "Hostile events a minute that block a client; 0: none does."),

@@ -10,7 +10,8 @@ from lib.postern import ROOT
 
 ROWS = re.compile(r"^\| *`([^`]+)` *\|(.*)\|$", re.M)
 GROUPS = {"TOP": "", "LOG": "log.", "ADMIN": "admin.", "RESOLVER": "resolver.", "LIMITS": "limits.", "TIMEOUTS": "timeouts.",
-          "ZONE": "zones.", "LISTENER": "listeners.", "POLICY": "policies.", "WEBSOCKET": "policies.websocket."}
+          "ZONE": "zones.", "LISTENER": "listeners.", "POLICY": "policies.", "WEBSOCKET": "policies.websocket.",
+          "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
 # The arguments of each macro of the table, up to the name; NAME has none.
 KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES)\(IN_(\w+), "(\w+)"|\{ \.in = IN_(\w+), \.name = "(\w+)"'
                  r'|(NAME)\(IN_(\w+)|ITEMS\("(\w+)")', re.M)
