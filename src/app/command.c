@@ -12,6 +12,7 @@
 
 #define DENIALS_DEFAULT 20
 #define DENIALS_MAX 1000
+#define BLOCK_SECONDS_MAX 31536000 /* as packet_filter.block_seconds */
 
 static void reply_error(struct command *c, const char *error)
 {
@@ -124,31 +125,57 @@ static void read_log(struct command *c, const struct view *v, json_t *object)
         reply_error(c, "a level is one of error, warn, info, debug");
 }
 
-static void read_filter_command(struct command *c, const struct view *v, json_t *object)
+/* What the filter process answers; without a packet filter there is none. */
+static bool ask_filter(struct command *c, const struct view *v, json_t *object)
 {
-    (void)v;
-    (void)object;
-    reply_error(c, "this version has no packet filter");
+    if (!view_has_filter(v)) {
+        reply_error(c, "no packet_filter is configured");
+        return false;
+    }
+    c->kind = COMMAND_ASK;
+    c->question = json_incref(object);
+    return true;
+}
+
+static void read_plain(struct command *c, const struct view *v, json_t *object)
+{
+    (void)ask_filter(c, v, object);
+}
+
+static bool read_network(struct command *c, const json_t *object)
+{
+    struct network network;
+
+    if (network_parse(&network, text_at(object, "address")))
+        return true;
+    reply_error(c, "\"address\" is neither an address nor a network");
+    return false;
+}
+
+static void read_block(struct command *c, const struct view *v, json_t *object)
+{
+    const json_t *seconds = json_object_get(object, "seconds");
+
+    if (seconds != NULL && (json_integer_value(seconds) < 1 || json_integer_value(seconds) > BLOCK_SECONDS_MAX))
+        reply_error(c, "\"seconds\" is a number from 1 to 31536000");
+    else if (read_network(c, object) && ask_filter(c, v, object) && seconds == NULL)
+        (void)json_object_set_new(object, "seconds", json_integer(v->generation->conf->packet_filter.block_seconds));
+}
+
+static void read_unblock(struct command *c, const struct view *v, json_t *object)
+{
+    if (read_network(c, object))
+        (void)ask_filter(c, v, object);
 }
 
 static const struct {
     const char *name;
     void (*read)(struct command *c, const struct view *v, json_t *object);
 } commands[] = {
-    { "status", read_status },
-    { "sessions", read_sessions },
-    { "watch", read_watch },
-    { "show", read_show },
-    { "kill", read_kill },
-    { "explain", read_explain },
-    { "denials", read_denials },
-    { "reload", read_reload },
-    { "drain", read_drain },
-    { "log", read_log },
-    { "block", read_filter_command },
-    { "unblock", read_filter_command },
-    { "filter", read_filter_command },
-    { "doctor", read_filter_command },
+    { "status", read_status }, { "sessions", read_sessions }, { "watch", read_watch },     { "show", read_show },
+    { "kill", read_kill },     { "explain", read_explain },   { "denials", read_denials }, { "reload", read_reload },
+    { "drain", read_drain },   { "log", read_log },           { "block", read_block },     { "unblock", read_unblock },
+    { "blocks", read_plain },  { "filter", read_plain },      { "doctor", read_plain },
 };
 
 static void read_object(struct command *c, const struct view *v, json_t *object)

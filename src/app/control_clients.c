@@ -21,6 +21,7 @@ static void client_free(struct client *client)
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (client->control->clients[i] == client)
             client->control->clients[i] = NULL;
+    client_forget(client);
     bufferevent_free(client->buffer);
     free(client);
 }

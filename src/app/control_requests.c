@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a request on the control socket does. Much is answered from the view; a kill goes to every worker that has such a session, a
- * dry run to one worker, a reload to the monitor. Whoever waits for an answer is found again by the number of its request, and is
- * told if the one who should answer dies.
+ * What a request on the control socket does. Much is answered from the view; a kill goes to everybody who has such a session, a
+ * dry run to one worker and then, for what only the kernel knows, to the filter process, a reload to the monitor. Whoever waits for
+ * an answer is found again by the number of its request, and is told if the one who should answer dies.
  */
 #include "app/control_client.h"
 
 #include "app/command.h"
+#include "app/explain_join.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -15,7 +16,17 @@
 #include <string.h>
 #include <time.h>
 
-#define KILL_MAX 8192 /* sessions that one request ends */
+#define KILL_MAX 8192       /* sessions that one request ends */
+#define KILL_FLOWS_MAX 2048 /* of them flows of the kernel: their numbers go as text */
+
+void client_forget(struct client *client)
+{
+    if (client->pieces != NULL)
+        evbuffer_free(client->pieces);
+    json_decref(client->explained);
+    client->pieces = NULL;
+    client->explained = NULL;
+}
 
 /* Takes over `answer`. */
 static void reply(struct client *client, json_t *answer)
@@ -25,6 +36,7 @@ static void reply(struct client *client, json_t *answer)
 
     client->waiting = WAIT_NOTHING;
     client->seconds_idle = 0;
+    client_forget(client);
     (void)evbuffer_add_printf(out, "%s\n", text != NULL ? text : "{\"error\":\"no memory\"}");
     free(text);
     json_decref(answer);
@@ -47,6 +59,27 @@ void control_refresh(struct control *c)
 
     clock_gettime(CLOCK_REALTIME, &now);
     c->view.now_us = (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* Puts a question to the filter process, whose answer names client->request. */
+static bool ask_filter(struct client *client, const json_t *question)
+{
+    const struct peer *filter = &client->control->filter;
+    char *text = json_dumps(question, JSON_COMPACT);
+    bool asked = text != NULL && filter->fd >= 0 &&
+                 ipc_send_two(filter->fd, IPC_ASK, &client->request, sizeof(client->request), span_str(text));
+
+    free(text);
+    return asked;
+}
+
+static void do_ask(struct client *client, const json_t *question)
+{
+    client->request = ++client->control->next_request;
+    if (ask_filter(client, question))
+        wait_for(client, WAIT_FILTER);
+    else
+        client_reply_error(client, "the filter process cannot be asked");
 }
 
 /* Ready-made lists of numbers for one worker: the request's own number first. */
@@ -88,7 +121,7 @@ static void kill_finish(struct client *client)
 {
     json_t *answer;
 
-    if (client->owed != 0)
+    if (client->owed != 0 || client->owed_filter)
         return;
     answer = json_pack("{s:I}", "killed", (json_int_t)client->killed);
     if (client->more)
@@ -96,8 +129,22 @@ static void kill_finish(struct client *client)
     reply(client, answer);
 }
 
+/* Flows that the kernel forwards end with their conntrack entries. */
+static void kill_flows(struct client *client, const struct killing *k)
+{
+    json_t *numbers = json_array(), *question = json_pack("{s:s,s:o}", "command", "kill", "numbers", numbers);
+
+    for (size_t i = 0; i < k->count; i++)
+        (void)json_array_append_new(numbers, json_integer((json_int_t)k->words[1 + i]));
+    client->owed_filter = k->count > 0 && ask_filter(client, question);
+    if (k->count > 0 && !client->owed_filter)
+        log_error("the filter process cannot be told");
+    json_decref(question);
+}
+
 static void do_kill(struct client *client, const struct command *command)
 {
+    const struct view *v = &client->control->view;
     static struct killing k;
     size_t room = KILL_MAX;
 
@@ -106,13 +153,18 @@ static void do_kill(struct client *client, const struct command *command)
     client->more = false;
     k.words[0] = client->request;
     wait_for(client, WAIT_KILL);
-    for (unsigned w = 0; w < client->control->view.workers; w++) {
+    for (unsigned w = 0; w < v->writers; w++) {
+        size_t most = w == v->workers && room > KILL_FLOWS_MAX ? KILL_FLOWS_MAX : room;
+
         k.count = 0;
         if (!command->by_id)
-            room -= kill_collect(client, w, &command->filters, &k, room);
+            room -= kill_collect(client, w, &command->filters, &k, most);
         else if (command->id.worker == w)
             k.words[1 + k.count++] = command->id.number;
-        kill_send(client, w, &k);
+        if (w == v->workers)
+            kill_flows(client, &k);
+        else
+            kill_send(client, w, &k);
     }
     kill_finish(client);
 }
@@ -187,6 +239,9 @@ static void run(struct client *client, struct command *command)
     case COMMAND_EXPLAIN:
         do_explain(client, command->question);
         break;
+    case COMMAND_ASK:
+        do_ask(client, command->question);
+        break;
     case COMMAND_RELOAD:
         do_reload(client);
         break;
@@ -210,7 +265,7 @@ void client_request(struct client *client, struct span line)
     command_fini(&command);
 }
 
-/* The client that waits for this answer of this worker. */
+/* The client that waits for this answer. */
 static struct client *find_waiting(struct control *c, enum waiting waiting, uint64_t request)
 {
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
@@ -231,14 +286,93 @@ void clients_on_killed(struct control *c, unsigned worker, const struct wire_kil
     (void)client_serve(client);
 }
 
+/* What the filter process adds to a dry run may be missing; the answer then says so. */
+static void reply_joined(struct client *client, const json_t *route)
+{
+    explain_join(client->explained, route);
+    reply(client, json_incref(client->explained));
+}
+
 void clients_on_explained(struct control *c, uint64_t request, struct span answer)
 {
     struct client *client = find_waiting(c, WAIT_EXPLAIN, request);
+    json_t *question;
 
     if (client == NULL)
         return;
-    reply(client, json_loadb(answer.at != NULL ? answer.at : "", answer.len, 0, NULL));
+    client->explained = json_loadb(answer.at != NULL ? answer.at : "", answer.len, 0, NULL);
+    question = explain_join_question(client->explained);
+    if (question == NULL)
+        reply(client, json_incref(client->explained));
+    else if (ask_filter(client, question))
+        wait_for(client, WAIT_ROUTE);
+    else
+        reply_joined(client, NULL);
+    json_decref(question);
     (void)client_serve(client);
+}
+
+/* The whole answer of the filter process, once its last piece is there. */
+static void on_filter_answer(struct client *client)
+{
+    size_t len = evbuffer_get_length(client->pieces);
+    const char *text = (const char *)evbuffer_pullup(client->pieces, -1);
+    json_t *answer = json_loadb(text != NULL ? text : "", len, 0, NULL);
+
+    evbuffer_free(client->pieces);
+    client->pieces = NULL;
+    if (client->waiting == WAIT_ROUTE)
+        reply_joined(client, answer);
+    else if (client->waiting == WAIT_KILL) {
+        client->killed += (uint64_t)json_integer_value(json_object_get(answer, "killed"));
+        client->owed_filter = false;
+        kill_finish(client);
+    } else
+        reply(client, json_incref(answer));
+    json_decref(answer);
+    (void)client_serve(client);
+}
+
+void clients_on_answer(struct control *c, const struct wire_answer *head, struct span piece)
+{
+    static const enum waiting waits[] = { WAIT_FILTER, WAIT_ROUTE, WAIT_KILL };
+    struct client *client = NULL;
+
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]) && client == NULL; i++)
+        client = find_waiting(c, waits[i], head->request);
+    if (client == NULL)
+        return;
+    if (client->pieces == NULL && (client->pieces = evbuffer_new()) == NULL) {
+        client_reply_error(client, "no memory");
+        (void)client_serve(client);
+        return;
+    }
+    (void)evbuffer_add(client->pieces, piece.at, piece.len);
+    if (!head->more)
+        on_filter_answer(client);
+}
+
+static void filter_gone(struct client *client)
+{
+    client->owed_filter = false;
+    if (client->waiting == WAIT_ROUTE)
+        reply_joined(client, NULL);
+    else if (client->waiting == WAIT_KILL)
+        kill_finish(client);
+    else
+        client_reply_error(client, "the filter process died");
+    (void)client_serve(client);
+}
+
+void clients_on_filter_gone(struct control *c)
+{
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = c->clients[i];
+
+        if (client != NULL && (client->waiting == WAIT_FILTER || client->waiting == WAIT_ROUTE ||
+                               (client->waiting == WAIT_KILL && client->owed_filter)))
+            filter_gone(client);
+    }
 }
 
 static json_t *reload_answer(const struct control *c, enum reload_end end, struct span report)
@@ -296,16 +430,4 @@ void clients_on_worker_gone(struct control *c, unsigned worker)
             client_reply_error(client, "the worker died");
         (void)client_serve(client);
     }
-}
-
-void clients_on_answer(struct control *c, const struct wire_answer *head, struct span piece)
-{
-    (void)c;
-    (void)head;
-    (void)piece;
-}
-
-void clients_on_filter_gone(struct control *c)
-{
-    (void)c;
 }

@@ -36,9 +36,36 @@ static const char *read_headers(struct explain_question *q, const json_t *lines)
     return fault;
 }
 
+/* "tcp://ADDR:PORT", "udp://ADDR:PORT" and "icmp://ADDR" are flows and no requests. */
+static const char *read_flow(struct explain_query *q)
+{
+    static const struct {
+        const char *scheme;
+        unsigned protocol;
+    } flows[] = { { "tcp://", CONF_TCP }, { "udp://", CONF_UDP }, { "icmp://", CONF_ICMP } };
+
+    for (size_t i = 0; i < sizeof(flows) / sizeof(flows[0]); i++) {
+        size_t len = strlen(flows[i].scheme);
+        struct host host;
+        uint16_t port;
+
+        if (q->url.len < len || !span_ieq(span_of(q->url.at, len), span_str(flows[i].scheme)))
+            continue;
+        if (!host_parse_authority(&host, &port, span_skip(q->url, len)) || host.ip.family == 0)
+            return "a flow goes to an address: tcp://ADDR:PORT, udp://ADDR:PORT, icmp://ADDR";
+        if ((port == 0) != (flows[i].protocol == CONF_ICMP))
+            return "tcp and udp need a port, icmp has none";
+        q->flow = flows[i].protocol;
+        q->address = host.ip;
+        q->address.port = port;
+    }
+    return NULL;
+}
+
 const char *explain_read(struct explain_question *q, const json_t *object)
 {
     struct span from = text_at(object, "from"), address = text_at(object, "address");
+    const char *fault;
 
     memset(&q->query, 0, sizeof(q->query));
     q->query.listener = json_string_value(json_object_get(object, "listener"));
@@ -54,7 +81,10 @@ const char *explain_read(struct explain_question *q, const json_t *object)
         return "\"from\" is not an IP address";
     if (address.len > 0 && !addr_parse(&q->query.address, address, 0))
         return "\"address\" is not an IP address";
-    return read_headers(q, json_object_get(object, "headers"));
+    fault = read_flow(&q->query);
+    if (fault == NULL && span_eq(q->query.method, SPAN("-")) && q->query.flow == 0)
+        fault = "a request has a method";
+    return fault != NULL ? fault : read_headers(q, json_object_get(object, "headers"));
 }
 
 static const char *protocol_word(unsigned bit)
@@ -102,19 +132,80 @@ static json_t *near_object(const struct explain_answer *a, const struct rules_ne
     return object;
 }
 
-static void put_index_name(json_t *object, const char *key, int index, size_t count, const char *name)
+static const struct conf_listener *listener_of(const struct explain_answer *a, int index)
 {
-    if (index >= 0 && (size_t)index < count)
-        put_text(object, key, name);
+    const struct conf *conf = a->generation->conf;
+
+    return index >= 0 && (size_t)index < conf->listener_count ? &conf->listeners[index] : NULL;
+}
+
+static void put_near(json_t *object, const struct explain_answer *a, const struct rules_near *near, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(list, near_object(a, &near[i]));
+    (void)json_object_set_new(object, "near", list);
+}
+
+/* Who gets the packet, if the kernel does not deal with it alone. */
+static void put_taker(json_t *object, const struct explain_answer *a)
+{
+    const struct packet_verdict *verdict = &a->packet.verdict;
+    const struct conf_listener *listener = listener_of(a, verdict->listener);
+    const struct conf_policy *policy = policy_of(a, verdict->policy);
+    char to[ADDR_TEXT];
+
+    put_text(object, "fate", a->packet.own ? "output" : packet_fate_name(verdict->fate));
+    if (verdict->fate == PACKET_LISTENER && listener == NULL)
+        put_text(object, "listener", "admin");
+    if (listener != NULL)
+        put_text(object, "listener", listener->name);
+    if (verdict->fate == PACKET_INTERCEPT && listener != NULL)
+        put_text(object, "intercept", listener->intercept == INTERCEPT_TPROXY ? "tproxy" : "redirect");
+    put_text(object, "policy", policy != NULL ? policy->name : NULL);
+    if (verdict->reason != R_NONE)
+        put_text(object, "reason", reason_name(verdict->reason));
+    put_bool(object, "twin", verdict->twin);
+    if (verdict->forward >= 0)
+        put_text(object, "forward", addr_port_text(&a->generation->conf->packet_filter.forwards[verdict->forward].to, to));
+}
+
+/* Facts that only the kernel has (the block set, routing by source) are added by control, which asks the filter process. */
+static json_t *packet_object(const struct explain_answer *a)
+{
+    const struct explain_packet *p = &a->packet;
+    const struct conf *conf = a->generation->conf;
+    json_t *object = json_object();
+    char address[ADDR_TEXT];
+
+    put_text(object, "protocol", protocol_word(p->packet.protocol));
+    put_text(object, "client", addr_text(&p->packet.client, address));
+    put_text(object, "interface_in", p->interface_in);
+    put_text(object, "zone_in", zones_name(conf, p->packet.zone_in));
+    put_taker(object, a);
+    if (!addr_is_any(&p->packet.server)) { /* else it is not known where it goes */
+        put_addr(object, "destination", &p->packet.server);
+        put_bool(object, "local", p->packet.local);
+        if (!p->packet.local || p->verdict.fate == PACKET_TRANSLATE)
+            put_text(object, "interface_out", p->interface_out);
+        put_text(object, "zone_out", zones_name(conf, p->packet.zone_out));
+        if (p->no_route)
+            put_text(object, "route_error", "the kernel has no route there");
+    }
+    put_bool(object, "masquerade", p->masquerade);
+    put_text(object, "conntrack", "new");
+    put_near(object, a, p->near, p->near_count);
+    return object;
 }
 
 static void put_facts(json_t *object, const struct explain_answer *a)
 {
-    const struct conf *conf = a->generation->conf;
+    const struct conf_listener *listener = listener_of(a, a->listener);
 
-    put_index_name(object, "listener", a->listener, conf->listener_count, conf->listeners[a->listener > 0 ? a->listener : 0].name);
-    put_index_name(object, "zone_in", a->zone_in, conf->zone_count, conf->zones[a->zone_in > 0 ? a->zone_in : 0].name);
-    put_index_name(object, "zone_out", a->zone_out, conf->zone_count, conf->zones[a->zone_out > 0 ? a->zone_out : 0].name);
+    put_text(object, "listener", listener != NULL ? listener->name : NULL);
+    put_text(object, "zone_in", zones_name(a->generation->conf, a->zone_in));
+    put_text(object, "zone_out", zones_name(a->generation->conf, a->zone_out));
     put_text(object, "protocol", protocol_word(a->protocol));
     put_text(object, "host", a->host.name);
     put_count(object, "port", a->port);
@@ -126,13 +217,11 @@ static void put_facts(json_t *object, const struct explain_answer *a)
 
 json_t *explain_write(const struct explain_answer *a)
 {
+    json_t *object = json_object(), *steps;
     const struct conf_policy *policy;
-    json_t *object = json_object(), *steps = json_array(), *near = json_array();
 
     if (a->error != NULL) {
         put_text(object, "error", a->error);
-        json_decref(steps);
-        json_decref(near);
         return object;
     }
     policy = policy_of(a, a->verdict.policy);
@@ -140,12 +229,13 @@ json_t *explain_write(const struct explain_answer *a)
     if (policy != NULL)
         put_policy(object, "policy", policy->name, a->generation->conf->file, policy->line);
     put_facts(object, a);
+    if (a->packet.asked)
+        (void)json_object_set_new(object, "packet", packet_object(a));
+    steps = json_array();
     for (size_t i = 0; i < a->step_count; i++)
         (void)json_array_append_new(steps, step_object(a, &a->steps[i]));
-    for (size_t i = 0; i < a->near_count; i++)
-        (void)json_array_append_new(near, near_object(a, &a->near[i]));
     (void)json_object_set_new(object, "stages", steps);
-    (void)json_object_set_new(object, "near", near);
+    put_near(object, a, a->near, a->near_count);
     put_number(object, "generation", a->generation->number);
     return object;
 }

@@ -60,6 +60,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (explain_read(&question, command.question) == NULL)
             must(question.query.headers.len < EXPLAIN_HEADERS && question.query.from.family != 0);
         break;
+    case COMMAND_ASK:
+        must(false); /* there is no packet filter */
+        break;
     case COMMAND_KILL:
         must(command.by_id ? command.id.worker < view.writers : command.filters.count > 0);
         break;
