@@ -165,7 +165,6 @@ static void test_row(void **state)
 {
     struct conntrack_entry e = entry_of(7, packet_mark(PACKET_MARK_FORWARDED, 1)), found;
     struct row row;
-    struct record record;
 
     (void)state;
     e.server = address("10.2.0.9:54");
@@ -190,7 +189,16 @@ static void test_row(void **state)
     assert_true(flows_find(flows, WORKER, 100, &found) && found.id == 7);
     assert_false(flows_find(flows, WORKER, 101, &found));
     assert_false(flows_find(flows, 0, 100, &found));
+}
 
+static void test_life(void **state)
+{
+    struct conntrack_entry e = entry_of(7, packet_mark(PACKET_MARK_FORWARDED, 1)), found;
+    struct row row;
+    struct record record;
+
+    (void)state;
+    flows_event(flows, &e);
     e.replied = true;
     e.state = CONNTRACK_ESTABLISHED;
     e.bytes[UP] = 60;
@@ -597,6 +605,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_life, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_states, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dump, setup, teardown),

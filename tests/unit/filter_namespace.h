@@ -33,6 +33,25 @@ static inline bool run(const char *command)
     return system(command) == 0;
 }
 
+static inline bool write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    bool good = file != NULL && fputs(text, file) >= 0;
+
+    return (file == NULL || fclose(file) == 0) && good;
+}
+
+/* Whoever is not root is root in a user namespace of his own. */
+static inline bool enter_namespace(void)
+{
+    char map[64];
+
+    snprintf(map, sizeof(map), "0 %u 1", geteuid());
+    if (geteuid() == 0)
+        return unshare(CLONE_NEWNET) == 0;
+    return unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && write_text("/proc/self/uid_map", map);
+}
+
 /* `body` in a child with a namespace of its own; the test is skipped where there can be none. */
 static inline void in_namespace(int (*body)(void))
 {
@@ -40,7 +59,7 @@ static inline void in_namespace(int (*body)(void))
     pid_t child = fork();
 
     if (child == 0) {
-        if (unshare(geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) != 0 || !run("ip link set lo up") ||
+        if (!enter_namespace() || !run("ip link set lo up") ||
             !run("nft 'table inet watch { chain out { type filter hook output priority 0; ct state new accept; }; }'")) {
             fprintf(stderr, "no network namespace with connection tracking can be made here\n");
             _exit(NO_NAMESPACE);
