@@ -18,7 +18,8 @@ struct event_base;
 
 /*
  * The filter process, shared by its files: filter.c (start, messages of the monitor, the loop), filter_commit.c (a generation into
- * the kernel, watched and mended), filter_peers.c (workers and control), filter_ask.c (what control asks) and filter_doctor.c.
+ * the kernel, watched and mended), filter_peers.c (workers and control), filter_block.c, filter_ask.c (what control asks) and
+ * filter_doctor.c.
  */
 struct filter;
 
@@ -66,6 +67,9 @@ void filter_check(struct filter *f);
 /* Removes table and policy routing. */
 MUST_CHECK bool filter_remove(struct filter *f);
 
+/* Closes the handle; what is in the kernel stays. */
+void filter_close(struct filter *f);
+
 /* filter_peers.c */
 void peers_init(struct filter *f);
 void peers_close(struct filter *f);
@@ -84,7 +88,7 @@ MUST_CHECK bool filter_unblock(struct filter *f, const struct network *network, 
 /* A worker saw something hostile. */
 void filter_on_hostile(struct filter *f, const struct addr *client, enum reason why);
 /* Takes over what the kernel blocks; forgets what ran out. */
-void filter_blocks_adopt(struct filter *f);
+void filter_blocks_adopt(struct filter *f, struct nft *nft);
 void filter_blocks_tick(struct filter *f);
 
 /* filter_ask.c: control asked. */

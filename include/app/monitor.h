@@ -12,14 +12,15 @@
 
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
- * say), monitor_fork.c (how they are born), monitor_lost.c (what a dead worker leaves) and monitor_reload.c (a new generation, from
- * files to everybody's answer).
+ * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
+ * monitor_lost.c (what the dead leave) and monitor_reload.c (a new generation, from files to everybody's answer).
  */
-#define CHILDREN_MAX (WORKERS_MAX + 2)
+#define CHILDREN_MAX (WORKERS_MAX + 3)
 
 struct child {
     enum process_kind kind;
-    unsigned index; /* of a worker */
+    unsigned index; /* of a worker; of filter: how many workers there are */
+    bool wanted;    /* it shall run: of all, but of filter only with a packet filter in the configuration */
     pid_t pid;      /* 0: not running */
     int ipc;        /* -1: closed */
     bool ready;     /* it has what it needs and serves */
@@ -35,6 +36,9 @@ struct reload {
     bool running, for_control;
     enum reload_end end;
     uint64_t deadline_ms;
+    struct blueprint *next; /* what filter is asked about first; with its listeners and its log. NULL: nothing, or it is in force */
+    struct listeners listeners;
+    int log;
     FILE *report; /* errors and warnings, a line each */
     char *text;   /* what was written to it */
     size_t text_len;
@@ -49,7 +53,7 @@ struct monitor {
     struct runtime_dir runtime;
     struct identity identity;
     struct shared shared;
-    struct child children[CHILDREN_MAX]; /* the logger, control, then the workers */
+    struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter */
     size_t child_count;
     struct reload reload;
     enum life life;
@@ -64,6 +68,7 @@ struct monitor {
 struct child *monitor_logger(struct monitor *m);
 struct child *monitor_control(struct monitor *m);
 struct child *monitor_worker(struct monitor *m, unsigned index);
+struct child *monitor_filter(struct monitor *m);
 /* The sessions that the descriptors of all workers allow. */
 uint64_t monitor_session_limit(const struct monitor *m);
 /* Stops at once, with this exit status. */
@@ -74,20 +79,32 @@ void monitor_drain(struct monitor *m);
 /* monitor_fork.c: what a child does after the fork; `ipc` is its end. */
 _Noreturn void child_run(const struct monitor *m, const struct child *c, int ipc);
 
-/* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard. */
+/* monitor_introduce.c */
+/* The first messages to a child that was just born: its configuration and its peers. false with errno set. */
+MUST_CHECK bool child_introduce(struct monitor *m, struct child *c);
+/* New socket pairs between it and all who live and speak with it; filter speaks only when it is ready. */
+void child_connect(struct monitor *m, struct child *c);
+
+/* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard; filter's flows live on, so nothing is reported.
+ */
 void children_clear_worker(struct monitor *m, unsigned index);
+void children_clear_filter(struct monitor *m);
 
 /* monitor_children.c */
 const char *child_name(const struct child *c, char out[32]);
+/* With a packet filter: filter alone, the others when it has committed. */
 void children_start(struct monitor *m);
+void child_start(struct monitor *m, struct child *c);
 /* After SIGCHLD: forgets the dead, plans their return. */
 void children_reap(struct monitor *m);
 /* Starts those whose time has come. */
 void children_restart(struct monitor *m);
 /* Reads what a child says. */
 void child_read(struct monitor *m, struct child *c);
+void child_tell(struct child *c, enum ipc_type type, const void *data, size_t len);
 void children_tell(struct monitor *m, enum ipc_type type, const void *data, size_t len);
 void children_tell_workers(struct monitor *m, enum ipc_type type, const void *data, size_t len);
+void children_kill_workers(struct monitor *m);
 void children_kill_all(struct monitor *m);
 void monitor_tell_status(struct monitor *m);
 void monitor_set_log_level(struct monitor *m, enum log_level level);
@@ -98,7 +115,13 @@ bool children_all_gone(const struct monitor *m);
 /* monitor_reload.c */
 /* Begins a reload that was asked for, ends one that everybody has answered or that takes too long. */
 void reload_step(struct monitor *m);
+/* A child that is awaited has answered (error NULL: good), or died. */
 void reload_answer(struct monitor *m, struct child *c, const char *error);
+void reload_child_died(struct monitor *m, struct child *c, bool clean);
+/* Refuses a reload that filter has not answered yet: posternd stops. */
+void reload_cancel(struct monitor *m);
+/* Only root may program the packet filter; false: `error` says so. */
+MUST_CHECK bool monitor_may_filter(const struct conf *conf, char *error, size_t size);
 /* Logs a text line by line, each behind `before`: errors if something failed, or else warnings. */
 void monitor_log_lines(const char *before, const char *text, bool failed);
 /* The access log again, under its name. */

@@ -25,6 +25,8 @@ MUST_CHECK bool identity_find(struct identity *out, const char *name, char *erro
  * anything fails, or if what was given up can be had again.
  */
 void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title);
+/* The same, but CAP_NET_ADMIN stays: permitted and effective, and alone in the bounding set. Needs root. */
+void privileges_drop_but_net_admin(const struct identity *who, const int *keep, size_t keep_count, const char *title);
 
 /* Core dumps off, for the monitor itself, which holds the configuration. */
 void privileges_no_core(void);

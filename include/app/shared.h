@@ -26,6 +26,7 @@ struct filter_stats {
     _Atomic uint64_t mended;
     _Atomic uint64_t blocks;        /* addresses and networks blocked now */
     _Atomic uint64_t text, listing; /* digests of what was committed and of what the kernel then listed; 0: none */
+    char table[32];                 /* its name; for the replacement alone */
 };
 
 /*

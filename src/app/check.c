@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Looking at a configuration without running it. It is read by the code that a start uses; what a start would do besides (open the
- * log, look up the user) is only looked at here, so that a check changes nothing.
+ * log, look up the user) is only looked at here, so that a check changes nothing. Root may also have the kernel look at the
+ * ruleset.
  */
 #include "app/check.h"
 
@@ -9,6 +10,7 @@
 
 #include "app/files.h"
 #include "app/generation_make.h"
+#include "filter/nft.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -44,6 +46,41 @@ static bool user_is_good(const struct conf *conf)
     return false;
 }
 
+/* The ruleset of this configuration; malloc'd, or NULL. Hosts files are nothing that packets are judged by. */
+static char *compile(const struct conf *conf, uid_t workers)
+{
+    struct hostset *files = calloc(conf->policy_count > 0 ? conf->policy_count : 1, sizeof(*files));
+    struct rules *rules = files != NULL ? rules_new(conf, files) : NULL;
+    struct ruleset_input in = { .conf = conf, .rules = rules, .workers = workers };
+    char *text = rules != NULL ? ruleset_text(&in) : NULL;
+
+    rules_free(rules);
+    free(files);
+    return text;
+}
+
+/* Does the kernel take the ruleset? Asked without changing anything; only root can ask. */
+static bool ruleset_is_good(const struct conf *conf)
+{
+    char error[NFT_ERROR] = "no memory for the ruleset", *text;
+    struct identity who;
+    struct nft *nft;
+    bool good;
+
+    if (conf->packet_filter.line == 0 || geteuid() != 0)
+        return true;
+    if (!identity_find(&who, conf->user, error, sizeof(error)))
+        return true; /* said already */
+    text = compile(conf, who.uid);
+    nft = text != NULL ? nft_open(conf->packet_filter.table, error) : NULL;
+    good = nft != NULL && nft_try(nft, text, error);
+    if (!good)
+        fprintf(stderr, "%s:%u: packet_filter: the kernel refuses the ruleset: %s\n", conf->file, conf->packet_filter.line, error);
+    nft_close(nft);
+    free(text);
+    return good;
+}
+
 int check_configuration(const char *path)
 {
     struct blueprint *b = blueprint_make(path, 1, "postern", stderr, stderr);
@@ -52,6 +89,7 @@ int check_configuration(const char *path)
     if (good) {
         good = user_is_good(b->conf);
         good = log_is_writable(b->conf) && good;
+        good = ruleset_is_good(b->conf) && good;
     }
     blueprint_free(b);
     return good ? 0 : 1;

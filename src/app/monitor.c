@@ -2,8 +2,8 @@
 /*
  * The monitor: opens every file and listener, makes generations, starts the other processes and starts them again, and answers
  * signals. It is the only process that may keep root, so it reads no byte that came over the network, and its loop is one poll(2)
- * over a signalfd and a socket a child. Its life goes one way: starting, serving, draining, stopping (workers end), flushing (the
- * logger writes what is left), the end.
+ * over a signalfd and a socket a child. Its life goes one way: starting, serving, draining, stopping (workers end), flushing
+ * (filter ends, the logger writes what is left), the end.
  */
 #include "app/monitor.h"
 
@@ -25,7 +25,7 @@
 
 #define HELD_BACK_FILES 64 /* of a worker's descriptors: listeners, resolver, IPC */
 #define FILES_A_SESSION 2
-#define STOP_MS 3000        /* for workers, and then again for logger and control, to end */
+#define STOP_MS 3000        /* for workers, and then again for filter, logger and control, to end */
 #define DRAIN_GRACE_MS 3000 /* beyond timeouts.drain */
 #define WAIT_MAX_MS 1000
 
@@ -116,7 +116,7 @@ static bool open_everything(struct monitor *m)
     char error[FILE_ERROR];
     struct listeners none = { 0, NULL };
 
-    if (!identity_find(&m->identity, conf->user, error, sizeof(error)) ||
+    if (!monitor_may_filter(conf, error, sizeof(error)) || !identity_find(&m->identity, conf->user, error, sizeof(error)) ||
         !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !monitor_open_log(m, conf, error) ||
         !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
         log_error("%s", error);
@@ -168,6 +168,7 @@ void monitor_stop(struct monitor *m, int exit_code)
 {
     if (m->life >= LIFE_STOPPING)
         return;
+    reload_cancel(m);
     m->life = LIFE_STOPPING;
     m->life_deadline_ms = clock_ms() + STOP_MS;
     m->exit_code = exit_code;
@@ -182,6 +183,7 @@ void monitor_drain(struct monitor *m)
     if (m->life >= LIFE_DRAINING)
         return;
     log_info("draining: streams may take %llu ms", (unsigned long long)ms);
+    reload_cancel(m);
     m->life = LIFE_DRAINING;
     m->life_deadline_ms = clock_ms() + ms + DRAIN_GRACE_MS;
     children_tell_workers(m, IPC_DRAIN, &ms, sizeof(ms));
@@ -235,6 +237,20 @@ static void read_signals(struct monitor *m)
         on_signal(m, info.ssi_signo);
 }
 
+/* The workers are gone. The rules go too, but only at a clean stop and only if they are meant to. */
+static void flush(struct monitor *m)
+{
+    uint32_t remove = m->current->conf->packet_filter.open_on_exit && m->exit_code == 0;
+
+    m->life = LIFE_FLUSHING;
+    m->life_deadline_ms = clock_ms() + STOP_MS;
+    if (remove && monitor_filter(m)->pid == 0)
+        log_error("filter is dead and cannot remove the rules: run posternd --teardown");
+    child_tell(monitor_filter(m), IPC_STOP, &remove, sizeof(remove));
+    close(m->shared.alive[1]); /* without writers logger and control see the end */
+    m->shared.alive[1] = -1;
+}
+
 /* Moves on in life; false: it is over. */
 static bool live(struct monitor *m)
 {
@@ -246,14 +262,12 @@ static bool live(struct monitor *m)
     }
     if (m->life == LIFE_DRAINING && late)
         monitor_stop(m, 0);
-    else if (m->life >= LIFE_STOPPING && late)
+    else if (m->life == LIFE_STOPPING && late)
+        children_kill_workers(m);
+    else if (m->life == LIFE_FLUSHING && late)
         children_kill_all(m);
-    if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m)) {
-        m->life = LIFE_FLUSHING;
-        m->life_deadline_ms = clock_ms() + STOP_MS;
-        close(m->shared.alive[1]); /* the last writer: logger and control see the end */
-        m->shared.alive[1] = -1;
-    }
+    if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m))
+        flush(m);
     return m->life != LIFE_FLUSHING || !children_all_gone(m);
 }
 
@@ -289,7 +303,7 @@ static void wait_for_events(struct monitor *m)
 
 int monitor_main(const char *path)
 {
-    static struct monitor m = { .admin = -1, .log = -1, .signals = -1, .devnull = -1 };
+    static struct monitor m = { .admin = -1, .log = -1, .signals = -1, .devnull = -1, .reload.log = -1 };
 
     log_open("monitor", LOG_LEVEL_INFO);
     clock_tick();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The children: when they are started, what they are told, what they say, and that they come back when they die. Who dies again and
- * again is started later and later, so that a crash at every start is no fork bomb. What a child is born with is in monitor_fork.c;
- * what a dead worker leaves behind in monitor_lost.c.
+ * again is started later and later, so that a crash at every start is no fork bomb. With a packet filter the filter process is
+ * started alone: the others only when the kernel has taken the ruleset. What a child is born with is in monitor_fork.c, its first
+ * messages in monitor_introduce.c, what the dead leave behind in monitor_lost.c.
  */
 #include "app/monitor.h"
 
@@ -33,79 +34,22 @@ struct child *monitor_worker(struct monitor *m, unsigned index)
     return &m->children[2 + index];
 }
 
+struct child *monitor_filter(struct monitor *m)
+{
+    return &m->children[2 + m->shared.workers];
+}
+
 const char *child_name(const struct child *c, char out[32])
 {
+    static const char *const names[] = {
+        [PROCESS_LOGGER] = "logger", [PROCESS_CONTROL] = "control", [PROCESS_WORKER] = "worker", [PROCESS_FILTER] = "filter"
+    };
+
     if (c->kind == PROCESS_WORKER)
-        snprintf(out, 32, "worker %u", c->index);
+        snprintf(out, 32, "%s %u", names[c->kind], c->index);
     else
-        snprintf(out, 32, "%s", c->kind == PROCESS_LOGGER ? "logger" : "control");
+        snprintf(out, 32, "%s", names[c->kind]);
     return out;
-}
-
-/* The listening sockets of one worker, as many a message as it can carry. */
-static bool send_listeners(struct monitor *m, struct child *c)
-{
-    struct addr addresses[IPC_FDS];
-    int fds[IPC_FDS];
-    size_t count = 0;
-
-    for (size_t i = 0; i < m->listeners.count; i++) {
-        addresses[count] = m->listeners.items[i].address;
-        fds[count++] = m->listeners.items[i].fds[c->index];
-        if (count < IPC_FDS && i + 1 < m->listeners.count)
-            continue;
-        if (!ipc_send_fds(c->ipc, IPC_LISTEN, addresses, count * sizeof(addresses[0]), fds, count))
-            return false;
-        count = 0;
-    }
-    return true;
-}
-
-static bool send_generation(struct monitor *m, struct child *c)
-{
-    const struct blueprint *b = m->current;
-
-    return blueprint_send(b, c->ipc) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
-           ipc_send(c->ipc, IPC_COMMIT, &b->number, sizeof(b->number));
-}
-
-/* A new socket pair between control and one worker, if both live. */
-static void connect_peers(struct monitor *m, struct child *worker)
-{
-    struct child *control = monitor_control(m);
-    struct wire_peer to_control = { PROCESS_CONTROL, 0 }, to_worker = { PROCESS_WORKER, worker->index };
-    int pair[2];
-
-    if (control->pid == 0 || worker->pid == 0 || !ipc_pair(pair))
-        return;
-    if (!ipc_send_fds(control->ipc, IPC_PEER, &to_worker, sizeof(to_worker), &pair[0], 1) ||
-        !ipc_send_fds(worker->ipc, IPC_PEER, &to_control, sizeof(to_control), &pair[1], 1))
-        log_error("control and worker %u cannot be connected: %s", worker->index, strerror(errno));
-    close(pair[0]);
-    close(pair[1]);
-}
-
-static bool child_introduce(struct monitor *m, struct child *c)
-{
-    switch (c->kind) {
-    case PROCESS_LOGGER:
-        monitor_send_log(m);
-        return true;
-    case PROCESS_CONTROL:
-        if (!send_generation(m, c))
-            return false;
-        for (unsigned i = 0; i < m->shared.workers; i++)
-            connect_peers(m, monitor_worker(m, i));
-        return true;
-    case PROCESS_WORKER:
-        if (!send_generation(m, c))
-            return false;
-        connect_peers(m, c);
-        return true;
-    case PROCESS_FILTER:
-        break;
-    }
-    return false;
 }
 
 static void plan_restart(struct child *c)
@@ -118,7 +62,7 @@ static void plan_restart(struct child *c)
     c->restart_ms = clock_ms() + c->backoff_ms;
 }
 
-static void child_start(struct monitor *m, struct child *c)
+void child_start(struct monitor *m, struct child *c)
 {
     char name[32];
     int pair[2];
@@ -150,15 +94,31 @@ static void child_start(struct monitor *m, struct child *c)
     }
 }
 
+static enum process_kind kind_at(const struct monitor *m, size_t place)
+{
+    if (place < 2)
+        return place == 0 ? PROCESS_LOGGER : PROCESS_CONTROL;
+    return place < 2 + m->shared.workers ? PROCESS_WORKER : PROCESS_FILTER;
+}
+
+/* Those that wait for filter. */
+static void start_others(struct monitor *m)
+{
+    for (size_t i = 0; i < m->child_count; i++)
+        if (m->children[i].kind != PROCESS_FILTER)
+            child_start(m, &m->children[i]);
+}
+
 void children_start(struct monitor *m)
 {
-    m->child_count = 2 + m->shared.workers;
-    for (size_t i = 0; i < m->child_count; i++) {
-        m->children[i] = (struct child){ .kind = i == 0 ? PROCESS_LOGGER : i == 1 ? PROCESS_CONTROL : PROCESS_WORKER, .ipc = -1 };
-        m->children[i].index = i < 2 ? 0 : (unsigned)i - 2;
-    }
+    m->child_count = 3 + m->shared.workers;
     for (size_t i = 0; i < m->child_count; i++)
-        child_start(m, &m->children[i]);
+        m->children[i] = (struct child){ .kind = kind_at(m, i), .index = i < 2 ? 0 : (unsigned)i - 2, .ipc = -1, .wanted = true };
+    monitor_filter(m)->wanted = m->current->conf->packet_filter.line != 0;
+    if (monitor_filter(m)->wanted)
+        child_start(m, monitor_filter(m));
+    else
+        start_others(m);
 }
 
 void children_restart(struct monitor *m)
@@ -166,7 +126,7 @@ void children_restart(struct monitor *m)
     for (size_t i = 0; i < m->child_count; i++) {
         struct child *c = &m->children[i];
 
-        if (c->pid != 0 || c->restart_ms == 0 || c->restart_ms > clock_ms())
+        if (!c->wanted || c->pid != 0 || c->restart_ms == 0 || c->restart_ms > clock_ms())
             continue;
         c->restarts++;
         child_start(m, c);
@@ -186,15 +146,17 @@ static void child_died(struct monitor *m, struct child *c, int status)
     c->ipc = -1;
     if (WIFSIGNALED(status))
         log_error("%s died of signal %d", child_name(c, name), WTERMSIG(status));
-    else if (!clean || m->life < LIFE_DRAINING)
+    else if (!clean || (c->wanted && m->life < LIFE_DRAINING))
         log_error("%s ended with status %d", child_name(c, name), WEXITSTATUS(status));
     if (c->kind == PROCESS_WORKER)
         children_clear_worker(m, c->index);
+    else if (c->kind == PROCESS_FILTER)
+        children_clear_filter(m);
     if (c->awaited)
-        reload_answer(m, c, NULL); /* its replacement gets the new generation */
+        reload_child_died(m, c, clean);
     if (m->life == LIFE_STARTING)
         monitor_stop(m, 1);
-    else if (m->life == LIFE_SERVING)
+    else if (m->life == LIFE_SERVING && c->wanted)
         plan_restart(c);
     monitor_tell_status(m);
 }
@@ -227,6 +189,10 @@ static void child_ready(struct monitor *m, struct child *c)
     if (c->ready)
         return;
     c->ready = true;
+    if (c->kind == PROCESS_FILTER && m->life == LIFE_STARTING)
+        start_others(m);
+    else if (c->kind == PROCESS_FILTER)
+        child_connect(m, c);
     monitor_tell_status(m);
 }
 
@@ -274,7 +240,7 @@ void child_read(struct monitor *m, struct child *c)
     c->ipc = -1;
 }
 
-static void tell(struct child *c, enum ipc_type type, const void *data, size_t len)
+void child_tell(struct child *c, enum ipc_type type, const void *data, size_t len)
 {
     char name[32];
 
@@ -285,13 +251,20 @@ static void tell(struct child *c, enum ipc_type type, const void *data, size_t l
 void children_tell(struct monitor *m, enum ipc_type type, const void *data, size_t len)
 {
     for (size_t i = 0; i < m->child_count; i++)
-        tell(&m->children[i], type, data, len);
+        child_tell(&m->children[i], type, data, len);
 }
 
 void children_tell_workers(struct monitor *m, enum ipc_type type, const void *data, size_t len)
 {
     for (unsigned i = 0; i < m->shared.workers; i++)
-        tell(monitor_worker(m, i), type, data, len);
+        child_tell(monitor_worker(m, i), type, data, len);
+}
+
+void children_kill_workers(struct monitor *m)
+{
+    for (unsigned i = 0; i < m->shared.workers; i++)
+        if (monitor_worker(m, i)->pid > 0)
+            kill(monitor_worker(m, i)->pid, SIGKILL);
 }
 
 void children_kill_all(struct monitor *m)
@@ -310,6 +283,9 @@ void monitor_tell_status(struct monitor *m)
                                   .monitor = getpid(),
                                   .logger = monitor_logger(m)->pid,
                                   .control = monitor_control(m)->pid,
+                                  .filter = monitor_filter(m)->pid,
+                                  .filter_restarts = monitor_filter(m)->restarts,
+                                  .filter_ready = monitor_filter(m)->ready,
                                   .generation = m->current->number,
                                   .log_level = (uint8_t)m->log_level,
                                   .draining = m->life > LIFE_SERVING };
@@ -321,26 +297,29 @@ void monitor_tell_status(struct monitor *m)
         status.workers[i].restarts = c->restarts;
         status.workers[i].ready = c->ready;
     }
-    tell(monitor_control(m), IPC_STATUS, &status, sizeof(status));
+    child_tell(monitor_control(m), IPC_STATUS, &status, sizeof(status));
 }
 
 bool children_all_ready(const struct monitor *m)
 {
     for (size_t i = 0; i < m->child_count; i++)
-        if (!m->children[i].ready)
+        if (m->children[i].wanted && !m->children[i].ready)
             return false;
     return true;
 }
 
 bool children_workers_gone(const struct monitor *m)
 {
-    for (size_t i = 2; i < m->child_count; i++)
-        if (m->children[i].pid != 0)
+    for (size_t i = 0; i < m->child_count; i++)
+        if (m->children[i].kind == PROCESS_WORKER && m->children[i].pid != 0)
             return false;
     return true;
 }
 
 bool children_all_gone(const struct monitor *m)
 {
-    return children_workers_gone(m) && m->children[0].pid == 0 && m->children[1].pid == 0;
+    for (size_t i = 0; i < m->child_count; i++)
+        if (m->children[i].pid != 0)
+            return false;
+    return true;
 }

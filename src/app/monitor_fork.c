@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A child's first steps. It is a fork of the monitor without exec: it gives up everything (app/privileges.h) but the descriptors
- * that its kind of process is born with, which are listed here and nowhere else, and then runs its own main.
+ * that its kind of process is born with, which are listed here and nowhere else, and then runs its own main. Filter alone keeps a
+ * capability.
  */
 #include "app/monitor.h"
 
@@ -110,6 +111,8 @@ void child_run(const struct monitor *m, const struct child *c, int ipc)
         code = control_main(&args);
         break;
     case PROCESS_FILTER:
+        privileges_drop_but_net_admin(&m->identity, keep, list_descriptors(&args, keep), "postern-filter");
+        code = filter_main(&args);
         break;
     }
     exit(code);

@@ -2,7 +2,8 @@
 /*
  * What a dead worker leaves behind: rows of streams that died with it. Each is reported as lost, to the access log and to the ring
  * of ended streams, and then the shard is cleared for the replacement. While no worker owns the shard and the log ring, the monitor
- * is their one writer.
+ * is their one writer. Flows of the filter process pass through the kernel and live on when it dies: its shard is only cleared, and
+ * its replacement makes the rows anew.
  */
 #include "app/monitor.h"
 
@@ -65,4 +66,16 @@ void children_clear_worker(struct monitor *m, unsigned index)
         log_error("worker %u took %u streams with it", index, lost);
     shared_unmap_ring(&losing.ring);
     shard_unmap(losing.shard);
+}
+
+void children_clear_filter(struct monitor *m)
+{
+    struct shard *shard = shard_map(m->shared.shard_rw[m->shared.workers], m->shared.rows, true);
+
+    if (shard == NULL) {
+        log_error("the shard of filter cannot be mapped: %s", strerror(errno));
+        return;
+    }
+    (void)shard_clear(shard, NULL, NULL);
+    shard_unmap(shard);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Reload: everything that can fail is done first (files, the access log, new listening sockets); only then is anything changed.
+ * Reload: everything that can fail is done first (files, the access log, new listening sockets); then filter is asked, if there is
+ * a packet filter: it commits the new ruleset or says why the kernel does not take it. Only then is anything else changed. So what
+ * is refused has changed nothing anywhere. A filter process that dies with the question, or does not answer, comes back with what
+ * is in force. A packet filter that is no longer configured is removed last.
+ *
  * Workers are told which addresses go before they get the new generation, so that what is queued there is accepted under the old
  * one. A reload is over when everybody has answered or died; what was wrong goes to the log and to whoever asked.
  */
@@ -10,6 +14,7 @@
 #include "policy/zones.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,16 +26,36 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error)
+static bool open_log(const struct conf *conf, int *out, char *error)
 {
-    int fd = conf->log_access != NULL ? file_open_log(conf->log_access, error) : -1;
+    *out = conf->log_access != NULL ? file_open_log(conf->log_access, error) : -1;
+    return *out >= 0 || conf->log_access == NULL;
+}
 
-    if (fd < 0 && conf->log_access != NULL)
-        return false;
+static void replace_log(struct monitor *m, int fd)
+{
     if (m->log >= 0)
         close(m->log);
     m->log = fd;
+}
+
+bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error)
+{
+    int fd;
+
+    if (!open_log(conf, &fd, error))
+        return false;
+    replace_log(m, fd);
     return true;
+}
+
+bool monitor_may_filter(const struct conf *conf, char *error, size_t size)
+{
+    if (conf->packet_filter.line == 0 || geteuid() == 0)
+        return true;
+    snprintf(error, size, "%s:%u: packet_filter: posternd must be started by root to program the packet filter", conf->file,
+             conf->packet_filter.line);
+    return false;
 }
 
 void monitor_send_log(struct monitor *m)
@@ -83,7 +108,7 @@ static void tell_child(struct monitor *m, struct child *c, const struct listener
 {
     bool worker = c->kind == PROCESS_WORKER;
 
-    if (c->ipc < 0 || c->kind == PROCESS_LOGGER)
+    if (c->ipc < 0 || c->kind == PROCESS_LOGGER || c->kind == PROCESS_FILTER)
         return;
     if (worker)
         send_difference(c, IPC_UNLISTEN, old, &m->listeners);
@@ -96,46 +121,100 @@ static void tell_child(struct monitor *m, struct child *c, const struct listener
     reload_answer(m, c, strerror(errno));
 }
 
-/* Nothing can fail any more but a child. */
-static void adopt(struct monitor *m, struct blueprint *b, struct listeners *now)
+/* The packet filter is no longer configured: its rules go, and filter with them. */
+static void dismiss_filter(struct monitor *m)
+{
+    struct child *filter = monitor_filter(m);
+    uint32_t remove = true;
+
+    if (!filter->wanted)
+        return;
+    filter->wanted = false;
+    filter->awaited = filter->ipc >= 0;
+    if (filter->awaited && ipc_send(filter->ipc, IPC_STOP, &remove, sizeof(remove)))
+        return;
+    reload_answer(m, filter, "it is dead and cannot remove the rules: run posternd --teardown when posternd is stopped");
+}
+
+/* What was prepared comes into force. Nothing can fail any more but a child. */
+static void adopt(struct monitor *m)
 {
     struct listeners old = m->listeners;
+    struct reload *r = &m->reload;
 
-    listeners_want_interfaces(now, m->shared.workers, zones_need_interfaces(b->conf));
+    listeners_want_interfaces(&r->listeners, m->shared.workers, zones_need_interfaces(r->next->conf));
     blueprint_free(m->current);
-    m->current = b;
-    m->listeners = *now;
+    m->current = r->next;
+    m->listeners = r->listeners;
+    replace_log(m, r->log);
+    r->next = NULL;
+    r->log = -1;
     for (size_t i = 0; i < m->child_count; i++)
         tell_child(m, &m->children[i], &old);
     listeners_commit(&old, &m->listeners);
     monitor_send_log(m);
-    monitor_set_log_level(m, b->conf->log_level);
+    monitor_set_log_level(m, m->current->conf->log_level);
+    if (m->current->conf->packet_filter.line != 0)
+        monitor_filter(m)->wanted = true;
+    else
+        dismiss_filter(m);
 }
 
-static bool attempt(struct monitor *m)
+/* Forgets what was prepared. */
+static void refuse(struct monitor *m, const char *why)
+{
+    struct reload *r = &m->reload;
+
+    fprintf(r->report, "%s:%u: packet_filter: %s\n", r->next->conf->file, r->next->conf->packet_filter.line, why);
+    listeners_cancel(&r->listeners, &m->listeners);
+    if (r->log >= 0)
+        close(r->log);
+    blueprint_free(r->next);
+    r->next = NULL;
+    r->log = -1;
+    r->end = RELOAD_REFUSED;
+    monitor_filter(m)->awaited = false;
+}
+
+/* One that does not run is started with the question. */
+static void ask_filter(struct monitor *m)
+{
+    struct child *filter = monitor_filter(m);
+    const struct blueprint *b = m->reload.next;
+
+    if (filter->pid == 0)
+        child_start(m, filter);
+    else if (!blueprint_send(b, filter->ipc) || !ipc_send(filter->ipc, IPC_COMMIT, &b->number, sizeof(b->number)))
+        kill(filter->pid, SIGKILL);
+    filter->awaited = filter->pid != 0;
+    if (!filter->awaited)
+        refuse(m, "the filter process cannot be started");
+}
+
+/* Everything that needs files and sockets, changing nothing yet. */
+static bool prepare(struct monitor *m)
 {
     uint16_t number = m->current->number == UINT16_MAX ? 1 : (uint16_t)(m->current->number + 1);
-    FILE *report = m->reload.report;
-    struct blueprint *b = blueprint_make(m->path, number, m->current->instance, report, report);
-    struct listeners now;
+    struct reload *r = &m->reload;
+    struct blueprint *b = blueprint_make(m->path, number, m->current->instance, r->report, r->report);
     char error[FILE_ERROR];
 
     if (b == NULL)
         return false;
-    if (!listeners_prepare(&now, b->conf, &m->listeners, m->shared.workers, error, sizeof(error))) {
-        fprintf(report, "%s: listeners: %s\n", b->conf->file, error);
-        blueprint_free(b);
-        return false;
+    if (!monitor_may_filter(b->conf, error, sizeof(error)))
+        fprintf(r->report, "%s\n", error);
+    else if (!listeners_prepare(&r->listeners, b->conf, &m->listeners, m->shared.workers, error, sizeof(error)))
+        fprintf(r->report, "%s: listeners: %s\n", b->conf->file, error);
+    else if (!open_log(b->conf, &r->log, error)) {
+        fprintf(r->report, "%s: log.access: %s\n", b->conf->file, error);
+        listeners_cancel(&r->listeners, &m->listeners);
+    } else {
+        warn_fixed(m, b->conf);
+        r->next = b;
+        return true;
     }
-    if (!monitor_open_log(m, b->conf, error)) {
-        fprintf(report, "%s: log.access: %s\n", b->conf->file, error);
-        listeners_cancel(&now, &m->listeners);
-        blueprint_free(b);
-        return false;
-    }
-    warn_fixed(m, b->conf);
-    adopt(m, b, &now);
-    return true;
+    blueprint_free(b);
+    return false;
 }
 
 static void begin(struct monitor *m)
@@ -152,8 +231,12 @@ static void begin(struct monitor *m)
     r->running = true;
     r->end = RELOAD_DONE;
     r->deadline_ms = clock_ms() + ANSWER_MS;
-    if (!attempt(m))
+    if (!prepare(m))
         r->end = RELOAD_REFUSED;
+    else if (r->next->conf->packet_filter.line != 0)
+        ask_filter(m);
+    else
+        adopt(m);
 }
 
 void monitor_log_lines(const char *before, const char *text, bool failed)
@@ -195,11 +278,38 @@ static void finish(struct monitor *m)
 
 void reload_answer(struct monitor *m, struct child *c, const char *error)
 {
+    char name[32];
+
     c->awaited = false;
-    if (error == NULL || !m->reload.running)
+    if (!m->reload.running)
         return;
-    fprintf(m->reload.report, "%s %u: %s\n", c->kind == PROCESS_WORKER ? "worker" : "control", c->index, error);
-    m->reload.end = RELOAD_PARTIAL;
+    if (m->reload.next != NULL && error == NULL) {
+        m->reload.deadline_ms = clock_ms() + ANSWER_MS;
+        adopt(m);
+    } else if (m->reload.next != NULL)
+        refuse(m, error);
+    else if (error != NULL) {
+        fprintf(m->reload.report, "%s: %s\n", child_name(c, name), error);
+        m->reload.end = RELOAD_PARTIAL;
+    }
+}
+
+void reload_child_died(struct monitor *m, struct child *c, bool clean)
+{
+    bool filter = c->kind == PROCESS_FILTER;
+
+    if (filter && m->reload.next != NULL)
+        reload_answer(m, c, "the filter process died");
+    else if (filter && !c->wanted && !clean)
+        reload_answer(m, c, "the rules could not be removed: run posternd --teardown when posternd is stopped");
+    else
+        reload_answer(m, c, NULL); /* its replacement gets the new generation */
+}
+
+void reload_cancel(struct monitor *m)
+{
+    if (m->reload.next != NULL)
+        refuse(m, "posternd is stopping");
 }
 
 /* true if somebody has still to answer; who is too late counts as failed. */
@@ -210,6 +320,8 @@ static bool anybody_awaited(struct monitor *m)
     for (size_t i = 0; i < m->child_count; i++) {
         if (!m->children[i].awaited)
             continue;
+        if (late && m->children[i].kind == PROCESS_FILTER && m->children[i].pid > 0)
+            kill(m->children[i].pid, SIGKILL); /* it must not commit what was refused */
         if (late)
             reload_answer(m, &m->children[i], "no answer in time");
         else

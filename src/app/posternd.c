@@ -4,6 +4,7 @@
  */
 #include "app/check.h"
 #include "app/monitor.h"
+#include "app/teardown.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static const char usage[] = "usage: posternd [-c FILE] [-n | -T] [--teardown] [-
                             "  -n           check the configuration and the files it names, print every error\n"
                             "               and warning as FILE:LINE: KEY: MESSAGE, and exit: 0 good, 1 not\n"
                             "  -T           print the effective configuration, every key with its value, and exit\n"
-                            "  --teardown   remove what posternd left in the packet filter, and exit\n"
+                            "  --teardown   remove what posternd left in the packet filter and in policy routing, and exit\n"
                             "  -V           print the version and exit\n"
                             "  -h           print this and exit\n"
                             "\n"
@@ -93,8 +94,7 @@ int main(int argc, char **argv)
     case PRINT:
         return check_print(path);
     case TEARDOWN:
-        puts("this version programs no packet filter: there is nothing to tear down");
-        return 0;
+        return teardown_main(path);
     case RUN:
         break;
     }

@@ -3,6 +3,7 @@
  * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set while there is
  * still a capability to do it with; then groups before the user; then the capabilities that may be left when nobody was root; then
  * the promise that exec brings nothing back. Everything is verified, because a half-dropped process looks like a whole one.
+ * The filter process keeps one capability over the change of its user: CAP_NET_ADMIN.
  *
  * A build with the address sanitizer stays traceable: its leak check traces the process from a thread of its own.
  */
@@ -33,6 +34,8 @@
 #ifndef TRACEABLE
 #define TRACEABLE 0
 #endif
+
+#define NO_CAPABILITY (-1)
 
 bool identity_find(struct identity *out, const char *name, char *error, size_t size)
 {
@@ -84,11 +87,11 @@ static void close_others(const int *keep, size_t count)
 }
 
 /* Needs CAP_SETPCAP; who has it not can gain nothing by exec after PR_SET_NO_NEW_PRIVS anyway. */
-static void drop_bounding_set(void)
+static void drop_bounding_set(int kept)
 {
-    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-            fatal("cannot drop capability %lu: %s", cap, strerror(errno));
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (cap != kept && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            fatal("cannot drop capability %d: %s", cap, strerror(errno));
     if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
         fatal("securebits: %s", strerror(errno));
 }
@@ -101,17 +104,36 @@ static void change_user(const struct identity *who)
         fatal("root could be had again");
 }
 
-static void drop_capabilities(void)
+/* Of the change of the user, for what is permitted; what is effective is lost there and taken up again in drop_capabilities(). */
+static void keep_capabilities(bool on)
+{
+    if (prctl(PR_SET_KEEPCAPS, on, 0, 0, 0) < 0)
+        fatal("PR_SET_KEEPCAPS: %s", strerror(errno));
+}
+
+static void drop_capabilities(int kept)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct none[2] = { 0 }, left[2] = { 0 };
+    struct __user_cap_data_struct wanted[2] = { 0 }, left[2] = { 0 };
 
+    if (kept != NO_CAPABILITY)
+        wanted[CAP_TO_INDEX(kept)].permitted = wanted[CAP_TO_INDEX(kept)].effective = CAP_TO_MASK(kept);
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
         fatal("ambient capabilities: %s", strerror(errno));
-    if (syscall(SYS_capset, &header, none) < 0 || syscall(SYS_capget, &header, left) < 0)
+    if (syscall(SYS_capset, &header, wanted) < 0 || syscall(SYS_capget, &header, left) < 0)
         fatal("capabilities: %s", strerror(errno));
-    if (memcmp(none, left, sizeof(none)) != 0)
-        fatal("capabilities are left");
+    if (memcmp(wanted, left, sizeof(wanted)) != 0)
+        fatal(kept == NO_CAPABILITY ? "capabilities are left" : "not the one capability is left that is needed");
+}
+
+/* Of who was root: nothing but `kept` may ever be had again. */
+static void verify_bounding_set(int kept)
+{
+    for (int cap = 0, there; (there = prctl(PR_CAPBSET_READ, cap, 0, 0, 0)) >= 0; cap++)
+        if (there != (cap == kept))
+            fatal("capability %d is %s the bounding set", cap, there ? "still in" : "not in");
+    if (setuid(0) == 0 || setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
+        fatal("root could be had again");
 }
 
 static void limit(int what, const char *name)
@@ -129,14 +151,22 @@ void privileges_no_core(void)
         fatal("PR_SET_DUMPABLE: %s", strerror(errno));
 }
 
-void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+static void drop_user(const struct identity *who, int kept)
 {
-    close_others(keep, keep_count);
-    if (who->change) {
-        drop_bounding_set();
-        change_user(who);
+    if (!who->change) {
+        drop_capabilities(kept);
+        return;
     }
-    drop_capabilities();
+    drop_bounding_set(kept);
+    keep_capabilities(kept != NO_CAPABILITY);
+    change_user(who);
+    keep_capabilities(false);
+    drop_capabilities(kept);
+    verify_bounding_set(kept);
+}
+
+static void seal(const char *title)
+{
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         fatal("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
     privileges_no_core();
@@ -144,6 +174,20 @@ void privileges_drop(const struct identity *who, const int *keep, size_t keep_co
         limit(RLIMIT_NPROC, "RLIMIT_NPROC");
     if (prctl(PR_SET_NAME, title, 0, 0, 0) < 0)
         fatal("PR_SET_NAME: %s", strerror(errno));
+}
+
+void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+{
+    close_others(keep, keep_count);
+    drop_user(who, NO_CAPABILITY);
+    seal(title);
+}
+
+void privileges_drop_but_net_admin(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+{
+    close_others(keep, keep_count);
+    drop_user(who, CAP_NET_ADMIN);
+    seal(title);
 }
 
 size_t privileges_raise_files(void)

@@ -8,6 +8,7 @@
 
 #include "app/generation_load.h"
 #include "app/worker_explain.h"
+#include "app/worker_filter.h"
 #include "base/clock.h"
 #include "net/loop.h"
 #include "proto/ws_handshake.h"
@@ -39,6 +40,7 @@ struct worker {
     size_t pending_count;
     struct event *monitor_event, *peer_event;
     int peer; /* control; -1: none */
+    struct filter_link filter;
     bool draining;
     int exit_code;
     struct asked asked[EXPLAIN_MAX];
@@ -246,6 +248,8 @@ static void on_message(struct worker *w, struct ipc_message *m)
         commit(w);
     else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_CONTROL)
         take_peer(w, m);
+    else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_FILTER)
+        filter_link_take(&w->filter, ipc_take_fd(m, 0));
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))
@@ -310,6 +314,7 @@ static void start(struct worker *w)
     w->loop = loop_new();
     if (w->loop == NULL)
         fatal("no event loop: %s", strerror(errno));
+    filter_link_init(&w->filter, w->loop, w->shards[a->worker], &w->message);
     opened = count_read(w->shards[a->worker], COUNT_SESSIONS_OPENED);
     w->engine = engine_new(&(struct engine_args){ .loop = w->loop,
                                                   .worker = a->worker,
@@ -317,9 +322,11 @@ static void start(struct worker *w)
                                                   .shards = w->shards,
                                                   .log = &w->log,
                                                   .log_wake = a->log_wake,
-                                                  .first_number = opened > 0 ? opened + 2 : 1 });
+                                                  .first_number = opened > 0 ? opened + 2 : 1,
+                                                  .filter = filter_link_calls(&w->filter) });
     if (w->engine == NULL)
         fatal("no engine: %s", strerror(errno));
+    w->filter.engine = w->engine;
     w->monitor_event = event_new(loop_base(w->loop), a->ipc, EV_READ | EV_PERSIST, on_monitor, w);
     if (w->monitor_event == NULL || event_add(w->monitor_event, NULL) < 0)
         fatal("the monitor cannot be listened to");
@@ -334,6 +341,7 @@ int worker_main(const struct process_args *args)
     loop_run(w.loop);
     engine_free(w.engine);
     close_peer(&w);
+    filter_link_close(&w.filter);
     event_free(w.monitor_event);
     loop_free(w.loop);
     generation_unref(w.current);

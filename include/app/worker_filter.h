@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_APP_WORKER_FILTER_H
+#define POSTERN_APP_WORKER_FILTER_H
+
+#include "app/ipc.h"
+#include "session/engine.h"
+
+struct event;
+
+/*
+ * A worker's side of the socket pair with the filter process: what the engine tells and asks (struct engine_filter), and what comes
+ * back. Without a filter process, or with one that does not read, messages are lost and sockets are refused; nothing waits.
+ */
+struct filter_link {
+    struct loop *loop;
+    struct engine *engine;
+    const struct shard *shard; /* the worker's own: sessions to tell a new filter process of */
+    struct ipc_message *message;
+    int fd; /* -1: none */
+    struct event *event, *writable;
+    uint32_t next_row; /* to be told of */
+};
+
+/* Before the engine is made: `link->engine` is set afterwards. */
+void filter_link_init(struct filter_link *link, struct loop *loop, const struct shard *shard, struct ipc_message *message);
+struct engine_filter filter_link_calls(struct filter_link *link);
+/* A new filter process is at the other end of `fd`, which is taken over: it is told of all sessions that are open. */
+void filter_link_take(struct filter_link *link, int fd);
+void filter_link_close(struct filter_link *link);
+
+#endif

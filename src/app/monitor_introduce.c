@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Introductions: what a child is told when it has just been born, and the socket pairs between children, over which they speak
+ * without the monitor. Control speaks with every worker and with filter, every worker with filter. A pair that broke because one
+ * of the two died is made anew when its replacement comes; filter's when it has committed, so that nobody waits for one that
+ * cannot answer yet.
+ */
+#include "app/monitor.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The listening sockets of one worker, as many a message as it can carry. */
+static bool send_listeners(struct monitor *m, struct child *c)
+{
+    struct addr addresses[IPC_FDS];
+    int fds[IPC_FDS];
+    size_t count = 0;
+
+    for (size_t i = 0; i < m->listeners.count; i++) {
+        addresses[count] = m->listeners.items[i].address;
+        fds[count++] = m->listeners.items[i].fds[c->index];
+        if (count < IPC_FDS && i + 1 < m->listeners.count)
+            continue;
+        if (!ipc_send_fds(c->ipc, IPC_LISTEN, addresses, count * sizeof(addresses[0]), fds, count))
+            return false;
+        count = 0;
+    }
+    return true;
+}
+
+/* Filter that is started by a reload gets what it is asked about; everybody else what is in force. */
+static bool send_generation(struct monitor *m, struct child *c)
+{
+    bool asked = c->kind == PROCESS_FILTER && m->reload.next != NULL;
+    const struct blueprint *b = asked ? m->reload.next : m->current;
+
+    return blueprint_send(b, c->ipc) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
+           ipc_send(c->ipc, IPC_COMMIT, &b->number, sizeof(b->number));
+}
+
+static bool speak(const struct child *a, const struct child *b)
+{
+    return a->kind != b->kind && a->kind != PROCESS_LOGGER && b->kind != PROCESS_LOGGER;
+}
+
+static bool can_be_connected(const struct child *c)
+{
+    return c->ipc >= 0 && (c->kind != PROCESS_FILTER || c->ready);
+}
+
+static void connect_two(struct child *a, struct child *b)
+{
+    struct wire_peer to_a = { b->kind, b->index }, to_b = { a->kind, a->index };
+    char name_a[32], name_b[32];
+    int pair[2];
+
+    if (!ipc_pair(pair)) {
+        log_error("%s and %s cannot be connected: %s", child_name(a, name_a), child_name(b, name_b), strerror(errno));
+        return;
+    }
+    if (!ipc_send_fds(a->ipc, IPC_PEER, &to_a, sizeof(to_a), &pair[0], 1) ||
+        !ipc_send_fds(b->ipc, IPC_PEER, &to_b, sizeof(to_b), &pair[1], 1))
+        log_error("%s and %s cannot be connected: %s", child_name(a, name_a), child_name(b, name_b), strerror(errno));
+    close(pair[0]);
+    close(pair[1]);
+}
+
+void child_connect(struct monitor *m, struct child *c)
+{
+    for (size_t i = 0; i < m->child_count; i++)
+        if (speak(c, &m->children[i]) && can_be_connected(c) && can_be_connected(&m->children[i]))
+            connect_two(c, &m->children[i]);
+}
+
+bool child_introduce(struct monitor *m, struct child *c)
+{
+    if (c->kind == PROCESS_LOGGER) {
+        monitor_send_log(m);
+        return true;
+    }
+    if (!send_generation(m, c))
+        return false;
+    child_connect(m, c);
+    return true;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker and the filter process. Flows are told when they open and close, so that connection tracking's facts come back to their
+ * rows. A filter process that was started again knows nothing of what is open: it is told row by row of the shard, as fast as it
+ * reads. What it says is only ever about sessions of this worker.
+ */
+#include "app/worker_filter.h"
+
+#include "app/process.h"
+#include "net/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <string.h>
+#include <unistd.h>
+
+void filter_link_init(struct filter_link *link, struct loop *loop, const struct shard *shard, struct ipc_message *message)
+{
+    *link = (struct filter_link){ .loop = loop, .shard = shard, .message = message, .fd = -1 };
+}
+
+static bool tell(struct filter_link *link, enum ipc_type type, const void *data, size_t len)
+{
+    if (link->fd < 0)
+        return false;
+    if (ipc_send(link->fd, type, data, len))
+        return true;
+    log_remote("filter cannot be told: %s", strerror(errno));
+    return false;
+}
+
+static void on_flow_opened(void *arg, uint64_t number, const struct addr *client, const struct addr *destination)
+{
+    struct wire_flow flow = { number, *client, *destination, false };
+
+    (void)tell(arg, IPC_FLOW_OPENED, &flow, sizeof(flow));
+}
+
+static void on_flow_closed(void *arg, uint64_t number, bool remove)
+{
+    struct wire_flow flow = { .number = number, .remove = remove };
+
+    (void)tell(arg, IPC_FLOW_CLOSED, &flow, sizeof(flow));
+}
+
+static void on_hostile(void *arg, const struct addr *client, enum reason why)
+{
+    struct wire_hostile hostile = { *client, why };
+
+    (void)tell(arg, IPC_HOSTILE, &hostile, sizeof(hostile));
+}
+
+static bool on_socket_wanted(void *arg, uint64_t request, const struct addr *client, const struct addr *server)
+{
+    struct wire_socket wanted = { request, *client, *server };
+
+    return tell(arg, IPC_SOCKET, &wanted, sizeof(wanted));
+}
+
+struct engine_filter filter_link_calls(struct filter_link *link)
+{
+    return (struct engine_filter){ .flow_opened = on_flow_opened,
+                                   .flow_closed = on_flow_closed,
+                                   .hostile = on_hostile,
+                                   .socket_wanted = on_socket_wanted,
+                                   .arg = link };
+}
+
+static void on_message(struct filter_link *link, struct ipc_message *m)
+{
+    struct wire_conntrack flow;
+    struct wire_socket_made made;
+    struct network network;
+
+    if (m->type == IPC_FLOW && ipc_read(m, &flow, sizeof(flow)))
+        engine_flow(link->engine, flow.number, &flow.flow);
+    else if (m->type == IPC_SOCKET_MADE && ipc_read(m, &made, sizeof(made)))
+        engine_socket(link->engine, made.request, ipc_take_fd(m, 0), made.error);
+    else if (m->type == IPC_BLOCKED && ipc_read(m, &network, sizeof(network)))
+        (void)engine_block(link->engine, &network);
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+    struct filter_link *link = arg;
+    enum ipc_result result;
+
+    (void)what;
+    loop_enter(link->loop);
+    while ((result = ipc_receive(fd, link->message)) == IPC_MESSAGE) {
+        on_message(link, link->message);
+        ipc_release(link->message);
+    }
+    if (result == IPC_END)
+        filter_link_close(link);
+}
+
+/* true: told, or there is nothing to tell of this row. */
+static bool tell_row(struct filter_link *link, uint32_t index)
+{
+    struct wire_flow flow = { 0 };
+    struct row row;
+
+    if (!row_read(link->shard, index, &row) || row.state == ROW_CLOSED)
+        return true;
+    flow.number = row.number;
+    flow.client = row.client;
+    flow.destination = row.destination;
+    return ipc_send(link->fd, IPC_FLOW_OPENED, &flow, sizeof(flow)) || errno != EAGAIN;
+}
+
+static void on_writable(int fd, short what, void *arg)
+{
+    struct filter_link *link = arg;
+    uint64_t high = count_read(link->shard, COUNT_ROWS_HIGH);
+
+    (void)fd;
+    (void)what;
+    while (link->next_row < high && tell_row(link, link->next_row))
+        link->next_row++;
+    if (link->next_row < high)
+        (void)event_add(link->writable, NULL);
+}
+
+void filter_link_take(struct filter_link *link, int fd)
+{
+    filter_link_close(link);
+    if (fd < 0)
+        return;
+    link->fd = fd;
+    link->next_row = 0;
+    link->event = event_new(loop_base(link->loop), fd, EV_READ | EV_PERSIST, on_readable, link);
+    link->writable = event_new(loop_base(link->loop), fd, EV_WRITE, on_writable, link);
+    if (link->event == NULL || link->writable == NULL || event_add(link->event, NULL) < 0 || event_add(link->writable, NULL) < 0)
+        filter_link_close(link);
+}
+
+void filter_link_close(struct filter_link *link)
+{
+    if (link->event != NULL)
+        event_free(link->event);
+    if (link->writable != NULL)
+        event_free(link->writable);
+    if (link->fd >= 0)
+        close(link->fd);
+    link->event = link->writable = NULL;
+    link->fd = -1;
+}
