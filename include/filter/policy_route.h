@@ -18,9 +18,9 @@ bool policy_route_present(int family);
 
 /*
  * How the kernel would route a packet that comes in by `interface` (RTM_GETROUTE with RTA_IIF): for explain and doctor. "": one
- * that this machine sends; then `from` may be of family 0. `error` is 0, or EHOSTUNREACH (forwarding is off, or no route), EXDEV
- * (rp_filter), ENODEV (no such interface), EINVAL (a source or destination that cannot be) ...; `local`: it is delivered to this
- * machine; `interface`: by which it leaves, "lo" if it is local.
+ * that this machine sends; then `from` may be of family 0. `error` is 0, or ENETUNREACH (no route), EHOSTUNREACH (forwarding is
+ * off), EXDEV (a source that cannot come in there: rp_filter, or no address of a host), ENODEV (no such interface), ...; `local`:
+ * it is delivered to this machine; `interface`: by which it leaves, "lo" if it is local.
  */
 struct policy_route_answer {
     int error;

@@ -303,11 +303,14 @@ static void put_question(struct talk *t, const struct addr *from, const struct a
         mnl_attr_put_u32(request_of(t), RTA_MARK, mark);
 }
 
-static int ask(struct talk *t, struct policy_route_answer *out)
+/* A source that cannot come in by this interface is EXDEV in older kernels, and EINVAL since Linux 6.13. */
+static int ask(struct talk *t, bool comes_in, struct policy_route_answer *out)
 {
     int error = run(t, read_answer, out);
 
-    return error != 0 ? error : out->error;
+    if (error == 0)
+        return out->error;
+    return comes_in && error == EINVAL ? EXDEV : error;
 }
 
 void policy_route_ask(const struct addr *from, const struct addr *to, const char *interface, uint32_t mark,
@@ -325,7 +328,7 @@ void policy_route_ask(const struct addr *from, const struct addr *to, const char
         out->error = errno;
     } else {
         put_question(&t, from, to, index, mark);
-        out->error = ask(&t, out);
+        out->error = ask(&t, index != 0, out);
         if (out->error == 0 && !out->local && index != 0 && to->family == AF_INET6 && !forwards6(&t))
             out->error = EHOSTUNREACH;
         mnl_socket_close(t.socket);
