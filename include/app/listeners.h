@@ -12,6 +12,7 @@
  */
 struct listening {
     struct addr address;
+    bool transparent; /* IP_TRANSPARENT: it takes what the kernel intercepts by TPROXY */
     int fds[WORKERS_MAX];
 };
 
@@ -21,9 +22,10 @@ struct listeners {
 };
 
 /*
- * All sockets that `conf` asks for: those of `old` at the same addresses (they are shared, not moved), and new ones. false: one
- * could not be opened, nothing has changed, `error` of `size` bytes says which. `old` stays as it is; then either
- * listeners_commit(old, new) or listeners_cancel(new, old).
+ * All sockets that `conf` asks for: those of `old` at the same addresses (they are shared, not moved), and new ones. A kept one
+ * that is to become transparent is so at once: that changes nothing until the kernel is told to intercept; one that is to be
+ * transparent no more is so until the commit. false: one could not be opened, nothing has changed, `error` of `size` bytes says
+ * which. `old` stays as it is; then either listeners_commit(old, new) or listeners_cancel(new, old).
  */
 MUST_CHECK bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers,
                                   char *error, size_t size);

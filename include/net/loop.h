@@ -29,6 +29,14 @@ void loop_enter(struct loop *loop);
 /* `fn` is called at the end of every turn (reaping). One only. */
 void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/*
+ * Calls `fn` in each turn in which `fd` can be read: for descriptors that are not streams. NULL: no memory. The descriptor stays
+ * the caller's and must outlive the watch.
+ */
+struct watch;
+struct watch *loop_watch(struct loop *loop, int fd, void (*fn)(void *arg), void *arg);
+void loop_unwatch(struct watch *w);
+
 /* A place in the queue of those that want another turn; zeroed by its owner. */
 struct loop_again {
     struct loop_again *next, **link; /* link NULL: not queued */

@@ -134,6 +134,7 @@ struct session {
     struct standing *standing;
     struct resolver_query *query;
     struct dial *dial;
+    struct sockets *sockets;    /* asked of the filter process, for a dial */
     struct addr server_address; /* of the open connection, or of the last one */
     int server_policy;          /* policy that allowed it, for sharing */
     bool server_personal;       /* it knows its client: never shared */
@@ -148,6 +149,8 @@ struct session {
     size_t upstream_index;      /* reverse: which upstream the connection to the server goes to */
     enum closer ended_by;       /* a tunnel: whose end came first */
     bool silence_judged;        /* intercepted: what to do with a silent client is decided */
+    bool server_offends;        /* it was the server that broke a rule in the current exchange */
+    bool evicted;               /* killed or blocked: the kernel is to forget its flow, too */
     bool running;
 };
 
@@ -211,6 +214,8 @@ MUST_CHECK enum reason connect_resolve(struct session *s, struct judgement *judg
 void connect_upstream(struct session *s, struct judgement *judge);
 /* A kept connection died before it said a word: once more, on a fresh one. */
 void connect_again(struct session *s);
+/* The sockets that were asked for are here, one for each address or -1; NULL: none could be had. */
+void connect_with_sockets(struct session *s, const int *fds);
 /* Addresses that need no resolver: literals, the hosts file, localhost. */
 bool connect_find_local(const struct generation *g, struct judgement *judge);
 /* Closes the connection to the server (kept input is dropped with it). */
@@ -279,6 +284,18 @@ void report_unowned(struct engine *e, const struct row *last, enum reason why);
 void session_moved(struct session *s, const struct stream *side);
 void timers_update(struct session *s);
 void timers_fire(void *session);
+
+/* sockets.c: sockets with the client's address, made by the filter process */
+bool sockets_are_wanted(const struct session *s);
+/* Asks for one for each address of the client's family. R_NONE: connect_with_sockets() is called later. */
+MUST_CHECK enum reason sockets_ask(struct session *s, const struct judgement *judge);
+void sockets_cancel(struct session *s);
+
+/* kernel.c: what the filter process is told */
+void kernel_opened(struct session *s);
+void kernel_closed(struct session *s);
+/* An event with this reason was recorded: it counts against the client if it is hostile, and the client's doing. */
+void kernel_offence(struct session *s, enum reason why, enum closer by);
 
 /* numbers.c: sessions by their number */
 MUST_CHECK struct numbers *numbers_new(void);

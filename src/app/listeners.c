@@ -2,7 +2,8 @@
 /*
  * Opening and keeping the listening sockets. Addresses, not names, are what a socket belongs to: a listener that is renamed keeps
  * its queue. SO_REUSEPORT would let a second posternd of the same user share the port in silence, and take half of the connections;
- * so before a new address is opened it is tried without.
+ * so before a new address is opened it is tried without. What TPROXY intercepts comes to sockets with IP_TRANSPARENT alone; setting
+ * it takes a privilege that only the monitor has.
  */
 #include "app/listeners.h"
 
@@ -21,7 +22,12 @@ static bool set_option(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
 }
 
-static int socket_bound(const struct addr *address, bool reuseport)
+static bool set_transparent(int fd, uint16_t family, bool on)
+{
+    return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, on) : set_option(fd, IPPROTO_IP, IP_TRANSPARENT, on);
+}
+
+static int socket_bound(const struct addr *address, bool reuseport, bool transparent)
 {
     struct sockaddr_storage sa;
     socklen_t len = addr_to_sockaddr(address, &sa);
@@ -30,7 +36,8 @@ static int socket_bound(const struct addr *address, bool reuseport)
     if (fd < 0)
         return -1;
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) && (!reuseport || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
-        (address->family != AF_INET6 || set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) && bind(fd, (struct sockaddr *)&sa, len) == 0)
+        (address->family != AF_INET6 || set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+        (!transparent || set_transparent(fd, address->family, true)) && bind(fd, (struct sockaddr *)&sa, len) == 0)
         return fd;
     close(fd);
     return -1;
@@ -44,17 +51,20 @@ static int fail(const struct addr *address, char *error, size_t size)
     return -1;
 }
 
-int listener_open(const struct addr *address, bool reuseport, char *error, size_t size)
+/* Takes over a bound socket, or -1. */
+static int start_listening(int fd, const struct addr *address, char *error, size_t size)
 {
-    int fd = socket_bound(address, reuseport);
-
-    if (fd < 0)
-        return fail(address, error, size);
-    if (listen(fd, BACKLOG) == 0)
+    if (fd >= 0 && listen(fd, BACKLOG) == 0)
         return fd;
     fail(address, error, size);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return -1;
+}
+
+int listener_open(const struct addr *address, bool reuseport, char *error, size_t size)
+{
+    return start_listening(socket_bound(address, reuseport, false), address, error, size);
 }
 
 static void close_sockets(const struct listening *l)
@@ -64,17 +74,17 @@ static void close_sockets(const struct listening *l)
             close(l->fds[i]);
 }
 
-static bool open_sockets(struct listening *l, const struct addr *address, unsigned workers, char *error, size_t size)
+/* `l` says where, and whether transparent. */
+static bool open_sockets(struct listening *l, unsigned workers, char *error, size_t size)
 {
-    int trial = socket_bound(address, false);
+    int trial = socket_bound(&l->address, false, l->transparent);
 
-    memset(l, 0xff, sizeof(*l));
-    l->address = *address;
+    memset(l->fds, 0xff, sizeof(l->fds));
     if (trial < 0)
-        return fail(address, error, size) >= 0;
+        return fail(&l->address, error, size) >= 0;
     close(trial);
     for (unsigned i = 0; i < workers; i++) {
-        l->fds[i] = listener_open(address, true, error, size);
+        l->fds[i] = start_listening(socket_bound(&l->address, true, l->transparent), &l->address, error, size);
         if (l->fds[i] >= 0)
             continue;
         close_sockets(l);
@@ -96,12 +106,27 @@ bool listeners_has(const struct listeners *set, const struct addr *address)
     return find(set, address) != NULL;
 }
 
-/* Closes what `set` has and `other` has not. */
+static bool set_transparent_all(const struct listening *l, bool on)
+{
+    bool good = true;
+
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (l->fds[i] >= 0)
+            good &= set_transparent(l->fds[i], l->address.family, on);
+    return good;
+}
+
+/* Closes what `set` has and `other` has not; what was transparent for it alone is so no more. */
 static void close_difference(struct listeners *set, const struct listeners *other)
 {
-    for (size_t i = 0; i < set->count; i++)
-        if (find(other, &set->items[i].address) == NULL)
+    for (size_t i = 0; i < set->count; i++) {
+        const struct listening *kept = find(other, &set->items[i].address);
+
+        if (kept == NULL)
             close_sockets(&set->items[i]);
+        else if (set->items[i].transparent && !kept->transparent)
+            (void)set_transparent_all(kept, false);
+    }
     free(set->items);
     *set = (struct listeners){ 0, NULL };
 }
@@ -116,25 +141,35 @@ void listeners_cancel(struct listeners *out, const struct listeners *old)
     close_difference(out, old);
 }
 
+/* The sockets for `wanted`, which says where and how: those of `kept`, or new ones. */
+static bool provide(struct listening *wanted, const struct listening *kept, unsigned workers, char *error, size_t size)
+{
+    if (kept == NULL)
+        return open_sockets(wanted, workers, error, size);
+    memcpy(wanted->fds, kept->fds, sizeof(wanted->fds));
+    if (!wanted->transparent || kept->transparent || set_transparent_all(wanted, true))
+        return true;
+    (void)set_transparent_all(wanted, false);
+    return fail(&wanted->address, error, size) >= 0;
+}
+
 bool listeners_prepare(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
                        size_t size)
 {
-    const struct listening *kept;
-
     *out = (struct listeners){ 0, calloc(conf->listener_count > 0 ? conf->listener_count : 1, sizeof(*out->items)) };
     if (out->items == NULL) {
         snprintf(error, size, "no memory for the listeners");
         return false;
     }
     for (size_t i = 0; i < conf->listener_count; i++) {
-        const struct addr *address = &conf->listeners[i].address;
+        const struct conf_listener *l = &conf->listeners[i];
+        struct listening *item = &out->items[out->count];
 
-        if (find(out, address) != NULL)
+        if (find(out, &l->address) != NULL)
             continue;
-        kept = find(old, address);
-        if (kept != NULL)
-            out->items[out->count] = *kept;
-        else if (!open_sockets(&out->items[out->count], address, workers, error, size)) {
+        item->address = l->address;
+        item->transparent = l->mode == MODE_TRANSPARENT && l->intercept == INTERCEPT_TPROXY;
+        if (!provide(item, find(old, &l->address), workers, error, size)) {
             listeners_cancel(out, old);
             return false;
         }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -30,8 +31,10 @@ struct dial {
     void (*done)(void *arg, int fd, size_t index, int error);
     void *arg;
     struct timer next;
-    size_t count, begun, open;
+    size_t count, tries, begun, open; /* tries: addresses that may be tried; begun, of which open */
     int error;
+    bool prepared; /* the sockets are the caller's */
+    int sockets[DIAL_ADDRESSES];
     struct addr addresses[DIAL_ADDRESSES];
     size_t order[DIAL_ADDRESSES];
     struct attempt attempts[DIAL_ADDRESSES];
@@ -54,6 +57,9 @@ void dial_cancel(struct dial *d)
 {
     for (size_t i = 0; i < d->begun; i++)
         end_attempt(&d->attempts[i], false);
+    for (size_t i = 0; i < d->count; i++)
+        if (d->sockets[i] >= 0)
+            close(d->sockets[i]);
     timer_clear(loop_wheel(d->loop), &d->next);
     free(d);
 }
@@ -71,7 +77,7 @@ static void failed(struct dial *d, int error)
 {
     d->error = error;
     begin_next(d);
-    if (d->open == 0 && d->begun == d->count)
+    if (d->open == 0 && d->begun == d->tries)
         finish(d, -1, 0, d->error);
 }
 
@@ -93,6 +99,20 @@ static void on_writable(int fd, short what, void *arg)
         failed(d, error);
 }
 
+/* A socket of our own, or the one that was prepared for this address. */
+static int socket_for(struct dial *d, size_t index)
+{
+    int fd = d->sockets[index];
+
+    d->sockets[index] = -1;
+    if (!d->prepared)
+        return socket(d->addresses[index].family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
 /* Returns 0, or why not even the attempt could begin. */
 static int begin(struct dial *d, struct attempt *a)
 {
@@ -101,7 +121,7 @@ static int begin(struct dial *d, struct attempt *a)
     socklen_t len = addr_to_sockaddr(to, &sa);
     int one = 1;
 
-    a->fd = socket(to->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    a->fd = socket_for(d, a->index);
     if (a->fd < 0)
         return errno;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -122,7 +142,7 @@ static int begin(struct dial *d, struct attempt *a)
 
 static void begin_next(struct dial *d)
 {
-    while (d->begun < d->count) {
+    while (d->begun < d->tries) {
         struct attempt *a = &d->attempts[d->begun];
 
         a->dial = d;
@@ -133,7 +153,7 @@ static void begin_next(struct dial *d)
             break;
         d->error = error;
     }
-    if (d->begun < d->count)
+    if (d->begun < d->tries)
         timer_set(loop_wheel(d->loop), &d->next, clock_ms() + ATTEMPT_DELAY_MS);
     else
         timer_clear(loop_wheel(d->loop), &d->next);
@@ -144,44 +164,70 @@ static void on_delay(void *arg)
     struct dial *d = arg;
 
     begin_next(d);
-    if (d->open == 0 && d->begun == d->count)
+    if (d->open == 0 && d->begun == d->tries)
         finish(d, -1, 0, d->error);
+}
+
+/* The next address of this kind behind `i` that may be tried; d->count: none. */
+static size_t next_of(const struct dial *d, size_t i, bool six)
+{
+    while (i < d->count && ((d->addresses[i].family == AF_INET6) != six || (d->prepared && d->sockets[i] < 0)))
+        i++;
+    return i;
 }
 
 /* IPv6 first, then alternating, each family in the order given (RFC 8305 section 4). */
 static void interleave(struct dial *d)
 {
-    size_t six = 0, four = 0;
+    size_t six = next_of(d, 0, true), four = next_of(d, 0, false);
 
-    for (size_t n = 0; n < d->count; n++) {
-        while (six < d->count && d->addresses[six].family != AF_INET6)
-            six++;
-        while (four < d->count && d->addresses[four].family != AF_INET)
-            four++;
-        if (six < d->count && (n % 2 == 0 || four == d->count))
-            d->order[n] = six++;
-        else
-            d->order[n] = four++;
+    while (six < d->count || four < d->count) {
+        if (six < d->count && (d->tries % 2 == 0 || four == d->count)) {
+            d->order[d->tries++] = six;
+            six = next_of(d, six + 1, true);
+        } else {
+            d->order[d->tries++] = four;
+            four = next_of(d, four + 1, false);
+        }
     }
 }
 
-struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t count,
-                        void (*done)(void *arg, int fd, size_t index, int error), void *arg)
+static void close_sockets(const int *sockets, size_t count)
+{
+    for (size_t i = 0; sockets != NULL && i < count; i++)
+        if (sockets[i] >= 0)
+            close(sockets[i]);
+}
+
+static void take(struct dial *d, const struct dial_to *to)
+{
+    d->count = to->count < DIAL_ADDRESSES ? to->count : DIAL_ADDRESSES;
+    d->prepared = to->sockets != NULL;
+    for (size_t i = 0; i < d->count; i++) {
+        d->addresses[i] = to->addresses[i];
+        d->sockets[i] = d->prepared ? to->sockets[i] : -1;
+    }
+    for (size_t i = 0; i < DIAL_ADDRESSES; i++)
+        d->attempts[i].fd = -1;
+    if (d->prepared && to->count > d->count)
+        close_sockets(to->sockets + d->count, to->count - d->count);
+}
+
+struct dial *dial_start(struct loop *loop, const struct dial_to *to, void (*done)(void *arg, int fd, size_t index, int error),
+                        void *arg)
 {
     struct dial *d = calloc(1, sizeof(*d));
 
-    if (d == NULL || count == 0) {
+    if (d == NULL || to->count == 0) {
+        close_sockets(to->sockets, to->count);
         free(d);
         return NULL;
     }
     d->loop = loop;
     d->done = done;
     d->arg = arg;
-    d->count = count < DIAL_ADDRESSES ? count : DIAL_ADDRESSES;
-    for (size_t i = 0; i < d->count; i++)
-        d->addresses[i] = addresses[i];
-    for (size_t i = 0; i < DIAL_ADDRESSES; i++)
-        d->attempts[i].fd = -1;
+    d->error = EADDRNOTAVAIL;
+    take(d, to);
     interleave(d);
     timer_init(&d->next, on_delay, d);
     begin_next(d);

@@ -108,6 +108,46 @@ void loop_enter(struct loop *loop)
     loop->clock_is_read = true;
 }
 
+struct watch {
+    struct loop *loop;
+    struct event *event;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void on_watched(int fd, short what, void *arg)
+{
+    struct watch *w = arg;
+
+    (void)fd;
+    (void)what;
+    loop_enter(w->loop);
+    w->fn(w->arg);
+}
+
+struct watch *loop_watch(struct loop *loop, int fd, void (*fn)(void *arg), void *arg)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+
+    if (w == NULL)
+        return NULL;
+    *w = (struct watch){ .loop = loop, .fn = fn, .arg = arg };
+    w->event = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_watched, w);
+    if (w->event != NULL && event_add(w->event, NULL) == 0)
+        return w;
+    loop_unwatch(w);
+    return NULL;
+}
+
+void loop_unwatch(struct watch *w)
+{
+    if (w == NULL)
+        return;
+    if (w->event != NULL)
+        event_free(w->event);
+    free(w);
+}
+
 void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg)
 {
     loop->turn_end = fn;

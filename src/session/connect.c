@@ -166,6 +166,38 @@ static void on_dialled(void *arg, int fd, size_t index, int error)
     session_run(s);
 }
 
+/* `fds` as of dial_to. */
+static void open_dial(struct session *s, const struct judgement *j, const int *fds)
+{
+    const struct dial_to to = { j->addresses, j->address_count, fds };
+
+    s->dial = dial_start(s->engine->loop, &to, on_dialled, s);
+    if (s->dial == NULL)
+        dial_failed(s, j, errno);
+}
+
+void connect_with_sockets(struct session *s, const int *fds)
+{
+    const struct judgement *j = waiting_judgement(s);
+
+    if (fds != NULL) {
+        open_dial(s, j, fds);
+        return;
+    }
+    report_judged(s, j);
+    deny(s, R_INTERNAL);
+}
+
+static void dial_as_client(struct session *s, const struct judgement *j)
+{
+    enum reason why = sockets_ask(s, j);
+
+    if (why == R_NONE)
+        return;
+    report_judged(s, j);
+    deny(s, why);
+}
+
 /* Whatever connection there was is left: a tunnel, too, may begin on a session that had exchanges. */
 static void dial(struct session *s, const struct judgement *j)
 {
@@ -176,9 +208,10 @@ static void dial(struct session *s, const struct judgement *j)
     }
     s->progress = clock_ms();
     count_add(s->engine->shard, COUNT_DIALS, 1);
-    s->dial = dial_start(s->engine->loop, j->addresses, j->address_count, on_dialled, s);
-    if (s->dial == NULL)
-        dial_failed(s, j, errno);
+    if (sockets_are_wanted(s))
+        dial_as_client(s, j);
+    else
+        open_dial(s, j, NULL);
 }
 
 /* The session's own connection, if it goes to one of these addresses and nobody spoke on it meanwhile. */
@@ -260,6 +293,7 @@ void connect_cancel(struct session *s)
         resolver_cancel(s->query);
     if (s->dial != NULL)
         dial_cancel(s->dial);
+    sockets_cancel(s);
     s->query = NULL;
     s->dial = NULL;
 }

@@ -187,6 +187,7 @@ void deny_answer_empty(struct session *s, unsigned status)
 void deny_server(struct session *s, enum reason why)
 {
     ledger_condemn(&s->ledger);
+    s->server_offends = true;
     log_remote("session %u-%llu: %s: %s%s", s->row->worker, (unsigned long long)s->row->number, reason_name(why),
                reason_sentence(why),
                why == R_ANSWER_BEFORE_REQUEST && addr_is_loopback(&s->server_address)

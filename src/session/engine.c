@@ -69,6 +69,7 @@ struct engine *engine_new(const struct engine_args *args)
     e->resolver = resolver_new(e->loop);
     e->pool = pool_new(e);
     e->numbers = numbers_new();
+    e->sockets_last = &e->sockets;
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
     if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->route == NULL) {
@@ -200,43 +201,7 @@ bool engine_kill(struct engine *e, uint64_t number)
 
     if (s == NULL)
         return false;
+    s->evicted = true;
     end_for(s, R_KILLED);
     return true;
-}
-
-size_t engine_block(struct engine *e, const struct network *network)
-{
-    size_t ended = 0;
-
-    for (struct session *s = e->sessions, *next; s != NULL; s = next) {
-        next = s->next;
-        if (!network_has(network, &s->row->client))
-            continue;
-        end_for(s, R_BLOCKED);
-        ended++;
-    }
-    return ended;
-}
-
-void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow)
-{
-    struct session *s = numbers_find(e->numbers, number);
-
-    if (s == NULL)
-        return;
-    row_begin(e->shard, s->row);
-    s->row->conntrack = flow->conntrack;
-    s->row->mark = flow->mark;
-    s->row->conntrack_state = (uint8_t)flow->state;
-    s->row->translated = flow->translated;
-    row_end(e->shard, s->row);
-}
-
-void engine_socket(struct engine *e, uint64_t request, int fd, int error)
-{
-    (void)e;
-    (void)request;
-    (void)error;
-    if (fd >= 0)
-        close(fd); /* nobody waits for it any more */
 }

@@ -19,6 +19,7 @@ void report_begin(struct session *s, enum row_protocol protocol)
                                    .number = ++row->exchanges,
                                    .reported_ms = clock_ms(),
                                    .open = true };
+    s->server_offends = false;
     row_begin(s->engine->shard, row);
     if (row->state == ROW_NEW) /* the client said something: the flow is two-way */
         row->state = ROW_ESTABLISHED;
@@ -163,6 +164,7 @@ void report_end(struct session *s, enum record_event event, enum reason why, enu
         count_add(shard, COUNT_DENIED, 1);
     if (why != R_NONE)
         count_reason(shard, why);
+    kernel_offence(s, why, by);
     send_record(s->engine, &record);
     if (event == RECORD_DENIED || why != R_NONE || record.row.protocol != PROTO_HTTP)
         ended_put(shard, &record);

@@ -71,6 +71,8 @@ static enum reason judge_request(struct session *s, const struct h1_head *head, 
         return why;
     }
     x->reuse = s->generation->conf->policies[x->judge.verdict.policy].upstream_reuse;
+    if (x->reuse == REUSE_SHARED && sockets_are_wanted(s))
+        x->reuse = REUSE_SESSION; /* it has this client's address */
     return forward_write(s, head, target, is_explicit(s) ? span_of(NULL, 0) : head->host);
 }
 

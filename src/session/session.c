@@ -197,6 +197,7 @@ static struct session *make_session(struct engine *e, const struct arrival *arri
     fill_row(s, arrival);
     count_add(e->shard, COUNT_SESSIONS_OPENED, 1);
     count_add(e->shard, COUNT_SESSIONS_OPEN, 1);
+    kernel_opened(s);
     return s;
 fail:
     if (s != NULL && s->row != NULL)
@@ -260,6 +261,7 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
     timer_clear(loop_wheel(e->loop), &s->timer);
     count_sub(e->shard, COUNT_SESSIONS_OPEN, 1);
     session_set_phase(s, PHASE_DEAD);
+    kernel_closed(s);
     if (!clients_add(e->shard, &s->row->client, -1))
         log_debug("a client's count was already gone");
     row_release(e->shard, s->row);

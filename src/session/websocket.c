@@ -71,6 +71,7 @@ static void violation(struct session *s, enum direction from, enum reason why)
 
     log_remote("session %u-%llu: %s from the %s", s->row->worker, (unsigned long long)s->row->number, reason_name(why),
                from == UP ? "client" : "server");
+    s->server_offends = from == DOWN;
     s->row->close_code = (uint16_t)reason_close_code(why);
     send_close(s, back, reason_close_code(why), why);
     send_close(s, from, from == UP ? 1001 : 1011, why);

@@ -115,7 +115,7 @@ static void test_success(void **state)
 
     (void)state;
     begin(&f);
-    assert_non_null(dial_start(f.loop, &at, 1, on_done, &f));
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ &at, 1, NULL }, on_done, &f));
     assert_int_equal(f.done, 0); /* later, never at once */
     assert_true(turn_until(f.loop, &f.done, 1));
     assert_int_equal(f.index, 0);
@@ -138,7 +138,7 @@ static void test_refused(void **state)
         at[i] = refusing("127.0.0.1", &fds[i]);
     for (size_t count = 1; count <= 3; count++) {
         begin(&f);
-        assert_non_null(dial_start(f.loop, at, count, on_done, &f));
+        assert_non_null(dial_start(f.loop, &(struct dial_to){ at, count, NULL }, on_done, &f));
         assert_true(turn_until(f.loop, &f.done, 1));
         assert_int_equal(f.fd, -1);
         assert_int_equal(f.error, ECONNREFUSED);
@@ -159,7 +159,7 @@ static void test_refused_then_next(void **state)
     at[1] = at[0];
     listener = listening_socket(&at[2], 8);
     begin(&f);
-    assert_non_null(dial_start(f.loop, at, 3, on_done, &f));
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ at, 3, NULL }, on_done, &f));
     assert_true(turn_until(f.loop, &f.done, 1));
     assert_int_equal(f.index, 2);
     expect_connected(f.fd, &at[2]);
@@ -181,7 +181,7 @@ static void test_interleaved(void **state)
         skip();
     four = listening_socket(&one[0], 8);
     begin(&f);
-    assert_non_null(dial_start(f.loop, one, 2, on_done, &f)); /* IPv4 stands first, IPv6 is first */
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ one, 2, NULL }, on_done, &f)); /* IPv4 stands first, IPv6 is first */
     assert_true(turn_until(f.loop, &f.done, 1));
     assert_int_equal(f.index, 1);
     end(&f);
@@ -190,7 +190,7 @@ static void test_interleaved(void **state)
     struct addr two[4] = { refusing("127.0.0.1", &fds[0]), one[0], refusing("::1", &fds[1]), one[1] };
 
     begin(&f);
-    assert_non_null(dial_start(f.loop, two, 4, on_done, &f));
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ two, 4, NULL }, on_done, &f));
     assert_true(turn_until(f.loop, &f.done, 1));
     assert_int_equal(f.index, 3);
     end(&f);
@@ -199,7 +199,7 @@ static void test_interleaved(void **state)
     struct addr three[4] = { two[0], two[0], two[2], one[0] };
 
     begin(&f);
-    assert_non_null(dial_start(f.loop, three, 4, on_done, &f));
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ three, 4, NULL }, on_done, &f));
     assert_true(turn_until(f.loop, &f.done, 1));
     assert_int_equal(f.index, 3);
     end(&f);
@@ -219,7 +219,7 @@ static void test_silent_then_next(void **state)
 
     (void)state;
     begin(&f);
-    assert_non_null(dial_start(f.loop, at, 2, on_done, &f));
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ at, 2, NULL }, on_done, &f));
     advance(&f, 200);
     assert_int_equal(f.done, 0);
     advance(&f, 200);
@@ -242,7 +242,7 @@ static void test_silent_and_refused(void **state)
 
     (void)state;
     begin(&f);
-    d = dial_start(f.loop, at, 2, on_done, &f);
+    d = dial_start(f.loop, &(struct dial_to){ at, 2, NULL }, on_done, &f);
     assert_non_null(d);
     advance(&f, 1000);
     assert_int_equal(f.done, 0);
@@ -263,7 +263,7 @@ static void test_cancel(void **state)
 
     (void)state;
     begin(&f);
-    d = dial_start(f.loop, &at, 1, on_done, &f);
+    d = dial_start(f.loop, &(struct dial_to){ &at, 1, NULL }, on_done, &f);
     assert_non_null(d);
     dial_cancel(d); /* connected already, on loopback, but nobody was told */
     turn_idly(f.loop);
@@ -286,7 +286,7 @@ static void test_count(void **state)
         for (size_t i = 1; i <= DIAL_ADDRESSES; i++)
             at[i] = i == last ? good : at[0];
         begin(&f);
-        assert_non_null(dial_start(f.loop, at, DIAL_ADDRESSES + 1, on_done, &f));
+        assert_non_null(dial_start(f.loop, &(struct dial_to){ at, DIAL_ADDRESSES + 1, NULL }, on_done, &f));
         assert_true(turn_until(f.loop, &f.done, 1));
         if (last < DIAL_ADDRESSES)
             assert_int_equal(f.index, last);
@@ -305,12 +305,70 @@ static void test_nothing_to_try(void **state)
 
     (void)state;
     begin(&f);
-    assert_null(dial_start(f.loop, &broadcast, 0, on_done, &f));
-    assert_null(dial_start(f.loop, &broadcast, 1, on_done, &f)); /* the kernel refuses at once */
+    assert_null(dial_start(f.loop, &(struct dial_to){ &broadcast, 0, NULL }, on_done, &f));
+    assert_null(dial_start(f.loop, &(struct dial_to){ &broadcast, 1, NULL }, on_done, &f)); /* the kernel refuses at once */
     assert_true(errno != 0);
-    assert_null(dial_start(f.loop, &none, 1, on_done, &f));
+    assert_null(dial_start(f.loop, &(struct dial_to){ &none, 1, NULL }, on_done, &f));
     turn_idly(f.loop);
     assert_int_equal(f.done, 0);
+    end(&f);
+}
+
+static int bound_at(struct addr *a)
+{
+    int fd = bound_socket(a, SOCK_STREAM);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Sockets that somebody else made: they are what is connected, and an address without one is left out. */
+static void test_prepared_sockets(void **state)
+{
+    struct fixture f;
+    struct addr at[3] = { loopback("127.0.0.1", 0), loopback("127.0.0.1", 0), loopback("127.0.0.1", 0) }, from, peer;
+    int listeners[3], sockets[3];
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        listeners[i] = listening_socket(&at[i], 8);
+    from = loopback("127.0.0.77", 0);
+    sockets[0] = -1;
+    sockets[1] = bound_at(&from);
+    from.port = 0;
+    sockets[2] = bound_at(&from);
+    begin(&f);
+    assert_non_null(dial_start(f.loop, &(struct dial_to){ at, 3, sockets }, on_done, &f));
+    assert_true(turn_until(f.loop, &f.done, 1));
+    assert_int_equal(f.index, 1);
+    assert_int_equal(f.fd, sockets[1]);
+    assert_true(fcntl(f.fd, F_GETFL) & O_NONBLOCK);
+    assert_int_equal(getsockname(f.fd, (struct sockaddr *)&sa, &len), 0);
+    assert_true(addr_from_sockaddr(&peer, (struct sockaddr *)&sa, len));
+    assert_true(addr_same_ip(&peer, &from));
+    assert_int_equal(fcntl(sockets[2], F_GETFD), -1); /* the one that was not needed is closed */
+    end(&f);
+    for (int i = 0; i < 3; i++)
+        close(listeners[i]);
+}
+
+/* Nothing to try with, and all are taken over even so. */
+static void test_prepared_sockets_refused(void **state)
+{
+    static const int none[2] = { -1, -1 };
+    struct fixture f;
+    struct addr at[2] = { loopback("127.0.0.1", 9), loopback("127.0.0.1", 9) }, from = loopback("127.0.0.77", 0);
+    int one = bound_at(&from);
+
+    (void)state;
+    begin(&f);
+    assert_null(dial_start(f.loop, &(struct dial_to){ at, 2, none }, on_done, &f));
+    assert_null(dial_start(f.loop, &(struct dial_to){ at, 0, NULL }, on_done, &f));
+    at[0] = loopback("255.255.255.255", 9); /* the kernel refuses at once */
+    assert_null(dial_start(f.loop, &(struct dial_to){ at, 1, &one }, on_done, &f));
+    assert_int_equal(fcntl(one, F_GETFD), -1);
     end(&f);
 }
 
@@ -326,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_count),
         cmocka_unit_test(test_nothing_to_try),
+        cmocka_unit_test(test_prepared_sockets),
+        cmocka_unit_test(test_prepared_sockets_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

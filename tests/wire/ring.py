@@ -16,6 +16,15 @@ PROGRAM = os.path.join(BUILD, "tests", "wire", "wire_host")
 PREFIX = "127.0.98"
 ORIGIN, OTHER = f"{PREFIX}.1:8000", f"{PREFIX}.1:9000"
 NAME = "origin.test"
+# For transparent listeners: a second server, one in no zone, and a port where HTTP and anything else may go.
+SECOND, NOWHERE, MIXED = f"{PREFIX}.4", f"{PREFIX}.9", f"{PREFIX}.1:7000"
+HOSTS = f"""{PREFIX}.1 {NAME}
+{SECOND} second.test both.test
+{PREFIX}.1 both.test
+{NOWHERE} nowhere.test
+{PREFIX}.1 denied.test
+::1 six.test
+"""
 RESOLVER = (f"{PREFIX}.3", 5353)
 # All different, so that a timer that takes the wrong one is seen.
 TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0,
@@ -25,23 +34,37 @@ STUCK_SECONDS = 20.0
 
 def settings(hosts, limits):
     """Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
-    anything."""
+    anything. Transparent ones: `strict`, `resolve` and `off` by their check, and `kept`, which keeps the client's address."""
     def reverse(name, last, reuse):
         listener = {"name": name, "mode": "reverse", "address": f"{PREFIX}.2:{last}", "upstreams": [ORIGIN]}
         policy = {"name": f"to-{name}", "listeners": [name], "protocols": ["http", "websocket"], "upstream_reuse": reuse,
                   "action": "allow"}
         return listener, policy
 
+    def transparent(name, last, **more):
+        return {"name": name, "mode": "transparent", "address": f"{PREFIX}.2:{last}", "intercept": "tproxy", "ports": [last], **more}
+
+    ways = [transparent(check, 8090 + n, host_check=check) for n, check in enumerate(("strict", "resolve", "off"))]
+    ways.append(transparent("kept", 8094, preserve_client_address=True))
+    way = {"listeners": [one["name"] for one in ways], "from": "client", "to": ["origin", "second"]}
+    known = [f"{PREFIX}.1", SECOND, NAME, "second.test", "both.test", "six.test", "ghost.test"]
     kinds = [reverse("site", 8080, "session"), reverse("never", 8081, "never"), reverse("shared", 8082, "shared")]
     return {
         "workers": 1, "limits": limits, "timeouts": TIMEOUTS, "log": {"interval": 6},
         "resolver": {"servers": [f"{RESOLVER[0]}:{RESOLVER[1]}"], "hosts": hosts, "timeout": 1.0},
-        "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{PREFIX}.1/32"]}],
-        "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{PREFIX}.2:3128"}] + [kind[0] for kind in kinds],
+        "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{PREFIX}.1/32"]},
+                  {"name": "second", "networks": [f"{SECOND}/32"]}, {"name": "six", "networks": ["::1/128"]}],
+        "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{PREFIX}.2:3128"}] + [kind[0] for kind in kinds]
+        + ways,
+        "packet_filter": {"backend": "nftables"},
         "policies": [{"name": "denied", "paths": ["/deny*"], "protocols": ["http", "websocket"], "action": "deny"}]
         + [kind[1] for kind in kinds]
         + [{"name": "web", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [8000],
             "protocols": ["http", "websocket", "tls"], "action": "allow"},
+           {"name": "way", **way, "hosts": known, "ports": [8000], "protocols": ["http", "websocket", "tls"], "action": "allow",
+            "upstream_reuse": "shared"},
+           {"name": "way-open", **way, "ports": [7000], "protocols": ["http", "tunnel"], "action": "allow"},
+           {"name": "way-any", **way, "ports": [9000], "protocols": ["tunnel"], "action": "allow"},
            {"name": "any", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [9000], "protocols": ["tunnel"],
             "action": "allow"}],
     }
@@ -56,12 +79,13 @@ class Ring:
     def __init__(self, folder, **limits):
         hosts = os.path.join(folder, "hosts")
         with open(hosts, "w") as file:
-            file.write(f"{PREFIX}.1 {NAME}\n")
+            file.write(HOSTS)
         self.host = Host(PROGRAM, settings(hosts, limits))
         self.ends, self.seen = [], []
 
-    def client(self, listener="site"):
-        answer, sock = self.host.ask(f"client {listener}")
+    def client(self, listener="site", original=""):
+        """`original`: what an intercepted client dialled, or "direct", or "unknown"."""
+        answer, sock = self.host.ask(f"client {listener} {original}".strip())
         assert sock is not None, answer
         return self.keep(sock)
 
@@ -109,6 +133,10 @@ class Ring:
     def say(self, end, data):
         end.write(data)
         self.settle()
+
+    def kernel(self):
+        """What the filter process was told since the last call."""
+        return [line.split() for line in self.host.ask("kernel")[0].splitlines() if line]
 
     def records(self):
         """Access records that no call has returned yet."""

@@ -26,6 +26,7 @@ struct dial {
     void (*done)(void *arg, int fd, size_t index, int error);
     void *arg;
     int fd;
+    size_t index;
     struct taken *taken;
 };
 
@@ -93,23 +94,39 @@ static void answer(void *arg)
     void (*done)(void *arg, int fd, size_t index, int error) = d->done;
     void *done_arg = d->arg;
     int fd = d->fd;
+    size_t index = d->index;
 
     free(d);
-    done(done_arg, fd, 0, 0);
+    done(done_arg, fd, index, 0);
 }
 
-struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t count,
-                        void (*done)(void *arg, int fd, size_t index, int error), void *arg)
+/* The first address that may be tried. Prepared sockets only say which: they lead nowhere. */
+static size_t first_of(const struct dial_to *to)
+{
+    size_t index = to->count;
+
+    for (size_t i = to->count; to->sockets != NULL && i-- > 0;) {
+        if (to->sockets[i] < 0)
+            continue;
+        index = i;
+        close(to->sockets[i]);
+    }
+    return to->sockets != NULL ? index : 0;
+}
+
+struct dial *dial_start(struct loop *loop, const struct dial_to *to, void (*done)(void *arg, int fd, size_t index, int error),
+                        void *arg)
 {
     struct dial *d = calloc(1, sizeof(*d));
+    size_t index = first_of(to);
     int fds[2];
 
-    if (d == NULL || count == 0)
+    if (d == NULL || index >= to->count)
         fatal("nothing to dial");
     wire_pair(fds);
-    *d = (struct dial){ .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = fds[0] };
+    *d = (struct dial){ .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = fds[0], .index = index };
     d->taken = &dials[last++ % DIALS_MAX];
-    *d->taken = (struct taken){ addresses[0], fds[1], holding ? d : NULL };
+    *d->taken = (struct taken){ to->addresses[index], fds[1], holding ? d : NULL };
     if (!holding)
         loop_again(loop, &d->again);
     return d;

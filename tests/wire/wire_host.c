@@ -15,9 +15,16 @@
  *   sessions         how many are open
  *   kill N           as posternctl does; "ok" or "none"
  *   drain MS         as TERM does
+ *   kernel           what the filter process was told since the last call (wire_kernel.c)
+ *   gone             there is no filter process to ask any more
+ *   socket REQUEST [ADDRESS]
+ *                    it answers a request for a socket; without an address, with an error
+ *   flow N           it tells of session N's conntrack entry
+ *   block NETWORK    it blocked these clients; "ok COUNT"
  *   quit             frees everything, so that leaks are seen, and ends
  */
 #include "wire_dial.h"
+#include "wire_kernel.h"
 
 #include "app/access_json.h"
 #include "base/clock.h"
@@ -102,8 +109,13 @@ static void open_host(struct wire *h, const char *config, int control)
     h->ring_memory = calloc(1, ring_bytes(LOG_SLOTS, sizeof(struct record)) + 64);
     ring_attach(&h->ring, (void *)(((uintptr_t)h->ring_memory + 63) & ~(uintptr_t)63), LOG_SLOTS, sizeof(struct record));
     h->generation = make_generation(config);
-    h->engine = engine_new(&(struct engine_args){
-        .loop = h->loop, .workers = 1, .shards = &h->shard, .log = &h->ring, .log_wake = -1, .first_number = 1 });
+    h->engine = engine_new(&(struct engine_args){ .loop = h->loop,
+                                                  .workers = 1,
+                                                  .shards = &h->shard,
+                                                  .log = &h->ring,
+                                                  .log_wake = -1,
+                                                  .first_number = 1,
+                                                  .filter = wire_kernel() });
     if (h->engine == NULL)
         fatal("no engine");
     engine_set_generation(h->engine, h->generation);
@@ -236,6 +248,32 @@ static bool arrange(struct wire *h, const char *command, const char *argument)
     return true;
 }
 
+/* The part of the filter process; false: it is none of that. */
+static bool play_kernel(struct wire *h, const char *command, const char *argument)
+{
+    struct network network;
+    const char *rest = argument != NULL ? strchr(argument, ' ') : NULL;
+    uint64_t number = argument != NULL ? strtoull(argument, NULL, 10) : 0;
+    size_t len;
+
+    h->answer[0] = '\n';
+    len = 1;
+    if (strcmp(command, "kernel") == 0)
+        len += wire_kernel_lines(h->answer + 1, sizeof(h->answer) - 1);
+    else if (strcmp(command, "gone") == 0)
+        wire_kernel_gone();
+    else if (strcmp(command, "socket") == 0 && argument != NULL)
+        wire_kernel_socket(h->engine, number, rest != NULL ? rest + 1 : NULL);
+    else if (strcmp(command, "flow") == 0 && argument != NULL)
+        wire_kernel_flow(h->engine, number);
+    else if (strcmp(command, "block") == 0 && argument != NULL && network_parse(&network, span_str(argument)))
+        len = (size_t)snprintf(h->answer, sizeof(h->answer), "ok %zu", engine_block(h->engine, &network));
+    else
+        return false;
+    reply(h, h->answer, len, -1);
+    return true;
+}
+
 static bool obey(struct wire *h, char *command)
 {
     char *argument = strchr(command, ' ');
@@ -245,7 +283,7 @@ static bool obey(struct wire *h, char *command)
         *argument++ = '\0';
     if (strcmp(command, "quit") == 0)
         return false;
-    if (arrange(h, command, argument)) {
+    if (arrange(h, command, argument) || play_kernel(h, command, argument)) {
         return true;
     } else if (strcmp(command, "client") == 0 && argument != NULL) {
         open_client(h, argument);
