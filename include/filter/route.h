@@ -8,14 +8,25 @@
 
 /*
  * What the kernel's routing says: the interface by which an address would be left (RTM_GETROUTE), and the names of interfaces
- * (RTM_GETLINK). One netlink socket a process, opened once at start, so that a worker needs no new one under its sandbox. The
- * kernel answers while it takes the question; nothing here waits. Answers are kept for a second at most.
+ * (RTM_GETLINK). Two netlink sockets a process, opened once at start, so that a worker needs no new one under its sandbox. The
+ * kernel answers while it takes the question; nothing here waits.
+ *
+ * Answers are kept until something changes, for a minute at most. So the owner watches for changes: it registers route_watch_fd()
+ * for reading in its event loop, level-triggered, calls route_watch_read() whenever it is readable, and when that is true, throws
+ * away what it has itself derived from routes and addresses.
  */
 struct route;
 
 /* NULL with errno set: no socket, or no memory. */
 MUST_CHECK struct route *route_open(void);
 void route_close(struct route *r);
+
+/*
+ * Changes of links, addresses, routes and rules. The descriptor belongs to `r`, is non-blocking and stays the same. Reading takes
+ * the messages that are there; true: something has changed, or messages were lost, and nothing is remembered now.
+ */
+int route_watch_fd(const struct route *r);
+bool route_watch_read(struct route *r);
 
 enum route_result { ROUTE_FOUND, ROUTE_NONE, ROUTE_ERROR };
 
@@ -24,6 +35,10 @@ enum route_result { ROUTE_FOUND, ROUTE_NONE, ROUTE_ERROR };
  * one that forbids it. ROUTE_ERROR: it could not be asked; this is never kept. `interface` is "" unless ROUTE_FOUND.
  */
 MUST_CHECK enum route_result route_find(struct route *r, const struct addr *to, char interface[IF_NAMESIZE]);
+
+/* Are packets to `to` delivered to this machine (type local)? That is so for all its addresses, and 127.0.0.0/8. false also if it
+ * could not be asked. */
+bool route_is_local(struct route *r, const struct addr *to);
 
 /* The name of interface `index`; false and "" if there is none. */
 bool route_interface_name(struct route *r, unsigned index, char out[IF_NAMESIZE]);

@@ -4,8 +4,9 @@
  * when that returns; the socket does not block all the same, and an answer that is missing is an error, not a wait.
  *
  * Two caches of fixed size, in which a newcomer takes the place of whoever had it: from an address to the index of an interface,
- * and from an index to a name. Both forget after a second: a changed route or a renamed interface is seen that soon. The first is
- * hashed with a random key, since clients choose the addresses.
+ * and from an index to a name. The first is hashed with a random key, since clients choose the addresses. A second socket hears of
+ * every change of links, addresses, routes and rules, and then both are emptied as a whole: what a change means for which address
+ * is the kernel's business. That each entry also ends after a minute is for changes of which there is no message, as of sysctls.
  */
 #include "filter/route.h"
 
@@ -18,14 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_MS 1000
+#define KEEP_MS 60000
 #define ROUTES 1024
 #define LINKS 64
+#define READS_AT_ONCE 1024
 #define ANSWER_BYTES 32768 /* links of some drivers take many attributes */
 
 struct route_entry {
     struct addr to;
     unsigned index; /* of the interface; 0: no route */
+    bool local;
     uint64_t until_ms;
 };
 
@@ -36,13 +39,28 @@ struct link_entry {
 };
 
 struct route {
-    struct mnl_socket *socket;
+    struct mnl_socket *socket, *changes;
     uint32_t sequence;
     struct hash_key key;
     struct route_entry routes[ROUTES];
     struct link_entry links[LINKS];
     _Alignas(struct nlmsghdr) char buffer[ANSWER_BYTES];
 };
+
+#define GROUP(number) (1u << ((number)-1))
+
+static struct mnl_socket *open_socket(unsigned groups)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int saved;
+
+    if (socket == NULL || mnl_socket_bind(socket, groups, MNL_SOCKET_AUTOPID) == 0)
+        return socket;
+    saved = errno;
+    mnl_socket_close(socket);
+    errno = saved;
+    return NULL;
+}
 
 struct route *route_open(void)
 {
@@ -51,8 +69,12 @@ struct route *route_open(void)
     if (r == NULL)
         return NULL;
     hash_key_random(&r->key);
-    r->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (r->socket != NULL && mnl_socket_bind(r->socket, 0, MNL_SOCKET_AUTOPID) == 0)
+    r->socket = open_socket(0);
+    if (r->socket != NULL)
+        r->changes =
+            open_socket(GROUP(RTNLGRP_LINK) | GROUP(RTNLGRP_IPV4_IFADDR) | GROUP(RTNLGRP_IPV6_IFADDR) | GROUP(RTNLGRP_IPV4_ROUTE) |
+                        GROUP(RTNLGRP_IPV6_ROUTE) | GROUP(RTNLGRP_IPV4_RULE) | GROUP(RTNLGRP_IPV6_RULE));
+    if (r->changes != NULL)
         return r;
     route_close(r);
     return NULL;
@@ -64,8 +86,41 @@ void route_close(struct route *r)
 
     if (r != NULL && r->socket != NULL)
         mnl_socket_close(r->socket);
+    if (r != NULL && r->changes != NULL)
+        mnl_socket_close(r->changes);
     free(r);
     errno = saved;
+}
+
+int route_watch_fd(const struct route *r)
+{
+    return mnl_socket_get_fd(r->changes);
+}
+
+/* What a message says does not matter, so only its first byte is taken. */
+static bool take_changes(const struct route *r)
+{
+    bool changed = false;
+    char byte;
+
+    for (int i = 0; i < READS_AT_ONCE; i++) {
+        if (recv(route_watch_fd(r), &byte, 1, MSG_DONTWAIT) >= 0)
+            changed = true;
+        else if (errno == EAGAIN)
+            return changed;
+        else if (errno != EINTR)
+            changed = true; /* ENOBUFS: some were lost */
+    }
+    return changed;
+}
+
+bool route_watch_read(struct route *r)
+{
+    if (!take_changes(r))
+        return false;
+    memset(r->routes, 0, sizeof(r->routes));
+    memset(r->links, 0, sizeof(r->links));
+    return true;
 }
 
 static struct nlmsghdr *begin(struct route *r, uint16_t type)
@@ -124,24 +179,25 @@ static bool can_be_sent(unsigned char route_type)
            route_type == RTN_MULTICAST;
 }
 
-static enum route_result read_route(const struct nlmsghdr *answer, unsigned *index)
+static enum route_result read_route(const struct nlmsghdr *answer, struct route_entry *out)
 {
     const struct rtmsg *message = mnl_nlmsg_get_payload(answer);
-    const struct nlattr *out;
+    const struct nlattr *interface;
     int error = error_of(answer);
 
     if (error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EINVAL)
         return ROUTE_NONE; /* the last two: a route of type prohibit or blackhole */
     if (error != 0 || mnl_nlmsg_get_payload_len(answer) < sizeof(*message))
         return ROUTE_ERROR;
-    out = attribute(answer, sizeof(*message), RTA_OIF, sizeof(uint32_t));
-    if (out == NULL || !can_be_sent(message->rtm_type))
+    interface = attribute(answer, sizeof(*message), RTA_OIF, sizeof(uint32_t));
+    if (interface == NULL || !can_be_sent(message->rtm_type))
         return ROUTE_NONE;
-    *index = mnl_attr_get_u32(out);
+    out->index = mnl_attr_get_u32(interface);
+    out->local = message->rtm_type == RTN_LOCAL;
     return ROUTE_FOUND;
 }
 
-static enum route_result ask_route(struct route *r, const struct addr *to, unsigned *index)
+static enum route_result ask_route(struct route *r, const struct addr *to, struct route_entry *out)
 {
     struct nlmsghdr *request = begin(r, RTM_GETROUTE);
     struct rtmsg *message = mnl_nlmsg_put_extra_header(request, sizeof(*message));
@@ -152,7 +208,7 @@ static enum route_result ask_route(struct route *r, const struct addr *to, unsig
     message->rtm_dst_len = (unsigned char)(8 * len);
     mnl_attr_put(request, RTA_DST, len, to->ip);
     answer = ask(r, request, RTM_NEWROUTE);
-    return answer == NULL ? ROUTE_ERROR : read_route(answer, index);
+    return answer == NULL ? ROUTE_ERROR : read_route(answer, out);
 }
 
 static void ask_link(struct route *r, unsigned index, char name[IF_NAMESIZE])
@@ -187,33 +243,37 @@ bool route_interface_name(struct route *r, unsigned index, char out[IF_NAMESIZE]
     return out[0] != '\0';
 }
 
-static struct route_entry *entry_for(struct route *r, const struct addr *to)
+/* What is known, or now asked about this address; NULL: it could not be asked. */
+static const struct route_entry *entry_for(struct route *r, const struct addr *to)
 {
-    return &r->routes[hash_bytes(&r->key, to->ip, sizeof(to->ip)) % ROUTES];
+    struct route_entry *e = &r->routes[hash_bytes(&r->key, to->ip, sizeof(to->ip)) % ROUTES];
+    struct route_entry fresh = { .to = *to, .until_ms = clock_ms() + KEEP_MS };
+
+    if (to->family == 0)
+        return NULL;
+    if (e->until_ms > clock_ms() && addr_same_ip(&e->to, to))
+        return e;
+    if (ask_route(r, to, &fresh) == ROUTE_ERROR)
+        return NULL;
+    *e = fresh;
+    return e;
 }
 
-/* Which interface an entry names: none if there is no route. */
-static enum route_result answer_from(struct route *r, const struct route_entry *e, char interface[IF_NAMESIZE])
+enum route_result route_find(struct route *r, const struct addr *to, char interface[IF_NAMESIZE])
 {
+    const struct route_entry *e = entry_for(r, to);
+
+    interface[0] = '\0';
+    if (e == NULL)
+        return ROUTE_ERROR;
     if (e->index == 0)
         return ROUTE_NONE;
     return route_interface_name(r, e->index, interface) ? ROUTE_FOUND : ROUTE_ERROR;
 }
 
-enum route_result route_find(struct route *r, const struct addr *to, char interface[IF_NAMESIZE])
+bool route_is_local(struct route *r, const struct addr *to)
 {
-    struct route_entry *e = entry_for(r, to);
-    enum route_result result;
-    unsigned index = 0;
+    const struct route_entry *e = entry_for(r, to);
 
-    interface[0] = '\0';
-    if (to->family == 0)
-        return ROUTE_ERROR;
-    if (e->until_ms > clock_ms() && addr_same_ip(&e->to, to))
-        return answer_from(r, e, interface);
-    result = ask_route(r, to, &index);
-    if (result == ROUTE_ERROR)
-        return ROUTE_ERROR;
-    *e = (struct route_entry){ *to, index, clock_ms() + KEEP_MS };
-    return answer_from(r, e, interface);
+    return e != NULL && e->local;
 }

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,6 +82,13 @@ static bool loopback_up(void)
     return up;
 }
 
+static bool is_readable(const struct route *r)
+{
+    struct pollfd p = { .fd = route_watch_fd(r), .events = POLLIN };
+
+    return poll(&p, 1, 0) == 1;
+}
+
 enum { GOOD, BAD, NO_NAMESPACE };
 
 #define NEED(condition)                                                                                                            \
@@ -88,7 +97,10 @@ enum { GOOD, BAD, NO_NAMESPACE };
             return BAD;                                                                                                            \
     } while (0)
 
-/* An empty namespace has no route at all; once its loopback is up there is one, and it is seen after a second. */
+/*
+ * An empty namespace has no route at all; once its loopback is up there is one. What was answered before stands until the change is
+ * read, or a minute is over.
+ */
 static int in_namespace(void)
 {
     struct addr lo = address("127.0.0.1"), lo6 = address("::1"), far = address("192.0.2.1"), far6 = address("2001:db8::1");
@@ -100,55 +112,146 @@ static int in_namespace(void)
     r = route_open();
     NEED(r != NULL);
     clock_set(5000);
+    NEED(!route_watch_read(r));
     NEED(route_find(r, &far, name) == ROUTE_NONE && name[0] == '\0');
     NEED(route_find(r, &far6, name) == ROUTE_NONE);
-    NEED(route_find(r, &lo, name) == ROUTE_NONE);
+    NEED(route_find(r, &lo, name) == ROUTE_NONE && !route_is_local(r, &lo));
+    NEED(!is_readable(r));
     NEED(loopback_up());
-    clock_set(5999);
-    NEED(route_find(r, &lo, name) == ROUTE_NONE);
-    clock_set(6000);
-    NEED(route_find(r, &lo, name) == ROUTE_FOUND && strcmp(name, "lo") == 0);
-    NEED(route_find(r, &far, name) == ROUTE_NONE);
-    NEED(access("/proc/net/if_inet6", F_OK) != 0 || route_find(r, &lo6, name) == ROUTE_FOUND);
+    NEED(is_readable(r));
+    clock_set(5000 + 59999);
+    NEED(route_find(r, &lo, name) == ROUTE_NONE && !route_is_local(r, &lo));
+    clock_set(5000 + 60000);
+    NEED(route_find(r, &lo, name) == ROUTE_FOUND && strcmp(name, "lo") == 0 && route_is_local(r, &lo));
+    NEED(route_find(r, &far, name) == ROUTE_NONE && !route_is_local(r, &far));
+    NEED(access("/proc/net/if_inet6", F_OK) != 0 || (route_find(r, &lo6, name) == ROUTE_FOUND && route_is_local(r, &lo6)));
+    NEED(route_watch_read(r) && !route_watch_read(r) && !is_readable(r));
     route_close(r);
     return GOOD;
 }
 
-static void test_namespace(void **state)
+/* Each kind of change is heard, and seen by the next question although the clock stands. */
+static int changes(void)
+{
+    static const struct {
+        const char *command, *to, *interface;
+        bool local;
+    } steps[] = {
+        { "ip link set lo up", "127.0.0.1", "lo", true },
+        { "ip link add east type veth peer name west", "10.1.0.1", NULL, false },
+        { "ip link set east up && ip link set west up", "10.1.0.1", NULL, false },
+        { "ip addr add 10.1.0.1/24 dev east", "10.1.0.1", "lo", true },
+        { "ip addr add 10.2.0.1/24 dev west", "10.1.0.2", "east", false },
+        { "ip route add 192.0.2.0/24 via 10.2.0.2", "192.0.2.7", "west", false },
+        { "ip route change 192.0.2.0/24 via 10.1.0.2", "192.0.2.7", "east", false },
+        { "ip link set west down && ip link set west name north && ip link set north up", "10.2.0.2", "north", false },
+        { "ip route add 192.0.2.7 dev north table 77", "192.0.2.7", "east", false },
+        { "ip rule add to 192.0.2.7 lookup 77", "192.0.2.7", "north", false },
+        { "ip rule del to 192.0.2.7 lookup 77", "192.0.2.7", "east", false },
+        { "ip route add prohibit 192.0.2.7", "192.0.2.7", NULL, false },
+        { "ip addr del 10.1.0.1/24 dev east", "10.1.0.1", NULL, false },
+        { "ip route add local 198.51.100.0/24 dev lo", "198.51.100.9", "lo", true },
+        { "ip addr add fd00::1/64 dev east nodad", "fd00::1", "lo", true },
+        { "ip route add 2001:db8::/32 dev north", "2001:db8::1", "north", false },
+        { "ip -6 rule add to 2001:db8::1 prohibit pref 5", "2001:db8::1", NULL, false },
+        { "ip link del east", "10.2.0.2", NULL, false },
+    };
+    char name[IF_NAMESIZE];
+    struct route *r;
+
+    if (unshare(CLONE_NEWNET) != 0 || (r = route_open()) == NULL)
+        return NO_NAMESPACE;
+    clock_set(5000);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct addr to = address(steps[i].to);
+
+        (void)!route_find(r, &to, name);
+        if (system(steps[i].command) != 0)
+            return i < 2 ? NO_NAMESPACE : BAD;
+        NEED(is_readable(r) && route_watch_read(r));
+        if ((route_find(r, &to, name) == ROUTE_FOUND) != (steps[i].interface != NULL) ||
+            (steps[i].interface != NULL && strcmp(name, steps[i].interface) != 0) || route_is_local(r, &to) != steps[i].local) {
+            print_message("%s: %s by %s\n", steps[i].command, steps[i].to, name);
+            return BAD;
+        }
+    }
+    route_close(r);
+    return GOOD;
+}
+
+/* More messages than fit: that is a change as well, said once. */
+static int overrun(void)
+{
+    struct route *r;
+    int small = 1;
+
+    if (unshare(CLONE_NEWNET) != 0 || system("ip link set lo up") != 0 || (r = route_open()) == NULL)
+        return NO_NAMESPACE;
+    NEED(setsockopt(route_watch_fd(r), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
+    NEED(!route_watch_read(r));
+    NEED(system("for i in $(seq 60); do echo addr add 10.0.0.$i/32 dev lo; done | ip -batch -") == 0);
+    NEED(route_watch_read(r) && !route_watch_read(r));
+    route_close(r);
+    return GOOD;
+}
+
+static void in_child(int (*test)(void))
 {
     int status;
     pid_t child = fork();
 
-    (void)state;
     if (child == 0)
-        _exit(in_namespace());
+        _exit(test());
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == NO_NAMESPACE)
+    if (WEXITSTATUS(status) == NO_NAMESPACE) {
+        print_message("skipped: no network namespace of our own here\n");
         skip();
+    }
     assert_int_equal(WEXITSTATUS(status), GOOD);
 }
 
-/* No descriptor left: said at once, with the reason. */
+static void test_namespace(void **state)
+{
+    (void)state;
+    in_child(in_namespace);
+}
+
+static void test_changes(void **state)
+{
+    (void)state;
+    in_child(changes);
+}
+
+static void test_overrun(void **state)
+{
+    (void)state;
+    in_child(overrun);
+}
+
+/* No descriptor left, or only one: said at once, with the reason. */
 static void test_no_socket(void **state)
 {
-    int fds[4096], count = 0;
+    struct rlimit before, few;
+    int lowest = dup(0);
 
     (void)state;
-    while (count < 4096 && (fds[count] = dup(0)) >= 0)
-        count++;
-    if (count < 4096) {
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (rlim_t more = 0; more < 2; more++) {
+        few = (struct rlimit){ (rlim_t)lowest + more, before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
         assert_null(route_open());
         assert_int_equal(errno, EMFILE);
     }
-    while (count > 0)
-        close(fds[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback), cmocka_unit_test(test_many),
-                                        cmocka_unit_test(test_namespace), cmocka_unit_test(test_no_socket) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback),  cmocka_unit_test(test_many),
+                                        cmocka_unit_test(test_namespace), cmocka_unit_test(test_changes),
+                                        cmocka_unit_test(test_overrun),   cmocka_unit_test(test_no_socket) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
