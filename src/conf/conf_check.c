@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH 64
+#define PATH 80
 
 unsigned conf_member_line(const struct conf_node *group, const char *name)
 {

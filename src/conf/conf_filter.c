@@ -218,18 +218,23 @@ static void check_intercepts(const struct site *s, const struct conf_node *list)
     free(ports);
 }
 
-/* Input is dropped unless a policy lets it in, also what the operator is about to type. */
+/* Does the policy let tcp in to this machine, from anywhere else? */
+static bool lets_in(const struct site *s, const struct conf_policy *p)
+{
+    struct zone_set from = zone_set_of(s, &p->from), to = zone_set_of(s, &p->to);
+    size_t self = s->conf->zone_count;
+
+    zone_set_drop(&from, self);
+    return p->action == ACTION_ALLOW && (p->protocols & CONF_TCP) && conf_policy_fits_packets(p) && zone_set_count(&from) > 0 &&
+           (to.words[self / 64] >> (self % 64) & 1);
+}
+
+/* Input is dropped unless a policy lets it in, also what the operator is about to type. A policy with an error may be the one. */
 static void check_way_in(const struct site *s)
 {
-    for (size_t i = 0; i < s->conf->policy_count; i++) {
-        const struct conf_policy *p = &s->conf->policies[i];
-        struct zone_set to = zone_set_of(s, &p->to);
-        size_t self = s->conf->zone_count;
-
-        if (p->line == 0 || (p->action == ACTION_ALLOW && (p->protocols & CONF_TCP) && conf_policy_fits_packets(p) &&
-                             (to.words[self / 64] >> (self % 64) & 1)))
+    for (size_t i = 0; i < s->conf->policy_count; i++)
+        if (s->conf->policies[i].line == 0 || lets_in(s, &s->conf->policies[i]))
             return;
-    }
     conf_report_warning(s->report, s->conf->packet_filter.line, "packet_filter",
                         "no policy allows tcp to \"self\": ssh to this machine will be cut off");
 }

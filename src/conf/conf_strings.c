@@ -62,10 +62,21 @@ static char *item_name(struct conf_reader *r, const struct conf_key *key, const 
     return NULL;
 }
 
+/* As the kernel has it, without what rules of the packet filter cannot say: '*' stands for any ending there, and quotes end it. */
+static bool is_interface(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
+            return false;
+    return len > 0 && len <= INTERFACE_NAME && strpbrk(text, "/:\"\\*") == NULL;
+}
+
 static char *item_interface(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
 {
     (void)key;
-    if (strlen(text) <= INTERFACE_NAME && strpbrk(text, "/ :") == NULL)
+    if (is_interface(text))
         return conf_keep(r, text);
     conf_reader_error(r, line, "\"%.40s\" is no name of an interface", text);
     return NULL;

@@ -238,6 +238,9 @@ static void transparent(void **state)
                "host_check = \"strict\"; preserve_client_address = false; }"),
           "f:1: listeners.e.intercept" ONLY "f:1: listeners.e.ports" ONLY "f:1: listeners.e.host_check" ONLY
           "f:1: listeners.e.preserve_client_address" ONLY },
+        { WITH("{ name = \"a23456789-123456789-123456789-1\"; mode = \"explicit\"; address = \"127.0.0.1:1\";"
+               "preserve_client_address = true; }"),
+          "f:1: listeners.a23456789-123456789-123456789-1.preserve_client_address" ONLY },
         { WITH("{ name = \"r\"; mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = \"a:1\";\nports = 80; }"),
           "f:2: listeners.r.ports" ONLY },
     };
@@ -330,6 +333,10 @@ static void way_in(void **state)
         { WAY("{ name = \"p\"; to = \"self\"; protocols = \"udp\"; action = \"allow\"; }"), LOCKED },
         { WAY("{ name = \"p\"; to = \"self\"; action = \"allow\"; }"), LOCKED },
         { WAY("{ name = \"p\"; to = \"self\"; protocols = \"tcp\"; action = \"deny\"; }"), LOCKED },
+        { WAY("{ name = \"p\"; to = \"self\"; from = \"self\"; protocols = \"tcp\"; action = \"allow\"; }"),
+          "W f:1: policies.p.from: is never looked at: what this machine itself sends always passes the packet filter\n" LOCKED },
+        { WAY("{ name = \"p\"; from = [ \"self\", \"in\" ]; protocols = \"tcp\"; action = \"allow\"; }"), "" },
+        { WAY("{ name = \"p\"; to = \"self\"; hosts = \"a\"; protocols = [ \"tcp\", \"http\" ]; action = \"allow\"; }"), LOCKED },
         { WAY(""), "W f:1: policies: there are none: everything is denied\n" LOCKED },
     };
 
