@@ -54,7 +54,7 @@ struct filter {
     struct blocks *blocks;
     struct hostile *hostile;
     struct filter_peer workers[WORKERS_MAX], control;
-    struct event *monitor_event, *watch_event, *late_event, *conntrack_event, *tick_event;
+    struct event *monitor_event, *watch_event, *late_event, *conntrack_event, *route_event, *tick_event;
     int exit_code;
     struct ipc_message message;
 };

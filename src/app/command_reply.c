@@ -77,6 +77,24 @@ static json_t *session_counts(const struct view *v)
     return sessions;
 }
 
+/* What the filter process said of itself, in shared memory. */
+static json_t *filter_state(const struct view *v)
+{
+    const struct filter_stats *stats = v->filter_stats;
+    json_t *state = json_object();
+
+    put_count(state, "pid", (uint64_t)v->status.filter);
+    put_bool(state, "ready", v->status.filter_ready);
+    put_number(state, "restarts", v->status.filter_restarts);
+    put_text(state, "table", v->generation->conf->packet_filter.table);
+    if (stats == NULL)
+        return state;
+    put_time(state, "committed", atomic_load_explicit(&stats->committed_us, memory_order_relaxed));
+    put_number(state, "mended", atomic_load_explicit(&stats->mended, memory_order_relaxed));
+    put_number(state, "blocks", atomic_load_explicit(&stats->blocks, memory_order_relaxed));
+    return state;
+}
+
 json_t *reply_status(const struct view *v)
 {
     json_t *status = json_object();
@@ -96,6 +114,8 @@ json_t *reply_status(const struct view *v)
     (void)json_object_set_new(status, "workers", worker_list(v));
     if (v->generation == NULL)
         return status;
+    if (view_has_filter(v))
+        (void)json_object_set_new(status, "filter", filter_state(v));
     put_number(status, "policies", v->generation->conf->policy_count);
     (void)json_object_set_new(status, "listeners", listener_list(v->generation->conf));
     (void)json_object_set_new(status, "notes", note_list(v, v->generation->conf));

@@ -112,10 +112,8 @@ static void adopt(struct filter *f, struct generation *g)
     generation_unref(f->current);
     f->current = g;
     flows_set_generation(f->flows, g);
-    if (first) {
+    if (first)
         count_bytes();
-        dump(f);
-    }
     deleted = flows_judge_again(f->flows, f->conntrack);
     if (deleted > 0)
         log_info("%zu flows that the policy does not open were ended", deleted);
@@ -172,6 +170,15 @@ static void on_monitor(int fd, short what, void *arg)
     stop(f, 0);
 }
 
+static void on_route(int fd, short what, void *arg)
+{
+    struct filter *f = arg;
+
+    (void)fd;
+    (void)what;
+    (void)route_watch_read(f->route); /* it forgets its answers; nothing else is derived from them */
+}
+
 static void on_late(int fd, short what, void *arg)
 {
     (void)fd;
@@ -219,6 +226,8 @@ static void open_flows(struct filter *f)
     if (f->conntrack == NULL)
         fatal("connection tracking: %s", strerror(errno));
     f->route = args.route = route_open();
+    if (f->route == NULL)
+        fatal("routing: %s", strerror(errno));
     f->flows = flows_new(&args);
     f->blocks = blocks_new();
     f->hostile = hostile_new();
@@ -240,10 +249,12 @@ static void start(struct filter *f)
         fatal("no event loop: %s", strerror(errno));
     f->monitor_event = event_new(f->base, f->args->ipc, EV_READ | EV_PERSIST, on_monitor, f);
     f->conntrack_event = event_new(f->base, conntrack_fd(f->conntrack), EV_READ | EV_PERSIST, on_conntrack, f);
+    f->route_event = event_new(f->base, route_watch_fd(f->route), EV_READ | EV_PERSIST, on_route, f);
     f->late_event = event_new(f->base, -1, 0, on_late, f);
     f->tick_event = event_new(f->base, -1, EV_PERSIST, on_tick, f);
     if (f->late_event == NULL || f->monitor_event == NULL || event_add(f->monitor_event, NULL) < 0 || f->conntrack_event == NULL ||
-        event_add(f->conntrack_event, NULL) < 0 || f->tick_event == NULL || event_add(f->tick_event, &tick) < 0)
+        event_add(f->conntrack_event, NULL) < 0 || f->route_event == NULL || event_add(f->route_event, NULL) < 0 ||
+        f->tick_event == NULL || event_add(f->tick_event, &tick) < 0)
         fatal("the monitor cannot be listened to");
 }
 
@@ -253,6 +264,7 @@ static void end(struct filter *f)
     filter_close(f);
     event_free(f->monitor_event);
     event_free(f->conntrack_event);
+    event_free(f->route_event);
     event_free(f->late_event);
     event_free(f->tick_event);
     event_base_free(f->base);

@@ -98,16 +98,28 @@ static json_t *answer_blocks(struct filter *f, const json_t *question)
 }
 
 /* A flow of ours: its conntrack entry goes, and with it the flow. */
-static json_t *answer_kill(struct filter *f, const json_t *question)
+static bool kill_flow(struct filter *f, json_int_t number)
 {
-    json_int_t number = json_integer_value(json_object_get(question, "number"));
+    unsigned ours = f->args->workers;
     struct conntrack_entry entry;
 
-    if (number < 1 || !flows_find(f->flows, f->args->workers, (uint64_t)number, &entry))
-        return json_pack("{s:i}", "killed", 0);
+    if (number < 1 || !flows_find(f->flows, ours, (uint64_t)number, &entry))
+        return false;
+    flows_because(f->flows, ours, (uint64_t)number, R_KILLED);
     if (conntrack_delete(f->conntrack, &entry) || errno == ENOENT)
-        return json_pack("{s:i}", "killed", 1);
-    return fault(strerror(errno));
+        return true;
+    log_error("a flow cannot be deleted: %s", strerror(errno));
+    return false;
+}
+
+static json_t *answer_kill(struct filter *f, const json_t *question)
+{
+    const json_t *numbers = json_object_get(question, "numbers");
+    int killed = kill_flow(f, json_integer_value(json_object_get(question, "number")));
+
+    for (size_t i = 0; i < json_array_size(numbers); i++)
+        killed += kill_flow(f, json_integer_value(json_array_get(numbers, i)));
+    return json_pack("{s:i}", "killed", killed);
 }
 
 static json_t *answer_doctor(struct filter *f, const json_t *question)

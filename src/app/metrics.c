@@ -33,6 +33,24 @@ static void write_reasons(const struct view *v, FILE *out)
                 (unsigned long long)view_reason(v, (enum reason)r));
 }
 
+static void write_filter(const struct view *v, FILE *out)
+{
+    const struct filter_stats *stats = v->filter_stats;
+
+    if (stats == NULL || !view_has_filter(v))
+        return;
+    write_metric(out, "filter_up", "gauge", "Is the filter process up, and the packet filter committed?",
+                 v->status.filter != 0 && v->status.filter_ready);
+    write_metric(out, "filter_restarts_total", "counter", "Times that the filter process was started again after a death.",
+                 v->status.filter_restarts);
+    write_metric(out, "filter_commits_total", "counter", "Times that the ruleset was committed.",
+                 atomic_load_explicit(&stats->commits, memory_order_relaxed));
+    write_metric(out, "filter_mended_total", "counter", "Times that another program had changed it and it was put back.",
+                 atomic_load_explicit(&stats->mended, memory_order_relaxed));
+    write_metric(out, "filter_blocked", "gauge", "Addresses and networks that are blocked now.",
+                 atomic_load_explicit(&stats->blocks, memory_order_relaxed));
+}
+
 static void write_processes(const struct view *v, FILE *out)
 {
     uint64_t up = 0, restarts = 0;
@@ -60,5 +78,6 @@ void metrics_write(const struct view *v, FILE *out)
                      view_count(v, (enum counter)c));
     write_metric(out, "log_written_total", "counter", "Access-log lines written.", written);
     write_processes(v, out);
+    write_filter(v, out);
     write_reasons(v, out);
 }
