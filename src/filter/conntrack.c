@@ -262,7 +262,7 @@ static bool ask(struct conntrack *c, const struct nlmsghdr *request, mnl_cb_t ea
             continue;
         more =
             len < 0 ? MNL_CB_ERROR : mnl_cb_run(c->buffer, (size_t)len, c->sequence, mnl_socket_get_portid(c->queries), each, arg);
-        c->stale = len < 0 || (more < 0 && errno == EPROTO);
+        c->stale = more < 0;
     }
     return more == MNL_CB_STOP;
 }
