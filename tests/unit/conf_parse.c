@@ -321,9 +321,10 @@ static void interfaces(void **state)
     static const struct said cases[] = {
         { "listeners = (); policies = (); zones = ({ name = \"a\"; interfaces = \"abcdefghijklmno\"; });",
           "W f:1: listeners: there are none: no client can connect\nW f:1: policies: there are none: everything is denied\n" },
-        { "zones = ({ name = \"a\"; interfaces = [ \"abcdefghijklmnop\", \"a/b\" ]; });",
+        { "zones = ({ name = \"a\"; interfaces = [ \"abcdefghijklmnop\", \"a/b\", \"lan*\" ]; });",
           "f:1: zones.a.interfaces: \"abcdefghijklmnop\" is no name of an interface\n"
           "f:1: zones.a.interfaces: \"a/b\" is no name of an interface\n"
+          "f:1: zones.a.interfaces: \"lan*\" is no name of an interface\n"
           "W f:1: listeners: there are none: no client can connect\nW f:1: policies: there are none: everything is denied\n" },
     };
 
