@@ -47,27 +47,17 @@ static void on_entry(void *arg, const struct conntrack_entry *entry)
     d->entries[d->count++] = *entry;
 }
 
-/* What their records will say. */
-static void say_why(struct filter *f, const struct network *network)
-{
-    uint64_t high = count_read(f->shard, COUNT_ROWS_HIGH);
-    struct row row;
-
-    for (uint32_t i = 0; i < high; i++)
-        if (row_read(f->shard, i, &row) && network_has(network, &row.client))
-            flows_because(f->flows, f->args->workers, row.number, R_BLOCKED);
-}
-
 static void end_forwarded(struct filter *f, const struct network *network)
 {
     struct doomed d = { .network = network };
 
-    say_why(f, network);
     if (!conntrack_dump(f->conntrack, on_entry, &d))
         log_error("connection tracking cannot be listed: %s", strerror(errno));
-    for (size_t i = 0; i < d.count; i++)
+    for (size_t i = 0; i < d.count; i++) {
+        flows_because(f->flows, &d.entries[i], R_BLOCKED);
         if (!conntrack_delete(f->conntrack, &d.entries[i]) && errno != ENOENT)
             log_error("a flow of a blocked client cannot be ended: %s", strerror(errno));
+    }
     free(d.entries);
 }
 
