@@ -19,7 +19,7 @@ const char conf_later_tls[] = "TLS termination and inspection";
 #define MAX_LISTENERS 256
 #define MAX_POLICIES 10000
 #define MAX_FORWARDS 1000
-#define MAX_LIST 1000000           /* items of one list */
+#define MAX_LIST 1000000 /* items of one list */
 #define MAX_PATH 4095
 #define MAX_RUNTIME_DIR 90 /* the control socket's path must fit sockaddr_un */
 #define MAX_SERVERS 8
