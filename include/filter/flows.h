@@ -49,9 +49,9 @@ void flows_leave(struct flows *f, unsigned worker, uint64_t number);
 void flows_leave_all(struct flows *f, unsigned worker);
 /* The entry of a row of ours ("W-N"), or of a session that joined; false: no such. */
 bool flows_find(const struct flows *f, unsigned worker, uint64_t number, struct conntrack_entry *out);
-/* This entry is about to be deleted for this reason (R_KILLED, R_BLOCKED): the record of its row will say so. Sessions: no effect.
+/* Its entry is about to be deleted for this reason (R_KILLED, R_BLOCKED): the record of the row will say so. Sessions: no effect.
  */
-void flows_because(struct flows *f, const struct conntrack_entry *entry, enum reason why);
+void flows_because(struct flows *f, unsigned worker, uint64_t number, enum reason why);
 
 /*
  * By the generation that is set: of the kernel-forwarded flows (PACKET_MARK_FORWARDED, PACKET_MARK_TRANSLATED) those that its

@@ -210,9 +210,9 @@ bool flows_find(const struct flows *f, unsigned worker, uint64_t number, struct 
     return true;
 }
 
-void flows_because(struct flows *f, const struct conntrack_entry *entry, enum reason why)
+void flows_because(struct flows *f, unsigned worker, uint64_t number, enum reason why)
 {
-    struct flow *flow = flow_by_entry(f, entry);
+    struct flow *flow = flow_by_name(f, worker, number);
 
     if (flow != NULL && flow->row != NULL)
         flow->why = why;

@@ -445,10 +445,9 @@ static void test_because(void **state)
 
     (void)state;
     flows_event(flows, &e);
-    e.id = 2;
-    flows_because(flows, &e, R_BLOCKED);
-    e.id = 1;
-    flows_because(flows, &e, R_KILLED);
+    flows_because(flows, WORKER, 100, R_KILLED);
+    flows_because(flows, WORKER, 999, R_BLOCKED);
+    flows_because(flows, WORKER - 1, 100, R_BLOCKED);
     e.destroyed = true;
     flows_event(flows, &e);
     assert_true(ring_take(&ring, &record));
