@@ -64,6 +64,8 @@ struct filter {
 MUST_CHECK bool filter_commit(struct filter *f, struct generation *g, char *error);
 /* Is the table as it was committed? If not, says so and commits again. */
 void filter_check(struct filter *f);
+/* Is it? Changes nothing. */
+bool filter_holds(struct filter *f);
 /* Removes table and policy routing. */
 MUST_CHECK bool filter_remove(struct filter *f);
 

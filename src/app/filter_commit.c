@@ -81,6 +81,11 @@ static uint64_t listing_digest(struct nft *nft)
     return hash;
 }
 
+bool filter_holds(struct filter *f)
+{
+    return f->listing != 0 && listing_digest(f->nft) == f->listing;
+}
+
 static void remember(struct filter *f, uint64_t text, struct nft *nft)
 {
     f->text = text;
