@@ -4,7 +4,7 @@
 
 #include "base/addr.h"
 
-/* What a client dialled, of an accepted connection. */
+/* What a client dialled, of an accepted connection. `out` has family 0 where nobody knows. */
 enum original {
     ORIGINAL_FOUND,
     ORIGINAL_DIRECT, /* it dialled the listener itself: nothing was intercepted */

@@ -34,6 +34,8 @@ struct engine {
     uint32_t round_robin;
     struct addr *own; /* this machine's addresses */
     size_t own_count;
+    struct watch *own_watch;
+    struct timer own_timer;
     bool draining, paused;
     struct timer drain_timer;
     void (*on_empty)(void *arg);
@@ -50,6 +52,9 @@ void accept_resume(struct engine *e);
 void accept_end(struct engine *e);
 /* own.c: reads the machine's own addresses. If that fails those of the last time stay. */
 void own_read(struct engine *e);
+/* From now on they are read again when the kernel says that they may have changed. false: no memory. */
+MUST_CHECK bool own_watch(struct engine *e);
+void own_free(struct engine *e);
 /* The listener of this generation at this address, or -1. */
 int engine_find_listener(const struct conf *conf, const struct addr *address);
 /* explain.c: drops dry runs that wait, without an answer. */

@@ -21,6 +21,7 @@ static bool local_end(int fd, struct addr *out)
 
 enum original original_by_address(int fd, const struct addr *listener, struct addr *out)
 {
+    *out = (struct addr){ 0 };
     if (!local_end(fd, out))
         return ORIGINAL_UNKNOWN;
     if (out->port == listener->port && (addr_is_any(listener) || addr_same_ip(out, listener)))
@@ -36,7 +37,8 @@ enum original original_by_conntrack(int fd, const struct addr *listener, struct 
     bool known = listener->family == AF_INET6 ? getsockopt(fd, IPPROTO_IPV6, IP6T_SO_ORIGINAL_DST, &sa, &len) == 0
                                               : getsockopt(fd, IPPROTO_IP, SO_ORIGINAL_DST, &sa, &len) == 0;
 
-    if (!local_end(fd, &here) || !known || !addr_from_sockaddr(out, (struct sockaddr *)&sa, len))
+    *out = (struct addr){ 0 };
+    if (!known || !local_end(fd, &here) || !addr_from_sockaddr(out, (struct sockaddr *)&sa, len))
         return ORIGINAL_UNKNOWN;
     return addr_eq(out, &here) ? ORIGINAL_DIRECT : ORIGINAL_FOUND;
 }

@@ -72,7 +72,7 @@ struct engine *engine_new(const struct engine_args *args)
     e->sockets_last = &e->sockets;
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
-    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->route == NULL) {
+    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->route == NULL || !own_watch(e)) {
         engine_free(e);
         return NULL;
     }
@@ -93,11 +93,11 @@ void engine_free(struct engine *e)
     timer_clear(loop_wheel(e->loop), &e->drain_timer);
     pool_free(e->pool);
     resolver_free(e->resolver);
+    own_free(e);
     if (e->route != NULL)
         route_close(e->route);
     generation_unref(e->generation);
     numbers_free(e->numbers);
-    free(e->own);
     free(e->text);
     free(e);
 }

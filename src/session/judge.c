@@ -168,7 +168,7 @@ enum reason judge_addresses(const struct judge_context *c, struct judgement *j, 
         judge_choose(j, i);
         if (why == R_NONE)
             why = judge_stage(c, j, STAGE_ADDRESS, last);
-        if (why == R_NONE && judge_is_listener(c, &j->addresses[i]))
+        if ((why == R_NONE || why == R_NO_POLICY) && judge_is_listener(c, &j->addresses[i]))
             why = R_LOOP;
         if (why != R_NONE)
             return why;

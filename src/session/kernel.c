@@ -9,7 +9,7 @@ void kernel_opened(struct session *s)
 {
     const struct engine_filter *filter = &s->engine->args.filter;
 
-    if (filter->flow_opened != NULL)
+    if (filter->flow_opened != NULL && s->row->destination.family != 0)
         filter->flow_opened(filter->arg, s->number, &s->row->client, &s->row->destination);
 }
 

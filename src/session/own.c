@@ -1,13 +1,45 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The machine's own addresses: zone self is made of them, and a listener that is bound to all of them is met on each. They are read
- * with each generation and whenever the kernel says that addresses or routes changed. A list that cannot be read leaves the one of
- * the last time in force: an address that went away and is still taken for ours is denied more, not less.
+ * with each generation and soon after the kernel said that addresses or routes changed: a storm of changes is one reading. A list
+ * that cannot be read leaves the one of the last time in force: an address that went away and is still taken for ours is denied
+ * more, not less.
  */
 #include "session/state.h"
 
+#include "base/clock.h"
+
 #include <ifaddrs.h>
 #include <stdlib.h>
+
+#define SETTLE_MS 50
+
+static void on_settled(void *arg)
+{
+    own_read(arg);
+}
+
+static void on_change(void *arg)
+{
+    struct engine *e = arg;
+
+    if (route_watch_read(e->route) && e->generation != NULL)
+        timer_set(loop_wheel(e->loop), &e->own_timer, clock_ms() + SETTLE_MS);
+}
+
+bool own_watch(struct engine *e)
+{
+    timer_init(&e->own_timer, on_settled, e);
+    e->own_watch = loop_watch(e->loop, route_watch_fd(e->route), on_change, e);
+    return e->own_watch != NULL;
+}
+
+void own_free(struct engine *e)
+{
+    timer_clear(loop_wheel(e->loop), &e->own_timer);
+    loop_unwatch(e->own_watch);
+    free(e->own);
+}
 
 void own_read(struct engine *e)
 {

@@ -26,7 +26,8 @@ static const char config[] =
                              "\"allow\"; },\n"
                              "  { name = \"web\"; from = \"inside\"; to = \"outside\"; hosts = [ \"web.example\" ]; action = "
                              "\"allow\"; },\n"
-                             "  { name = \"home\"; from = \"inside\"; to = \"inside\"; hosts = [ \"home.example\" ]; action = "
+                             "  { name = \"home\"; from = \"inside\"; to = [ \"inside\", \"self\" ]; hosts = [ \"home.example\" ]; "
+                             "action = "
                              "\"allow\"; } );\n";
 
 enum { PROXY, ANY4, ANY6, APP }; /* listeners */
@@ -232,6 +233,12 @@ static void test_loop(void **state)
         why = judge_one(&j, rows[i].at);
         if (why != rows[i].why)
             fail_msg("%s:%u: %s", rows[i].at, rows[i].port, reason_name(why));
+    }
+    for (size_t i = 0; i < 2; i++) { /* nor does it need a policy that would allow it */
+        struct judgement j;
+
+        begin(&j, "web.example", 3128 + (uint16_t)i);
+        assert_int_equal(judge_one(&j, "10.0.0.1"), i == 0 ? R_LOOP : R_NO_POLICY);
     }
 }
 
