@@ -100,11 +100,12 @@ static json_t *answer_blocks(struct filter *f, const json_t *question)
 /* A flow of ours: its conntrack entry goes, and with it the flow. */
 static bool kill_flow(struct filter *f, json_int_t number)
 {
+    unsigned ours = f->args->workers;
     struct conntrack_entry entry;
 
-    if (number < 1 || !flows_find(f->flows, f->args->workers, (uint64_t)number, &entry))
+    if (number < 1 || !flows_find(f->flows, ours, (uint64_t)number, &entry))
         return false;
-    flows_because(f->flows, &entry, R_KILLED);
+    flows_because(f->flows, ours, (uint64_t)number, R_KILLED);
     if (conntrack_delete(f->conntrack, &entry) || errno == ENOENT)
         return true;
     log_error("a flow cannot be deleted: %s", strerror(errno));

@@ -47,17 +47,27 @@ static void on_entry(void *arg, const struct conntrack_entry *entry)
     d->entries[d->count++] = *entry;
 }
 
+/* What their records will say. */
+static void say_why(struct filter *f, const struct network *network)
+{
+    uint64_t high = count_read(f->shard, COUNT_ROWS_HIGH);
+    struct row row;
+
+    for (uint32_t i = 0; i < high; i++)
+        if (row_read(f->shard, i, &row) && network_has(network, &row.client))
+            flows_because(f->flows, f->args->workers, row.number, R_BLOCKED);
+}
+
 static void end_forwarded(struct filter *f, const struct network *network)
 {
     struct doomed d = { .network = network };
 
+    say_why(f, network);
     if (!conntrack_dump(f->conntrack, on_entry, &d))
         log_error("connection tracking cannot be listed: %s", strerror(errno));
-    for (size_t i = 0; i < d.count; i++) {
-        flows_because(f->flows, &d.entries[i], R_BLOCKED);
+    for (size_t i = 0; i < d.count; i++)
         if (!conntrack_delete(f->conntrack, &d.entries[i]) && errno != ENOENT)
             log_error("a flow of a blocked client cannot be ended: %s", strerror(errno));
-    }
     free(d.entries);
 }
 
@@ -110,20 +120,20 @@ void filter_on_hostile(struct filter *f, const struct addr *client, enum reason 
 {
     const struct conf_packet_filter *pf = f->current != NULL ? &f->current->conf->packet_filter : NULL;
     struct network network = block_network(client);
-    char text[ADDR_TEXT], error[NFT_ERROR];
+    char text[ADDR_TEXT], wide[ADDR_TEXT], error[NFT_ERROR];
 
     if (pf == NULL || pf->block_after == 0 || addr_is_loopback(client))
         return;
     if (hostile_count(f->hostile, client, clock_ms()) <= pf->block_after || blocks_has(f->blocks, client, clock_ms()))
         return;
-    addr_text(&network.base, text);
+    addr_text(client, text);
     if (!filter_block(f, &network, pf->block_seconds, reason_name(why), error)) {
-        log_remote("%s/%u cannot be blocked: %s", text, network.bits, error);
+        log_remote("%s cannot be blocked: %s", text, error);
         return;
     }
     hostile_forget(f->hostile, client);
-    log_warn("%s/%u is blocked for %u s: more than %u hostile events in a minute, the last: %s", text, network.bits,
-             pf->block_seconds, pf->block_after, reason_name(why));
+    log_warn("blocked for %u s: %s (%s/%u), for more than %u hostile events in a minute, the last: %s", pf->block_seconds, text,
+             addr_text(&network.base, wide), network.bits, pf->block_after, reason_name(why));
 }
 
 void filter_blocks_adopt(struct filter *f, struct nft *nft)
