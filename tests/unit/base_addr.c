@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -377,12 +378,48 @@ static void test_special(void **state)
     }
 }
 
+static bool is_listed_special(const struct addr *a)
+{
+    struct network block;
+
+    for (size_t i = 0; addr_special_block(i, &block); i++)
+        if (network_has(&block, a))
+            return true;
+    return false;
+}
+
+/* The list holds what addr_special() holds, and nothing else but Teredo. */
+static void test_special_blocks(void **state)
+{
+    static const char *const wraps[] = { "2002::", "64:ff9b::", "2001::", "8000::", "::" };
+    struct network block;
+    struct addr a;
+
+    (void)state;
+    srand(5);
+    for (size_t i = 0; addr_special_block(i, &block); i++) {
+        struct network in;
+
+        assert_true(network_is_special(&block));
+        assert_true(addr_special(&block.base, &in) || memcmp(block.base.ip, "\x20\x01\0\0", 4) == 0);
+    }
+    for (int i = 0; i < 20000; i++) {
+        assert_true(addr_parse(&a, span_str(wraps[rand() % 5]), 0));
+        for (size_t k = rand() % 2 ? 2 : 12; k < 16; k++)
+            a.ip[k] = rand() % 4 == 0 ? 10 : (uint8_t)(a.ip[k] | rand());
+        if (memcmp(a.ip, "\x20\x01\0\0", 4) == 0)
+            assert_true(is_listed_special(&a));
+        else
+            assert_int_equal(is_listed_special(&a), addr_special(&a, &block));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_literals), cmocka_unit_test(test_ports),   cmocka_unit_test(test_loose),
         cmocka_unit_test(test_sockaddr), cmocka_unit_test(test_compare), cmocka_unit_test(test_networks),
-        cmocka_unit_test(test_inside),   cmocka_unit_test(test_special),
+        cmocka_unit_test(test_inside),   cmocka_unit_test(test_special), cmocka_unit_test(test_special_blocks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -589,6 +589,34 @@ static void test_nft_takes_it(void **state)
     expect_taken(compile(ZONES LISTENERS POLICIES FILTER));
 }
 
+/* The examples in etc/ that have a packet filter. */
+static void take_example(const char *name)
+{
+    static char text[1 << 16];
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof(path), SOURCE_DIR "/etc/%s", name);
+    file = fopen(path, "r");
+    if (file == NULL)
+        fail_msg("%s", path);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    expect_taken(compile(text));
+}
+
+static void test_nft_takes_gateway(void **state)
+{
+    (void)state;
+    take_example("gateway.conf");
+}
+
+static void test_nft_takes_transparent(void **state)
+{
+    (void)state;
+    take_example("transparent.conf");
+}
+
 static void test_nft_takes_longest(void **state)
 {
     (void)state;
@@ -630,6 +658,8 @@ int main(void)
         cmocka_unit_test(test_nft_takes_networks),
         cmocka_unit_test(test_nft_takes_zones),
         cmocka_unit_test(test_nft_takes_nothing),
+        cmocka_unit_test(test_nft_takes_gateway),
+        cmocka_unit_test(test_nft_takes_transparent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
