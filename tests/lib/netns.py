@@ -23,7 +23,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 
 from .postern import PATIENCE, die_with_parent, wait_until
@@ -35,6 +34,7 @@ TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 FAMILIES = (4, 6)
 
+EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 CLIENT = {4: "10.77.1.10", 6: "fd77:1::10"}
 SECOND = {4: "10.77.1.11", 6: "fd77:1::11"}
 LAN = {4: "10.77.1.1", 6: "fd77:1::1"}
@@ -138,6 +138,18 @@ class Namespace:
         return value
 
     # Sockets.
+
+    def bind(self, family, port, kind=socket.SOCK_STREAM, address=None):
+        """A socket that is bound, and listens if it is a stream; without a time limit."""
+        made = self.socket(family, kind)
+        made.settimeout(None)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == 6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address or EVERYWHERE[family], port))
+        if kind == socket.SOCK_STREAM:
+            made.listen(4096)
+        return made
 
     def socket(self, family, kind=socket.SOCK_STREAM, protocol=0):
         with self:
@@ -319,6 +331,70 @@ def icmp_echo(source, target, identifier, reply=False, payload=b"postern"):
     return head[:2] + struct.pack("!H", checksum(pseudo + head + payload)) + head[4:] + payload
 
 
+class Echo:
+    """A server on TCP that says who connected (a line), then everything back."""
+
+    def __init__(self, namespace, family, port, address=None):
+        self.socket = namespace.bind(family, port, address=address)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                connection, peer = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=[connection, peer], daemon=True).start()
+
+    @staticmethod
+    def _serve(connection, peer):
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(f"{peer[0]}\n".encode())
+            while data := connection.recv(65536):
+                connection.sendall(data)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)        # a thread that waits in it would keep it open
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class UdpEcho(Echo):
+    """The same on UDP: "ADDRESS PORT DATA"."""
+
+    def __init__(self, namespace, family, port, address=None):
+        self.socket = namespace.bind(family, port, socket.SOCK_DGRAM, address)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                data, peer = self.socket.recvfrom(65536)
+                if peer is None:
+                    return
+                self.socket.sendto(f"{peer[0]} {peer[1]} ".encode() + data, peer)
+            except OSError:
+                return
+
+
+def ask(connection, text):
+    """Says it to an Echo, and returns all that came back once it did."""
+    connection.sendall(text)
+    got = b""
+    while not got.endswith(text):
+        data = connection.recv(65536)
+        if not data:
+            raise ConnectionError(f"closed after {got!r}")
+        got += data
+    return got
+
+
 class RawSender:
     """Sends whole IP packets from a namespace, by its routes; the kernel of the namespace has no part in the flow."""
 
@@ -394,9 +470,11 @@ class Topology:
             one.ip(f"addr add 10.77.1.{last}/24 dev eth0", f"addr add fd77:1::{last}/64 dev eth0 nodad", "link set eth0 up",
                    "route add default via 10.77.1.1", "route add ::/0 via fd77:1::1")
         self.server.ip(*[f"addr add {address[4]}/24 dev eth0" for address in (SERVER, OTHER, DENIED)],
-                       *[f"addr add {address[6]}/64 dev eth0 nodad" for address in (SERVER, OTHER, DENIED)],
+                       # preferred_lft 0: not the source of what it sends by itself
+                       *[f"addr add {address[6]}/64 dev eth0 nodad{lifetime}" for address, lifetime in
+                         ((SERVER, ""), (OTHER, " preferred_lft 0"), (DENIED, " preferred_lft 0"))],
                        *[f"addr add {address[4]}/32 dev lo" for address in (NOWHERE, PLAIN)],
-                       *[f"addr add {address[6]}/128 dev lo nodad" for address in (NOWHERE, PLAIN)],
+                       *[f"addr add {address[6]}/128 dev lo nodad preferred_lft 0" for address in (NOWHERE, PLAIN)],
                        "link set eth0 up", "route add default via 10.77.2.1", "route add ::/0 via fd77:2::1")
         self.server.sysctl("net.ipv4.ip_unprivileged_port_start", 0)
         self._settle()
@@ -418,7 +496,3 @@ class Topology:
 
     def __exit__(self, *_):
         self.close()
-
-
-def now():
-    return time.monotonic()

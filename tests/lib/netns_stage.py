@@ -177,8 +177,7 @@ class NetStage:
             return control.ask(command, **arguments)
 
     def sessions(self, *filters):
-        text = self.postern.ctl_run("--json", "sessions", *filters, check=True).stdout
-        return [row for row in map(json.loads, text.splitlines()) if "id" in row]
+        return self.ask("sessions", filters=list(filters))["sessions"]
 
     def conntrack(self, *arguments):
         """The entries of connection tracking on the gateway."""
@@ -200,8 +199,8 @@ class NetStage:
         return found
 
     def counter(self, comment):
-        """Packets that the rules with this comment counted."""
-        return sum(packets or 0 for _, found, packets in self.rules() if found == comment)
+        """Packets that the rules with this comment counted; "no-policy" is that of forward and that of input."""
+        return sum(packets or 0 for _, found, packets in self.rules() if found in (comment, f"{comment}-input"))
 
     def table(self):
         """The committed table without counters; "" if there is none."""

@@ -18,8 +18,8 @@ class Gone(Exception):
 class Connection:
     """The origin's end of one connection."""
 
-    def __init__(self, sock):
-        self.socket = sock
+    def __init__(self, sock, peer=None):
+        self.socket, self.peer, self.dialled = sock, peer, sock.getsockname()[0]
         self.received = bytearray()      # the first RECORD_MAX bytes of everything
         self.buffer = bytearray()        # not consumed yet
         self.requests = []
@@ -145,7 +145,7 @@ class Origin:
     `tls`: an ssl.SSLContext that all of it goes through."""
 
     def __init__(self, address, port=8000, routes=None, handler=None, tls=None):
-        self.routes, self.handler, self.tls = routes or {}, handler, tls
+        self.routes, self.handler, self.tls = {} if routes is None else routes, handler, tls
         self.connections, self._lock = [], threading.Lock()
         self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -160,11 +160,11 @@ class Origin:
     def _accept(self):
         while True:
             try:
-                sock, _ = self.socket.accept()
+                sock, peer = self.socket.accept()
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock)
+            connection = Connection(sock, peer[0])
             with self._lock:
                 self.connections.append(connection)
             threading.Thread(target=self._run, args=[connection], daemon=True).start()
