@@ -229,7 +229,7 @@ static void print_block(const char *command, const json_t *answer)
 
 static void print_blocks(const json_t *blocks)
 {
-    struct column columns[] = { LEFT("BLOCKED", "address"), RIGHT("SECONDS", "seconds") };
+    struct column columns[] = { LEFT("BLOCKED", "address"), RIGHT("SECONDS", "seconds"), LEFT("WHY", "why") };
 
     ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), blocks);
 }

@@ -74,6 +74,7 @@ static void join_route(json_t *answer, json_t *packet, const json_t *route)
         return;
     if (error != NULL) {
         put_text(packet, "route_error", error);
+        put_text(packet, "fate", "drop");
         deny(answer, R_NO_ROUTE);
     } else if (local != wanted) {
         put_text(packet, "route_error",

@@ -152,7 +152,7 @@ static int usage(FILE *out, int status)
             "               folder and of the temporary folder are tried\n"
             "  --json       print the answer as it came, one JSON object a line\n"
             "  -V, -h       print the version, print this\n\nCommands:\n%s\n"
-            "Exit status: 0 done, 1 an error, or nothing like that is there, 2 a wrong command line.\n",
+            "Exit status: 0 done; 1 an error, nothing like that, or an ill finding; 2 a wrong command line.\n",
             ctl_commands);
     return status;
 }
