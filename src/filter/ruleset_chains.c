@@ -11,7 +11,9 @@
  *   nat-postrouting    masquerading
  *
  * A flow's fate stands in its connection mark from its first packet on. Intercepted flows are dropped in forward before anything
- * else is asked, so that nothing of them gets around the workers once these are dead.
+ * else is asked, so that nothing of them gets around the workers once these are dead. The same goes for workers' own flows: with a
+ * client's address they pass here in one direction, and what a worker sends after conntrack was flushed begins as a flow of its
+ * own.
  */
 #include "filter/ruleset_parts.h"
 
@@ -270,7 +272,7 @@ static void print_filter(struct ruleset *r)
     if (r->twins)
         fputs("\tchain twins {\n\t\tcounter jump twins-out comment \"new\"\n\t\tcounter drop comment \"no-policy\"\n\t}\n", r->out);
     fputs("\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n"
-          "\t\t" RULESET_MARK_KIND " == 0x50000000 counter drop comment \"intercepted\"\n"
+          "\t\t" RULESET_MARK_KIND " { 0x50000000, 0x51000000 } counter drop comment \"intercepted\"\n"
           "\t\tct state invalid counter drop comment \"invalid\"\n"
           "\t\tct state untracked counter drop comment \"untracked\"\n"
           "\t\tct state established,related counter accept comment \"established\"\n"

@@ -113,7 +113,7 @@ static void test_order_of_hooks(void **state)
 {
     static const char *const forward[] = { "chain forward {",
                                            "policy drop",
-                                           "ct mark & 0xff000000 == 0x50000000 counter drop comment \"intercepted\"\n",
+                                           "ct mark & 0xff000000 { 0x50000000, 0x51000000 } counter drop comment \"intercepted\"\n",
                                            "comment \"invalid\"",
                                            "comment \"untracked\"",
                                            "ct state established,related counter accept comment \"established\"",
