@@ -68,29 +68,29 @@ static void print_stages(const json_t *stages)
     ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), stages);
 }
 
-/* "listener intercept", or "no". */
 static void print_interception(const json_t *packet)
 {
-    const char *listener = json_string_value(json_object_get(packet, "listener"));
-    const char *fate = json_string_value(json_object_get(packet, "fate"));
+    const char *how = json_string_value(json_object_get(packet, "intercept"));
 
-    if (fate == NULL || strcmp(fate, "intercept") != 0)
+    if (how == NULL)
         puts("no");
     else
-        printf("by listener %s (%s)\n", listener, json_string_value(json_object_get(packet, "intercept")));
+        printf("by listener %s (%s)\n", json_string_value(json_object_get(packet, "listener")), how);
 }
 
 static void print_route(const json_t *packet)
 {
     const char *interface = json_string_value(json_object_get(packet, "interface_out"));
     const char *error = json_string_value(json_object_get(packet, "route_error"));
+    bool intercepted = json_object_get(packet, "intercept") != NULL;
 
     if (error != NULL)
         puts(error);
     else if (json_is_true(json_object_get(packet, "local")))
-        puts("to this machine");
+        printf("to this machine%s%s\n", interface != NULL ? ", then out by " : "", interface != NULL ? interface : "");
     else
-        printf("out by %s\n", interface != NULL ? interface : "an unknown interface");
+        printf("%s%s\n", intercepted ? "to this machine; the worker dials out by " : "out by ",
+               interface != NULL ? interface : "an unknown interface");
 }
 
 static void print_conntrack(const json_t *packet)

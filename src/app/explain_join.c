@@ -34,8 +34,10 @@ json_t *explain_join_question(const json_t *answer)
     if (packet == NULL || has_fate(packet, "output"))
         return NULL;
     question = json_pack("{s:s,s:O}", "command", "route", "from", json_object_get(packet, "client"));
-    put_text(question, "to", to);
-    put_text(question, "interface", interface);
+    if (interface != NULL && strcmp(interface, "lo") != 0) { /* what comes from here was routed when it was sent */
+        put_text(question, "to", to);
+        put_text(question, "interface", interface);
+    }
     put_bool(question, "tproxy", span_eq(text_at(packet, "intercept"), SPAN("tproxy")));
     return question;
 }
@@ -51,10 +53,17 @@ static void add_note(json_t *packet, const char *note)
     (void)json_array_append_new(notes, json_string(note));
 }
 
+/* Then it was not for a policy to say. */
+static void overrule(json_t *answer, enum reason why)
+{
+    put_verdict(answer, why);
+    (void)json_object_del(answer, "policy");
+}
+
 static void deny(json_t *answer, enum reason why)
 {
     if (span_eq(text_at(answer, "verdict"), SPAN("allowed")))
-        put_verdict(answer, why);
+        overrule(answer, why);
 }
 
 /* Does the way that the kernel takes matter to this fate? A packet that is dropped anyway needs none. */
@@ -102,5 +111,5 @@ void explain_join(json_t *answer, const json_t *route)
         return;
     put_text(packet, "fate", "drop");
     put_text(packet, "reason", reason_name(R_BLOCKED));
-    put_verdict(answer, R_BLOCKED);
+    overrule(answer, R_BLOCKED);
 }

@@ -171,6 +171,17 @@ static void put_taker(json_t *object, const struct explain_answer *a)
         put_text(object, "forward", addr_port_text(&a->generation->conf->packet_filter.forwards[verdict->forward].to, to));
 }
 
+/* Pings have no port. */
+static void put_server(json_t *object, const char *key, const struct addr *server)
+{
+    char text[ADDR_TEXT];
+
+    if (server->port != 0)
+        put_addr(object, key, server);
+    else
+        put_text(object, key, addr_text(server, text));
+}
+
 /* Facts that only the kernel has (the block set, routing by source) are added by control, which asks the filter process. */
 static json_t *packet_object(const struct explain_answer *a)
 {
@@ -185,7 +196,7 @@ static json_t *packet_object(const struct explain_answer *a)
     put_text(object, "zone_in", zones_name(conf, p->packet.zone_in));
     put_taker(object, a);
     if (!addr_is_any(&p->packet.server)) { /* else it is not known where it goes */
-        put_addr(object, "destination", &p->packet.server);
+        put_server(object, "destination", &p->packet.server);
         put_bool(object, "local", p->packet.local);
         if (!p->packet.local || p->verdict.fate == PACKET_TRANSLATE)
             put_text(object, "interface_out", p->interface_out);
@@ -209,10 +220,24 @@ static void put_facts(json_t *object, const struct explain_answer *a)
     put_text(object, "protocol", protocol_word(a->protocol));
     put_text(object, "host", a->host.name);
     put_count(object, "port", a->port);
-    put_addr(object, "server", &a->server);
+    put_server(object, "server", &a->server);
     put_text(object, "path", a->path);
     if (a->address_unknown)
         put_text(object, "note", "the name was not resolved: what depends on the address was not judged (--resolve or --address)");
+}
+
+/* What passes without a policy. */
+static const char *unasked(const struct explain_answer *a)
+{
+    const struct explain_packet *p = &a->packet;
+
+    if (!p->asked || a->reason != R_NONE || a->verdict.policy >= 0)
+        return NULL;
+    if (p->own)
+        return "This machine sends it: that always passes.";
+    if (p->verdict.fate == PACKET_TRANSLATE)
+        return "A port forward lets this through.";
+    return p->verdict.fate == PACKET_INPUT ? "It never leaves this machine: that always passes." : NULL;
 }
 
 json_t *explain_write(const struct explain_answer *a)
@@ -226,6 +251,7 @@ json_t *explain_write(const struct explain_answer *a)
     }
     policy = policy_of(a, a->verdict.policy);
     put_verdict(object, a->reason);
+    put_text(object, "sentence", unasked(a));
     if (policy != NULL)
         put_policy(object, "policy", policy->name, a->generation->conf->file, policy->line);
     put_facts(object, a);
