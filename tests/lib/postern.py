@@ -122,9 +122,10 @@ class Postern:
         with self.namespace or contextlib.nullcontext():
             self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
                                             stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder, preexec_fn=die_with_parent)
+        before = len(self.stderr())  # of a process that ran before
         threading.Thread(target=self._listen, args=[self.process.stderr], daemon=True).start()
         try:
-            wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()), what="ready")
+            wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()[before:]), what="ready")
         except AssertionError:
             self.kill()
             raise AssertionError(f"posternd did not get ready:\n{self.stderr()}") from None
