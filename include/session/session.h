@@ -292,6 +292,8 @@ MUST_CHECK enum reason sockets_ask(struct session *s, const struct judgement *ju
 void sockets_cancel(struct session *s);
 
 /* kernel.c: what the filter process is told */
+/* Is there one that wants to know of flows? */
+bool kernel_listens(const struct engine *e);
 void kernel_opened(struct session *s);
 void kernel_closed(struct session *s);
 /* An event with this reason was recorded: it counts against the client if it is hostile, and the client's doing. */

@@ -115,7 +115,7 @@ static enum original find_destination(const struct engine *e, const struct conf_
     arrival->destination = l->address;
     if (l->mode == MODE_TRANSPARENT && l->intercept == INTERCEPT_REDIRECT)
         return original_by_conntrack(arrival->fd, &l->address, &arrival->destination);
-    if (l->mode == MODE_TRANSPARENT || (e->args.filter.flow_opened != NULL && addr_is_any(&l->address)))
+    if (l->mode == MODE_TRANSPARENT || (kernel_listens(e) && addr_is_any(&l->address)))
         return original_by_address(arrival->fd, &l->address, &arrival->destination);
     return ORIGINAL_DIRECT;
 }

@@ -5,11 +5,16 @@
  */
 #include "session/state.h"
 
+bool kernel_listens(const struct engine *e)
+{
+    return e->args.filter.flow_opened != NULL && e->generation->conf->packet_filter.line != 0;
+}
+
 void kernel_opened(struct session *s)
 {
     const struct engine_filter *filter = &s->engine->args.filter;
 
-    if (filter->flow_opened != NULL && s->row->destination.family != 0)
+    if (kernel_listens(s->engine) && s->row->destination.family != 0)
         filter->flow_opened(filter->arg, s->number, &s->row->client, &s->row->destination);
 }
 
