@@ -38,6 +38,9 @@ bool doctor_names(const struct conf_strings *list, const char *zone);
 /* Does the machine have an address of this family that others can reach? */
 bool doctor_has_family(const struct doctor *d, int family);
 
+/* Why the kernel would not route a packet, in words. */
+const char *doctor_route_fault(int error);
+
 /* filter_doctor_ways.c */
 void doctor_forwarding(struct doctor *d);
 void doctor_reverse_path(struct doctor *d);

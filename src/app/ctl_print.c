@@ -147,21 +147,27 @@ static void print_packet(const json_t *packet)
     ctl_table_lines(json_object_get(packet, "notes"), "  note: ");
 }
 
-static void print_explained(const json_t *answer)
+static void print_translation(const json_t *row)
 {
-    ctl_table_facts(answer, "packet");
-    print_packet(json_object_get(answer, "packet"));
-    print_stages(json_object_get(answer, "stages"));
-    print_near(json_object_get(answer, "near"));
+    char text[CELL];
+
+    if (strcmp(ctl_table_nat(row, "", text), "-") != 0)
+        printf("%-16s%s\n", "nat", text);
 }
 
 static void print_shown(const json_t *session)
 {
-    char text[CELL];
-
     ctl_table_facts(session, "");
-    if (strcmp(ctl_table_nat(session, "", text), "-") != 0)
-        printf("%-16s%s\n", "nat", text);
+    print_translation(session);
+}
+
+static void print_explained(const json_t *answer)
+{
+    ctl_table_facts(answer, "packet");
+    print_translation(answer);
+    print_packet(json_object_get(answer, "packet"));
+    print_stages(json_object_get(answer, "stages"));
+    print_near(json_object_get(answer, "near"));
 }
 
 static void print_status(const json_t *answer)

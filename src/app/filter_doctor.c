@@ -139,6 +139,8 @@ static void canary_look(struct canary *c)
         if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &c->error, &len) != 0)
             c->error = errno;
         c->state = c->error == 0 ? CANARY_ACCEPTED : CANARY_FAILED;
+        if (c->error == ECONNRESET && c->listener->mode == MODE_TRANSPARENT)
+            c->state = CANARY_CLOSED; /* it was refused before we looked */
     }
     if (c->state != CANARY_ACCEPTED || c->listener->mode != MODE_TRANSPARENT)
         return;
@@ -354,7 +356,7 @@ json_t *filter_doctor(struct filter *f)
     return json_pack("{s:o}", "checks", d.checks);
 }
 
-static const char *route_fault(int error)
+const char *doctor_route_fault(int error)
 {
     switch (error) {
     case EXDEV:
@@ -365,6 +367,8 @@ static const char *route_fault(int error)
         return "the kernel has no route there";
     case ENODEV:
         return "there is no such interface";
+    case EINVAL:
+        return "the kernel drops it as a martian";
     default:
         return strerror(error);
     }
@@ -388,6 +392,6 @@ json_t *filter_route(struct filter *f, const json_t *question)
     put_bool(object, "local", answer.local);
     put_text(object, "interface", answer.interface);
     if (answer.error != 0)
-        put_text(object, "route_error", route_fault(answer.error));
+        put_text(object, "route_error", doctor_route_fault(answer.error));
     return object;
 }

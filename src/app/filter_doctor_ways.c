@@ -101,7 +101,7 @@ static void note_failure(struct survey *s, const struct sample *from, const stru
     addr_text(&from->address, client);
     addr_text(to, server);
     snprintf(s->finding, sizeof(s->finding), "a packet from %s on %s to %s would not be forwarded: %s", client, from->interface,
-             server, error != 0 ? strerror(error) : "it is delivered to this machine");
+             server, error != 0 ? doctor_route_fault(error) : "it is delivered to this machine");
     snprintf(s->mend, sizeof(s->mend), "see ip route get %s from %s iif %s, and add the route that is missing", server, client,
              from->interface);
 }
@@ -217,7 +217,7 @@ static void check_interface(struct doctor *d, const char *zone, const struct sam
     snprintf(name, sizeof(name), "reverse path %s", client->interface);
     snprintf(finding, sizeof(finding), "rp_filter is %ld", filter);
     snprintf(canary, sizeof(canary), "a packet from %s of zone %s: %s", addr_text(&client->address, address), zone,
-             answer.error == 0 ? "taken" : strerror(answer.error));
+             answer.error == 0 ? "taken" : doctor_route_fault(answer.error));
     snprintf(mend, sizeof(mend), "sysctl -w net.ipv4.conf.%s.rp_filter=2, or add the route back to %s by %s", client->interface,
              address, client->interface);
     if (trapped) {
@@ -270,10 +270,10 @@ static bool is_delivered(const struct doctor *d, int family, char canary[DOCTOR_
         if (!sample_of(d, i, family, &client) || addr_same_ip(&client.address, &server))
             continue;
         policy_route_ask(&client.address, &server, client.interface, ROUTE_MARK, &answer);
-        snprintf(canary, DOCTOR_TEXT, "a marked packet from %s on %s to %s is %s", addr_text(&client.address, from),
+        snprintf(canary, DOCTOR_TEXT, "a marked packet from %s on %s to %s: %s", addr_text(&client.address, from),
                  client.interface, addr_text(&server, to),
                  answer.local        ? "delivered here"
-                 : answer.error != 0 ? strerror(answer.error)
+                 : answer.error != 0 ? doctor_route_fault(answer.error)
                                      : "sent on");
     }
     return answer.local;
@@ -289,7 +289,7 @@ static void check_policy_routing(struct doctor *d, int family)
                  !present    ? "rule or local route for intercepted packets are missing"
                  : delivered ? "rule and local route for intercepted packets are there"
                              : "rule and local route are there, and yet intercepted packets do not come here",
-                 present ? "ip rule: no rule with a lower number may take marked packets"
+                 present ? "a dropped packet: see its reverse path. Else ip rule: no rule with a lower number may take the mark"
                          : "posternctl reload (it installs them again)",
                  canary[0] != '\0' ? canary : NULL);
 }

@@ -5,7 +5,7 @@
 #include "app/row_json.h"
 
 #include "app/json_put.h"
-#include "policy/rules.h"
+#include "policy/packet.h"
 
 static void put_row_policy(json_t *object, const struct row *row, const struct shard *shard, const char *file)
 {
@@ -126,6 +126,24 @@ static void put_facts(json_t *object, const struct row *row, const struct shard 
     put_text(object, "path", row->path);
 }
 
+/* Of a flow that the kernel forwards: who let its first packet in, and what became of it. */
+static void put_forwarded(json_t *object, const struct row *row)
+{
+    bool translated = packet_mark_kind(row->mark) == PACKET_MARK_TRANSLATED;
+
+    put_text(object, "mode", mode_name((enum mode)row->mode));
+    if (row->policy == 0) {
+        put_text(object, "verdict", "allowed");
+        put_text(object, "sentence",
+                 translated ? "A port forward lets this through."
+                            : "It belongs to a flow that was let through (RELATED), or needs none.");
+    }
+    put_addr(object, "destination", &row->destination);
+    put_addr(object, "translated", &row->translated);
+    put_addr(object, "upstream", &row->upstream);
+    put_conntrack(object, row);
+}
+
 json_t *row_explained(const struct row *row, const struct shard *shard, const char *file)
 {
     json_t *object = json_object();
@@ -136,6 +154,8 @@ json_t *row_explained(const struct row *row, const struct shard *shard, const ch
     put_text(object, "sentence", row->policy != 0 ? "A policy allows this." : "Nothing was decided yet that needs a policy.");
     put_row_policy(object, row, shard, file);
     put_facts(object, row, shard, 0);
+    if (row->mode == MODE_FORWARDED)
+        put_forwarded(object, row);
     put_number(object, "generation", row->generation);
     return object;
 }
@@ -177,6 +197,8 @@ json_t *record_explained(const struct record *record, const struct shard *shard,
     put_facts(object, &record->row, shard, record->port);
     put_count(object, "status", record->row.status);
     put_text(object, "closed_by", closer_name((enum closer)record->row.closed_by));
+    if (record->row.mode == MODE_FORWARDED)
+        put_forwarded(object, &record->row);
     (void)json_object_set_new(object, "near", near_list(record, shard, file));
     put_number(object, "generation", record->row.generation);
     return object;
