@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: ISC
+"""The filter process: what it may do, that everything waits for it, and that its replacement goes on where it stopped."""
+import os
+import re
+import signal
+
+import pytest
+
+from lib import ws
+from lib.netns import CLIENT, FAMILIES, SERVER
+from lib.netns_stage import DENY, KERNEL, PING, WEB, NetStage
+from lib.postern import POSTERND, proc_status, wait_until
+from test_commit import Monitor, Owner
+
+NET_ADMIN = f"{1 << 12:016x}"
+NOTHING = f"{0:016x}"
+SELF = {"name": "ssh", "to": "self", "protocols": ["tcp"], "ports": [22], "action": "allow"}
+
+
+def status(stage):
+    return stage.ask("status")["filter"]
+
+
+def filter_of(stage):
+    return stage.postern.pids("filter")
+
+
+def another(stage, before):
+    """Its replacement, once it answers."""
+    wait_until(lambda: filter_of(stage) not in ([], before), what="another filter process")
+    wait_until(lambda: stage.postern.ctl_run("blocks").returncode == 0, what="its answer")
+
+
+def without_filter(stage):
+    """The settings without a packet filter and what needs one."""
+    settings = {key: value for key, value in stage.settings.items() if key != "packet_filter"}
+    settings["listeners"] = [{"name": "proxy", "mode": "explicit", "address": "127.0.0.1:3128"}]
+    settings["policies"] = [WEB]
+    return settings
+
+
+def tables(stage):
+    return re.findall(r"table inet (\S+)", stage.net.gateway.run("nft", "list", "tables").stdout)
+
+
+def test_it_has_one_capability_and_the_others_none():
+    with NetStage() as stage:
+        for pid, role in stage.postern.processes().items():
+            said, kept = proc_status(pid), NET_ADMIN if role == "filter" else NOTHING
+            assert (said["CapPrm"], said["CapEff"], said["CapBnd"]) == (kept, kept, kept), role
+            assert (said["CapInh"], said["CapAmb"], said["NoNewPrivs"]) == (NOTHING, NOTHING, "1"), role
+            assert set(said["Uid"].split()) == {"65534"}, role
+
+
+def test_without_root_it_says_so():
+    with NetStage(start=False) as stage:
+        os.chmod(stage.postern.config, 0o644)
+        done = stage.net.gateway.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", POSTERND, "-c", stage.postern.config,
+                                     check=False)
+        assert done.returncode == 1 and re.search(r"postern\.conf:\d+: packet_filter: .*root", done.stderr), done.stderr
+        done = stage.net.gateway.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", POSTERND, "--teardown", "-c",
+                                     stage.postern.config, check=False)
+        assert done.returncode == 1 and "root" in done.stderr
+
+
+def test_a_reload_adds_renames_and_removes_it():
+    with NetStage() as stage:
+        routing = stage.net.gateway.run("ip", "rule").stdout
+        whole = stage.settings
+        assert stage.postern.reload(without_filter(stage)).returncode == 0
+        assert tables(stage) == [] and filter_of(stage) == [] and stage.net.gateway.run("ip", "rule").stdout != routing
+        assert "filter" not in stage.ask("status") and stage.ask("status")["state"] == "serving"
+        assert stage.postern.ctl_run("blocks").returncode != 0
+        assert stage.postern.reload(whole).returncode == 0
+        assert tables(stage) == ["postern"] and len(filter_of(stage)) == 1 and stage.net.gateway.run("ip", "rule").stdout == routing
+        assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
+        stage.postern.ctl_run("block", "192.0.2.1", "300", check=True)
+        assert stage.postern.reload({**whole, "packet_filter": {"backend": "nftables", "table": "wall"}}).returncode == 0
+        assert tables(stage) == ["wall"] and status(stage)["table"] == "wall"
+        assert "192.0.2.1" in stage.net.gateway.run("nft", "list", "table", "inet", "wall").stdout
+        assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
+
+
+def test_a_rename_while_it_is_dead_removes_the_old_table():
+    with NetStage() as stage:
+        for _ in range(4):                              # so that it is not started again at once
+            before = filter_of(stage)
+            os.kill(before[0], signal.SIGKILL)
+            wait_until(lambda: filter_of(stage) != before, what="its end")
+            if not filter_of(stage):
+                break
+        assert stage.postern.reload({**stage.settings, "packet_filter": {"backend": "nftables", "table": "wall"}}).returncode == 0
+        assert tables(stage) == ["wall"]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["renamed", "added"])
+def test_what_the_kernel_refuses_changes_nothing(running):
+    """The table belongs to somebody else's process."""
+    with NetStage() as stage:
+        whole = stage.settings
+        if not running:
+            assert stage.postern.reload(without_filter(stage)).returncode == 0
+        owner = Owner(stage.net.gateway, "theirs")
+        before = stage.net.gateway.run("nft", "-s", "list", "ruleset").stdout, stage.net.gateway.run("ip", "rule").stdout
+        generation, pids = stage.ask("status")["generation"], stage.postern.processes()
+        log = os.path.join(stage.folder, "another.jsonl")
+        done = stage.postern.reload({**whole, "packet_filter": {"backend": "nftables", "table": "theirs"}, "log": {"access": log}})
+        assert done.returncode != 0 and "packet_filter" in done.stderr, done.stderr
+        assert (stage.net.gateway.run("nft", "-s", "list", "ruleset").stdout, stage.net.gateway.run("ip", "rule").stdout) == before
+        assert stage.ask("status")["generation"] == generation
+        wait_until(lambda: stage.postern.processes() == pids, what="the same processes as before")
+        stage.postern.signal(signal.SIGUSR1)             # the log is the old one, too
+        if running:
+            assert stage.get(SERVER[4], "/the-old-log").status == 200
+            stage.postern.wait_access(lambda line: line.get("path") == "/the-old-log")
+        owner.close()
+
+
+def test_it_does_not_answer():
+    """It is killed, and comes back with what is in force; what it was asked about is refused."""
+    with NetStage() as stage:
+        before, table = filter_of(stage), stage.table()
+        os.kill(before[0], signal.SIGSTOP)
+        done = stage.postern.reload({**stage.settings, "policies": [WEB]})
+        assert done.returncode != 0 and "no answer in time" in done.stderr
+        another(stage, before)
+        assert stage.table() == table and stage.ask("status")["generation"] == 1
+
+
+def test_its_replacement_changes_nothing_and_keeps_blocks():
+    with NetStage() as stage:
+        stage.postern.ctl_run("block", "192.0.2.0/24", "300", check=True)
+        monitor, before = Monitor(stage.net.gateway), filter_of(stage)
+        monitor.changes()
+        os.kill(before[0], signal.SIGKILL)
+        another(stage, before)
+        assert monitor.changes() == []
+        monitor.close()
+        (block,) = stage.ask("blocks")["blocks"]
+        assert block["address"] == "192.0.2.0/24" and 200 < block["seconds"] <= 300
+        assert status(stage)["blocks"] == 1 and status(stage)["restarts"] == 1 and status(stage)["mended"] == 0
+        stage.postern.ctl_run("unblock", "192.0.2.0/24", check=True)
+        assert stage.ask("blocks")["blocks"] == [] and "192.0.2.0" not in stage.table()
+
+
+@pytest.mark.parametrize("role", ["filter", "control", "worker"])
+def test_who_comes_back_is_connected_again(role, family):
+    """A stream's conntrack entry is still followed when filter was replaced; control asks it, and new workers tell it of flows."""
+    with NetStage(workers=1) as stage:
+        def dialled():
+            client = stage.dial(SERVER[family])
+            client.send(ws.handshake("/ws", "web.test"))
+            assert client.response().status == 101
+            return client
+        client = dialled()
+        before = stage.postern.pids(role)
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: stage.postern.pids(role) not in ([], before), what=f"another {role}")
+        wait_until(lambda: stage.postern.ctl_run("blocks").returncode == 0, what="an answer")
+        if role == "worker":
+            client.close()
+            client = dialled()
+
+        def state():
+            rows = [row for row in stage.sessions() if row["mode"] == "transparent" and row.get("conntrack")]
+            return rows[0]["conntrack_state"] if rows else None
+        wait_until(lambda: state() == "ESTABLISHED", what="the facts of its entry")
+        stage.net.gateway.run("conntrack", "-D", "-f", f"ipv{family}", "-s", CLIENT[family], "-p", "tcp", "--dport", "80")
+        wait_until(lambda: state() == "CLOSED", what="the end of its entry")
+        client.close()
+
+
+def test_status_tells_of_mending():
+    with NetStage() as stage:
+        first = status(stage)
+        assert first["table"] == "postern" and first["mended"] == 0 and first["pid"] == filter_of(stage)[0] and first["ready"]
+        stage.net.gateway.nft("flush ruleset")
+        wait_until(lambda: stage.table(), 5, "the table")
+        second = wait_until(lambda: (now := status(stage))["mended"] == 1 and now, what="the count")
+        assert second["committed"] > first["committed"]
+        stage.said(r"table inet postern was removed by another program")
+        assert "filter" in stage.postern.ctl_run("status", check=True).stdout
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["int", "term-term"])
+def test_stopping_at_once_is_a_clean_stop(signals):
+    with NetStage(packet_filter={"on_exit": "open"}, timeouts={"drain": 60.0}) as stage, stage.dial(SERVER[4]) as client:
+        client.send(ws.handshake("/ws", "web.test"))
+        assert client.response().status == 101
+        for number in signals:
+            stage.postern.signal(number)
+            if number != signals[-1]:
+                stage.said("draining")
+        assert stage.postern.process.wait(10) == 0
+        assert tables(stage) == [] and "20560" not in stage.net.gateway.run("ip", "rule").stdout
+
+
+def test_a_check_asks_the_kernel_and_changes_nothing():
+    with NetStage(start=False, policies=[DENY, WEB, KERNEL, PING, SELF]) as stage:
+        def check():
+            return stage.net.gateway.run(POSTERND, "-n", "-c", stage.postern.config, check=False)
+        done = check()
+        assert done.returncode == 0, done.stderr
+        assert tables(stage) == []
+        owner = Owner(stage.net.gateway, "postern")
+        before = stage.net.gateway.run("nft", "list", "ruleset").stdout
+        done = check()
+        assert done.returncode == 1 and re.search(r":\d+: packet_filter: the kernel refuses", done.stderr), done.stderr
+        assert stage.net.gateway.run("nft", "list", "ruleset").stdout == before
+        owner.close()
+
+
+def test_teardown_is_refused_while_one_runs():
+    with NetStage() as stage:
+        done = stage.teardown()
+        assert done.returncode == 1 and "another posternd runs" in done.stderr
+        assert stage.table() and stage.get(SERVER[4]).status == 200
+        stage.postern.stop()
+        done = stage.teardown()
+        assert done.returncode == 0 and "table inet postern: removed" in done.stdout
+        assert stage.table() == ""
