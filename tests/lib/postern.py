@@ -117,7 +117,7 @@ class Postern:
     # Life.
 
     def start(self):
-        environment = dict(os.environ, **(self.environment or {}))
+        environment, before = dict(os.environ, **(self.environment or {})), len(self._said)
         environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1")
         with self.namespace or contextlib.nullcontext():
             self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
