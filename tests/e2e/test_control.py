@@ -112,6 +112,27 @@ def test_dry_run(shared_stage):
     assert stage.postern.ctl_run("explain", "--from", "nonsense", "GET", "http://a/").returncode != 0
 
 
+@pytest.mark.parametrize("command", ["filter", "doctor", "blocks", "block 10.0.0.1", "block 10.0.0.0/8 60", "unblock 10.0.0.1",
+                                     "explain --from 127.0.0.1 udp://192.0.2.1:53"])
+def test_without_a_packet_filter(shared_stage, command):
+    done = shared_stage.postern.ctl_run(*command.split())
+    assert done.returncode == 1 and "no packet_filter is configured" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["filter all", "doctor now", "blocks 1", "block", "block somebody", "block 10.0.0.1/8", "block 10.0.0.1 0",
+                                     "block 10.0.0.1 1h", "block 10.0.0.1 31536001", "unblock", "unblock 10.0.0.1 60",
+                                     "explain --from 127.0.0.1 sctp://192.0.2.1:53"])
+def test_a_wrong_command_line_is_not_sent(tmp_path, command):
+    done = subprocess.run([POSTERNCTL, "-s", str(tmp_path / "none.sock"), *command.split()], capture_output=True, text=True, timeout=15)
+    assert done.returncode == 2 and "none.sock" not in done.stderr
+
+
+def test_a_flow_goes_to_an_address(shared_stage):
+    for flow in ("tcp://name.test:22", "udp://192.0.2.1", "icmp://192.0.2.1:7", "tcp://192.0.2.1:0"):
+        done = shared_stage.postern.ctl_run("explain", "--from", "127.0.0.1", flow)
+        assert done.returncode == 1 and "packet_filter" not in done.stderr
+
+
 def test_log_level(shared_stage):
     stage = shared_stage
     stage.postern.ctl_run("log", "debug", check=True)

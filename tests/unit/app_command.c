@@ -169,6 +169,48 @@ static void test_status(void **state)
     assert_string_equal(json_string_value(json_object_get(c.reply, "state")), "serving");
 }
 
+/* What the filter process answers, with a packet filter and without. */
+static void test_filter_commands(void **state)
+{
+    static const struct {
+        const char *line;
+        bool good;
+    } cases[] = {
+        { "{\"command\":\"filter\"}", true },
+        { "{\"command\":\"doctor\"}", true },
+        { "{\"command\":\"blocks\"}", true },
+        { "{\"command\":\"block\",\"address\":\"10.0.0.1\"}", true },
+        { "{\"command\":\"block\",\"address\":\"fd00::/8\",\"seconds\":31536000}", true },
+        { "{\"command\":\"block\",\"address\":\"10.0.0.1\",\"seconds\":31536001}", false },
+        { "{\"command\":\"block\",\"address\":\"10.0.0.1\",\"seconds\":0}", false },
+        { "{\"command\":\"block\",\"address\":\"10.0.0.1\",\"seconds\":\"5\"}", false },
+        { "{\"command\":\"block\",\"address\":\"10.0.0.1/8\"}", false },
+        { "{\"command\":\"block\"}", false },
+        { "{\"command\":\"unblock\",\"address\":\"10.0.0.1\"}", true },
+        { "{\"command\":\"unblock\",\"address\":5}", false },
+    };
+    struct conf conf = { .packet_filter = { .line = 1, .block_seconds = 600 } };
+    struct generation g = { .conf = &conf };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        read_line(cases[i].line);
+        assert_non_null(error_of());
+        v.generation = &g;
+        read_line(cases[i].line);
+        v.generation = NULL;
+        if ((c.kind == COMMAND_ASK) != cases[i].good || (c.question != NULL) != cases[i].good ||
+            (error_of() == NULL) != cases[i].good)
+            fail_msg("%s", cases[i].line);
+    }
+    read_line("{\"command\":\"filter\"}");
+    assert_string_equal(error_of(), "no packet_filter is configured");
+    v.generation = &g;
+    read_line("{\"command\":\"block\",\"address\":\"10.0.0.1\"}");
+    v.generation = NULL;
+    assert_int_equal(json_integer_value(json_object_get(c.question, "seconds")), 600);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -187,9 +229,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_show),   cmocka_unit_test(test_explain), cmocka_unit_test(test_denials_newest_first),
-        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_errors),          cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_show),   cmocka_unit_test(test_explain),         cmocka_unit_test(test_denials_newest_first),
+        cmocka_unit_test(test_status), cmocka_unit_test(test_filter_commands),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
