@@ -24,7 +24,7 @@
         }                                                                                                                          \
     } while (0)
 
-#define CLIENTS 4 /* the third is one of the reverse listener */
+#define CLIENTS 4 /* the third is one of the reverse listener, the fourth is intercepted */
 #define ORIGINS 16
 #define MARKS 256
 #define BUFFER 65536
@@ -66,6 +66,7 @@ static struct harness {
     unsigned origin_count;
     bool draining;
     unsigned marks;
+    unsigned opened;        /* connections */
     uint8_t allowed[MARKS]; /* bits of clients that may see a mark */
 } h;
 

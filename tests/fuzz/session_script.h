@@ -11,6 +11,7 @@
 
 #define MARK_BYTES 18 /* '~', 16 hex digits, '~' */
 
+#define TUNNEL_HOST "93.184.216.36"
 static const char script_config[] =
     "zones = ( { name = \"inside\"; networks = [ \"127.0.0.0/8\" ]; }, { name = \"outside\"; networks = [ \"0.0.0.0/0\" ]; } );\n"
     "timeouts = { handshake = 5.0; header = 5.0; body = 5.0; connect = 5.0; response = 5.0; keepalive = 5.0; tunnel_idle = 5.0; "
@@ -18,16 +19,18 @@ static const char script_config[] =
     "limits = { header_bytes = 2048; uri_bytes = 1024; pipeline = 4; interim = 2; body_bytes = 70000; };\n"
     "listeners = ( { name = \"proxy\"; mode = \"explicit\"; address = \"127.0.0.1:3128\"; from = [ \"inside\" ]; },\n"
     "  { name = \"app\"; mode = \"reverse\"; address = \"127.0.0.1:8080\"; upstreams = [ \"93.184.216.34:80\" ]; forwarded = "
-    "\"append\"; } );\n"
+    "\"append\"; },\n"
+    "  { name = \"way\"; mode = \"transparent\"; address = \"127.0.0.1:3129\"; intercept = \"tproxy\"; ports = [ 80, 443 ]; from = "
+    "[ "
+    "\"inside\" ]; } );\n"
     "policies = ( { name = \"secret\"; hosts = \"a.test\"; paths = \"/secret\"; action = \"deny\"; },\n"
     "  { name = \"drop\"; hosts = \"a.test\"; paths = \"/drop\"; action = \"drop\"; },\n"
     "  { name = \"revoked\"; hosts = \"a.test\"; protocols = [ \"websocket\", \"tls\" ]; action = \"%s\"; },\n"
     "  { name = \"a\"; hosts = \"a.test\"; action = \"allow\"; },\n"
     "  { name = \"app\"; listeners = \"app\"; action = \"allow\"; },\n"
     "  { name = \"shared\"; hosts = \"b.test\"; protocols = \"http\"; upstream_reuse = \"shared\"; action = \"allow\"; },\n"
-    "  { name = \"tunnel\"; hosts = \"t.test\"; protocols = \"tunnel\"; action = \"allow\"; } );\n";
+    "  { name = \"tunnel\"; hosts = [ \"t.test\", \"" TUNNEL_HOST "\" ]; protocols = \"tunnel\"; action = \"allow\"; } );\n";
 
-#define TUNNEL_HOST "93.184.216.36"
 static const char script_hosts[] = "93.184.216.34 a.test\n93.184.216.35 b.test\n" TUNNEL_HOST " t.test\n";
 
 #define OWNER "X-Owner: %c\r\n"
@@ -64,6 +67,11 @@ static const struct span client_messages[] = {
     SPAN("GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n" OWNER "\r\n"),
     SPAN("5\r\nhello\r\n"),
     SPAN("0\r\nX-Trailer: x\r\n\r\n"),
+    SPAN("GET /x HTTP/1.1\r\nHost: b.test\r\n" OWNER "\r\n"),
+    SPAN("GET /x HTTP/1.0\r\n" OWNER "\r\n"),
+    SPAN("\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03"
+         "0123456789abcdef0123456789abcdef" /* TLS without a name */
+         "\x00\x00\x02\x13\x01\x01\x00\x00\x00"),
 };
 
 /* What a message of the server is to the harness: what it does to the count of answers. */

@@ -124,19 +124,21 @@ static size_t fill(char *out, struct span text, unsigned client, const char *mar
 
 static void open_client(unsigned client)
 {
-    const struct conf_listener *listener = &h.generations[0]->conf->listeners[client == 2];
+    const struct conf_listener *listener = &h.generations[0]->conf->listeners[client >= 2 ? client - 1 : 0];
     struct end *c = &h.clients[client];
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
-    struct addr address;
+    struct addr address, original = listener->address;
     int fds[2];
 
+    if (listener->mode == MODE_TRANSPARENT)
+        REQUIRE(addr_parse_port(&original, h.opened++ % 2 ? SPAN("93.184.216.34:80") : SPAN(TUNNEL_HOST ":443")));
     if (c->fd >= 0)
         return;
     wire_pair(fds);
     REQUIRE(getpeername(fds[1], (struct sockaddr *)&sa, &len) == 0 && addr_from_sockaddr(&address, (struct sockaddr *)&sa, len));
     *c = (struct end){ .fd = fds[0] };
-    engine_accept(h.engine, fds[1], &address, &listener->address, &listener->address, ORIGINAL_DIRECT);
+    engine_accept(h.engine, fds[1], &address, &listener->address, &original, ORIGINAL_FOUND);
 }
 
 static void client_says(unsigned client, uint8_t argument)
@@ -364,7 +366,7 @@ static void begin(void)
     engine_set_generation(h.engine, h.generations[h.generation = 0]);
     for (unsigned i = 0; i < CLIENTS; i++)
         h.clients[i] = (struct end){ .fd = -1 };
-    h.origin_count = h.marks = 0;
+    h.origin_count = h.marks = h.opened = 0;
     h.draining = false;
 }
 
