@@ -204,12 +204,21 @@ static void print_listener(struct ruleset *r, const struct addr *own, const stru
         fprintf(r->out, "meta nfproto %s ", family_of(own));
     else
         fprintf(r->out, "%s daddr %s ", own->family == AF_INET6 ? "ip6" : "ip", addr_text(own, text));
-    fprintf(r->out, "tcp dport %u ", own->port);
+    fprintf(r->out, RULESET_MARK_KIND " == 0x00000000 tcp dport %u ", own->port);
     if (from->count > 0 && !ruleset_print_zones(r, from))
         return;
     fprintf(r->out, "ct mark set ct mark & 0x00ff0000 counter accept comment \"%s\"\n", name);
 }
 
+static void print_intercepted(struct ruleset *r)
+{
+    for (size_t i = 0; i < r->conf->listener_count; i++)
+        if (is_transparent(&r->conf->listeners[i]))
+            fprintf(r->out, "\t\t" RULESET_MARK_OURS " == 0x%08x counter accept comment \"%s\"\n",
+                    packet_mark(PACKET_MARK_INTERCEPTED, (int)i), r->conf->listeners[i].name);
+}
+
+/* Intercepted flows are none of theirs: what tproxy takes keeps its port, which may be one of ours. */
 static void print_own_ports(struct ruleset *r)
 {
     static const struct conf_strings anybody = { 0 };
@@ -217,10 +226,7 @@ static void print_own_ports(struct ruleset *r)
     for (size_t i = 0; i < r->conf->listener_count; i++) {
         const struct conf_listener *l = &r->conf->listeners[i];
 
-        if (is_transparent(l))
-            fprintf(r->out, "\t\t" RULESET_MARK_OURS " == 0x%08x counter accept comment \"%s\"\n",
-                    packet_mark(PACKET_MARK_INTERCEPTED, (int)i), l->name);
-        else
+        if (!is_transparent(l))
             print_listener(r, &l->address, &l->from, l->name);
     }
     if (r->conf->admin.family != 0)
@@ -245,6 +251,7 @@ static void print_input(struct ruleset *r)
           "\t\tct state new " RULESET_MARK_KIND " == 0x54000000 counter accept comment \"established\"\n"
           "\t\tmeta l4proto tcp " RULESET_SYN_NOT " counter drop comment \"not-syn\"\n",
           r->out);
+    print_intercepted(r);
     print_own_ports(r);
     fputs("\t\t" RULESET_MARK_UNDECIDED " counter jump to-self comment \"new\"\n"
           "\t\tcounter drop comment \"no-policy-input\"\n\t}\n",

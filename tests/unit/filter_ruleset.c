@@ -76,10 +76,12 @@ static void discard(struct setting *s)
     "  { name = \"host\"; hosts = [ \"192.0.2.9\", \"[2001:db8::9]\", \"a.example\" ]; clients = [ \"10.77.1.0/24\", "             \
     "\"10.0.0.0/8\" ];"                                                                                                            \
     "    protocols = [ \"tcp\" ]; to = \"outside\"; action = \"allow\"; },"                                                        \
-    "  { name = \"ssh\"; from = \"inside\"; to = \"self\"; protocols = [ \"tcp\", \"icmp\" ]; action = \"allow\"; } );"
+    "  { name = \"any-udp\"; from = \"inside\"; to = \"outside\"; protocols = \"udp\"; action = \"allow\"; },"
+"  { name = \"ssh\"; from = \"inside\"; to = \"self\"; protocols = [ \"tcp\", \"icmp\" ]; action = \"allow\"; } );"
 
-/* Do these pieces stand in the text, one behind the other? */
-static void expect_order(const char *text, const char *const *pieces)
+    /* Do these pieces stand in the text, one behind the other? */
+    static void
+    expect_order(const char *text, const char *const *pieces)
 {
     const char *at = text;
 
@@ -133,10 +135,12 @@ static void test_order_of_hooks(void **state)
         "comment \"untracked\"",
         "comment \"established\"",
         "comment \"not-syn\"",
-        "ip daddr 10.77.1.1 tcp dport 3128 ct mark & 0xff00ffff { 0x00000001 }",
-        "comment \"proxy\"",
-        "meta nfproto ipv4 tcp dport 8443 ct mark set ct mark & 0x00ff0000 counter accept comment \"chat\"",
         "ct mark & 0xff00ffff == 0x50000004 counter accept comment \"catch\"",
+        "ip daddr 10.77.1.1 ct mark & 0xff000000 == 0x00000000 tcp dport 3128 ct mark & 0xff00ffff { 0x00000001 }",
+        "comment \"proxy\"",
+        "meta nfproto ipv4 ct mark & 0xff000000 == 0x00000000 tcp dport 8443 ct mark set ct mark & 0x00ff0000 counter accept "
+        "comment \"chat\"",
+
         "jump to-self",
         "counter drop comment \"no-policy-input\"\n\t}",
         NULL
@@ -191,14 +195,14 @@ static void test_policies(void **state)
         "meta l4proto { udp, icmp, ipv6-icmp } counter reject with icmpx admin-prohibited comment \"refuse\"\n",
         "\t\tip saddr @clients-host-4 ip daddr @hosts-host-4 meta l4proto { tcp } ct mark set ct mark & 0x00ff0000 | 0x53000005 "
         "counter "
-        "accept comment \"host\"\n\t}\n",
+        "accept comment \"host\"\n",
+        "0x53000006 counter accept comment \"any-udp\"\n\t}\n", /* and not for twins */
         "chain twin-outside {",
         "comment \"dns\"",
         "comment \"no-quic\"",
-        "comment \"refuse\"",
-        "\t\tcounter reject with icmpx admin-prohibited comment \"twin\"\n\t}\n",
+        "comment \"refuse\"\n\t\tcounter reject with icmpx admin-prohibited comment \"twin\"\n\t}\n",
         "chain to-self {",
-        "meta l4proto { tcp, icmp, ipv6-icmp } ct mark set ct mark & 0x00ff0000 | 0x54000006 counter accept comment \"ssh\"\n\t}\n",
+        "meta l4proto { tcp, icmp, ipv6-icmp } ct mark set ct mark & 0x00ff0000 | 0x54000007 counter accept comment \"ssh\"\n\t}\n",
         "goto to-inside comment \"lab\"", /* the same policies as inside */
         NULL
     };
