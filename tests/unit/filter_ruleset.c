@@ -76,12 +76,11 @@ static void discard(struct setting *s)
     "  { name = \"host\"; hosts = [ \"192.0.2.9\", \"[2001:db8::9]\", \"a.example\" ]; clients = [ \"10.77.1.0/24\", "             \
     "\"10.0.0.0/8\" ];"                                                                                                            \
     "    protocols = [ \"tcp\" ]; to = \"outside\"; action = \"allow\"; },"                                                        \
-    "  { name = \"any-udp\"; from = \"inside\"; to = \"outside\"; protocols = \"udp\"; action = \"allow\"; },"
-"  { name = \"ssh\"; from = \"inside\"; to = \"self\"; protocols = [ \"tcp\", \"icmp\" ]; action = \"allow\"; } );"
+    "  { name = \"any-udp\"; from = \"inside\"; to = \"outside\"; protocols = \"udp\"; action = \"allow\"; },"                     \
+    "  { name = \"ssh\"; from = \"inside\"; to = \"self\"; protocols = [ \"tcp\", \"icmp\" ]; action = \"allow\"; } );"
 
-    /* Do these pieces stand in the text, one behind the other? */
-    static void
-    expect_order(const char *text, const char *const *pieces)
+/* Do these pieces stand in the text, one behind the other? */
+static void expect_order(const char *text, const char *const *pieces)
 {
     const char *at = text;
 
