@@ -270,8 +270,8 @@ static bool is_delivered(const struct doctor *d, int family, char canary[DOCTOR_
         if (!sample_of(d, i, family, &client) || addr_same_ip(&client.address, &server))
             continue;
         policy_route_ask(&client.address, &server, client.interface, ROUTE_MARK, &answer);
-        snprintf(canary, DOCTOR_TEXT, "a marked packet from %s on %s to %s: %s", addr_text(&client.address, from),
-                 client.interface, addr_text(&server, to),
+        snprintf(canary, DOCTOR_TEXT, "a marked packet from %s on %s to %s: %s", addr_text(&client.address, from), client.interface,
+                 addr_text(&server, to),
                  answer.local        ? "delivered here"
                  : answer.error != 0 ? doctor_route_fault(answer.error)
                                      : "sent on");

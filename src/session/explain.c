@@ -350,8 +350,8 @@ static void choose_by_packet(struct pending *p)
     if (to.family == 0) /* interception depends on where it comes from and on the port alone */
         to.family = p->query.from.family;
     judge_packet(p, CONF_TCP, &to);
-    if (p->query.listener == NULL && is_reached(verdict->fate, false) && verdict->listener >= 0)
-        listener = verdict->listener;
+    if (p->query.listener == NULL && !p->url.connect && is_reached(verdict->fate, false) && verdict->listener >= 0)
+        listener = verdict->listener; /* CONNECT is for proxies */
     addressed = is_addressed(p, listener);
     if (addressed) {
         to = explain_packet_to(&context, &conf_of(p)->listeners[listener]);
