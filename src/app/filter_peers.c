@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The socket pairs with workers and control. Workers tell of their sessions and ask for sockets; what they say is believed as far
- * as a worker may be believed: it can join and end flows that it names, and it gets a socket with a client's address only if the
- * configuration has a listener that preserves it. Nothing here waits: a message that a worker does not take is lost, an answer to
- * control is kept until it does.
+ * as a worker may be believed: it can join and end flows that it names, but none that the kernel forwards; and it gets a socket
+ * with a client's address only if the configuration has a listener that preserves it. Nothing here waits: a message that a worker
+ * does not take is lost, an answer to control is kept until it does.
  */
 #include "app/filter.h"
 
 #include "base/clock.h"
 #include "filter/spoof.h"
+#include "policy/packet.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -84,7 +85,8 @@ static void on_flow_opened(struct filter *f, unsigned worker, const struct wire_
     struct wire_conntrack answer = { .number = flow->number, .flow = { .state = CONNTRACK_UNTRACKED } };
     struct conntrack_entry entry;
 
-    if (conntrack_find(f->conntrack, IPPROTO_TCP, &flow->client, &flow->destination, &entry)) {
+    if (conntrack_find(f->conntrack, IPPROTO_TCP, &flow->client, &flow->destination, &entry) &&
+        packet_mark_kind(entry.mark) != PACKET_MARK_FORWARDED) {
         if (!flows_join(f->flows, worker, flow->number, &entry))
             log_remote("no memory to follow a flow");
         answer.flow = (struct engine_flow){ entry.id, entry.mark, entry.state, entry.server };

@@ -123,6 +123,59 @@ static void test_every_line_is_well_formed(void **state)
     fake_view_fini(&v);
 }
 
+/* A generation with a packet filter, or without. */
+static struct generation *some_generation(const char *filter)
+{
+    struct generation *g = calloc(1, sizeof(*g));
+    struct conf_messages messages;
+    char conf[512];
+
+    snprintf(conf, sizeof(conf),
+             "zones = ({ name = \"in\"; interfaces = [ \"lan0\" ]; }); policies = ({ name = \"p\"; action = \"deny\"; }); %s",
+             filter);
+    conf_messages_init(&messages);
+    assert_non_null(g);
+    g->refs = 1;
+    g->conf = conf_parse("f", span_str(conf), &messages);
+    if (g->conf == NULL)
+        fail_msg("%s", messages.errors[0]);
+    conf_messages_fini(&messages);
+    return g;
+}
+
+static void test_filter(void **state)
+{
+    struct generation *with = some_generation("packet_filter = { backend = \"nftables\"; };"), *without = some_generation("");
+    struct filter_stats stats = { .commits = 3, .mended = 1, .blocks = 2 };
+    struct view v;
+
+    (void)state;
+    fake_view(&v);
+    v.filter_stats = &stats;
+    v.generation = without;
+    write_text(&v);
+    assert_null(strstr(text, "postern_filter_"));
+    assert_true(view_healthy(&v));
+    v.generation = with;
+    assert_false(view_healthy(&v));
+    v.status.filter = 99;
+    v.status.filter_restarts = 4;
+    write_text(&v);
+    assert_has("\npostern_filter_up 0\n");
+    assert_false(view_healthy(&v));
+    v.status.filter_ready = 1;
+    write_text(&v);
+    assert_has("\npostern_filter_up 1\n");
+    assert_has("\npostern_filter_restarts_total 4\n");
+    assert_has("\npostern_filter_commits_total 3\n");
+    assert_has("\npostern_filter_mended_total 1\n");
+    assert_has("\npostern_filter_blocked 2\n");
+    assert_true(view_healthy(&v));
+    generation_unref(with);
+    generation_unref(without);
+    fake_view_fini(&v);
+}
+
 static void test_health(void **state)
 {
     struct view v;
@@ -155,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_dropped),
         cmocka_unit_test(test_labels_are_ours),
         cmocka_unit_test(test_every_line_is_well_formed),
+        cmocka_unit_test(test_filter),
         cmocka_unit_test(test_health),
     };
 
