@@ -339,11 +339,11 @@ static void test_clients_and_networks(void **state)
 
 static void test_from_to_listeners(void **state)
 {
-    struct setting s =
-        compile(POLICIES("{ name = \"a\"; from = \"inside\"; to = \"outside\"; action = \"allow\"; },"
-                         "{ name = \"b\"; from = [ \"inside\", \"lab\" ]; to = [ \"lab\" ]; listeners = [ \"proxy\" ];"
-                         "  action = \"allow\"; }"),
-                NULL);
+    struct setting s = compile(
+        POLICIES("{ name = \"a\"; from = \"inside\"; to = \"outside\"; protocols = [ \"http\", \"tcp\" ]; action = \"allow\"; },"
+                 "{ name = \"b\"; from = [ \"inside\", \"lab\" ]; to = [ \"lab\" ]; listeners = [ \"proxy\" ];"
+                 "  action = \"allow\"; }"),
+        NULL);
     struct facts f = request("a.example", 80, "GET", "/");
 
     (void)state;
@@ -355,6 +355,7 @@ static void test_from_to_listeners(void **state)
     f.listener = CHAT;
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.listener = -1; /* forwarded by the kernel */
+    f.protocol = CONF_TCP;
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.zone_in = INSIDE;
     f.zone_out = OUTSIDE;
@@ -381,7 +382,7 @@ static void test_protocols(void **state)
     };
 
     (void)state;
-    rules_free(s.rules); /* what the kernel forwards belongs to the packet filter: not read from text without one */
+    rules_free(s.rules); /* what the kernel forwards belongs to the packet filter, which this text has not */
     s.conf->policies[2].protocols = CONF_UDP | CONF_TCP;
     s.conf->policies[3].protocols = CONF_TUNNEL | CONF_ICMP;
     s.rules = rules_new(s.conf, NULL);
@@ -392,6 +393,7 @@ static void test_protocols(void **state)
             bool fits = cases[i].protocols & bit;
 
             f.protocol = bit;
+            f.listener = bit >= CONF_TCP ? -1 : f.listener; /* what a listener took is never tcp, udp or icmp */
             EXPECT(&s, &f, true, fits ? GRANTED : DENIED, fits ? cases[i].policy : "", fits ? R_NONE : R_NO_POLICY);
         }
     struct facts f = request("a.example", 80, "GET", "/");
