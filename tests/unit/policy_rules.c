@@ -495,7 +495,9 @@ static void test_zones(void **state)
     f.listener = 3;
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
     f.listener = PROXY;
-    f.zone_in = 3;
+    f.zone_in = zones_self(s.conf); /* behind the last one */
+    EXPECT(&s, &f, false, REMEMBERED, "all", R_NONE);
+    f.zone_in++;
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
     f = request("a.example", 80, "GET", "/");
     f.zone_out = ZONE_NONE;
