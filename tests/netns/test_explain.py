@@ -8,6 +8,7 @@ control socket, and then sent. What became of a packet is seen where it arrives,
 
 The conntrack mark says by which policy, listener or forward.
 """
+import collections
 import random
 import subprocess
 import threading
@@ -19,7 +20,7 @@ from lib.netns import (ACK, CLIENT, DENIED, FAMILIES, ICMP, ICMPV6, LAN, NOWHERE
 from lib.netns_stage import NetStage, conntrack_of, listeners
 from lib.postern import wait_until
 
-COUNT, BATCH, FIRST_PORT = 10_000, 250, 10_000
+ROUNDS, COUNT, BATCH, FIRST_PORT = 4, 2_500, 250, 10_000          # other policies each round: 10,000 packets in all
 EXPLICIT, FORWARDED, BEHIND, MARKER = 3128, 2222, 2200, 9
 PORTS = [22, 53, 80, 443, 2222, 3128, 5000, 5001, 5500, 8080, 65535]
 # Inside by network, by a host that is there; inside the network of the zone but not of the link; in no zone.
@@ -64,15 +65,15 @@ def random_policies(pick):
         return pick.sample(values, pick.randint(1, most))
     policies = []
     for number in range(40):
-        policy = {"name": f"p{number}", "action": pick.choice(["allow", "allow", "allow", "deny", "drop"]),
-                  "protocols": some(["tcp", "udp", "icmp", "http"], 2)}
-        if pick.random() < 0.6:
+        policy = {"name": f"p{number}", "action": pick.choice(["allow"] * 5 + ["deny", "drop"]),
+                  "protocols": sorted(set(some(["tcp", "udp", "icmp", "http"], 2)))}
+        if pick.random() < 0.5:
             policy["from"] = some(["inside", "outside", "other", "self"], 2)
-        if pick.random() < 0.7:
+        if pick.random() < 0.5:
             policy["to"] = some(["inside", "outside", "other", "self"], 2)
-        if pick.random() < 0.7:
+        if "icmp" not in policy["protocols"] and pick.random() < 0.7:
             policy["ports"] = pick.choice([[22], [53], [5000, 5001], ["5000-5999"], [8080], [443], ["1-1024"]])
-        if pick.random() < 0.3:
+        if pick.random() < 0.4:
             policy["clients"] = some(["10.77.1.0/25", "10.77.1.10/32", "10.77.2.0/24", "fd77:1::/64", "fd77:2::10/128", "44.0.0.0/8"])
         if pick.random() < 0.4:
             policy["networks"] = some(["10.77.2.0/28", "44.77.0.0/16", "fd77:2::/64", "2a77::/16", "10.77.1.10/32", "fd77:2::66/128"])
@@ -80,8 +81,8 @@ def random_policies(pick):
             policy["hosts"] = some([SERVER[4], SERVER[6], PLAIN[4], PLAIN[6], "some.test"], 2)
         if pick.random() < 0.1:
             policy["paths"] = ["/never/seen/in/a/packet"]
-            policy["protocols"] = policy["protocols"] + ["http"] if "http" not in policy["protocols"] else policy["protocols"]
-        policies.append(policy)
+            policy["protocols"] = sorted({"http", *policy["protocols"]})
+        policies.append(policy if len(policy) > 4 else {**policy, "networks": ["44.77.0.0/16", "2a77::/16"]})
     # The markers of this test, which tell it that everything before them was decided.
     return [{"name": "marker", "from": "inside", "protocols": ["udp"], "ports": [MARKER], "action": "allow"}] + policies
 
@@ -207,7 +208,7 @@ def send(stage, senders, tuples, observer):
                 sender.udp(one.source, one.id, one.target, one.port)
             else:
                 sender.ping(one.source, one.target, one.id)
-        marker = 60_000 + at // BATCH
+        marker = 60_000 + tuples[at].number // BATCH
         senders["lan0"].udp(CLIENT[4], marker, SERVER[4], MARKER)
         senders["wan0"].udp(SERVER[4], marker + 500, WAN[4], MARKER)
 
@@ -240,36 +241,43 @@ def no_limits(namespace):
 
 
 def test_ten_thousand_packets():
-    pick = random.Random(3)
+    pick, seen = random.Random(3), []
     with NetStage(serve=False, **settings(pick)) as stage:
         net = stage.net
         no_limits(net.gateway)
         net.client.ip("addr add 10.77.1.200/24 dev eth0", "addr add fd77:1::200/64 dev eth0 nodad")
-        made = open_everything(stage)
-        tuples = [random_tuple(pick, number) for number in range(COUNT)]
-        ask(stage, tuples)
-        marks = Marks(stage)
+        made, marks = open_everything(stage), Marks(stage)
         with net.client.capture() as client, net.second.capture() as second, net.server.capture() as server, \
                 RawSender(net.client) as near, RawSender(net.server) as far:
             observer = Observer([client, second, server])
-
-            def different():
-                observer.look()
-                return [one for one in tuples if observer.fate(one) != expected(one)]
-            send(stage, {"lan0": near, "wan0": far}, tuples, observer)
-            try:
-                wait_until(lambda: not different(), 3, what="agreement")
-            except AssertionError:
-                wrong = [(one, "kernel: " + observer.fate(one)) for one in different()]
-                assert not wrong, f"{len(wrong)} differ: " + "\n".join(map(str, wrong[:8]))
+            for number in range(ROUNDS):
+                tuples = [random_tuple(pick, one) for one in range(number * COUNT, (number + 1) * COUNT)]
+                ask(stage, tuples)
+                send(stage, {"lan0": near, "wan0": far}, tuples, observer)
+                agree(tuples, observer)
+                by_mark(stage, tuples, marks.found)
+                seen += tuples
+                stage.reload(policies=random_policies(pick))
             assert client.lost() == second.lost() == server.lost() == 0
         marks.close()
-        by_mark(stage, tuples, marks.found)
-        fates = {one.dry["fate"] for one in tuples}
-        assert fates == {"drop", "reject", "forward", "input", "listener", "intercept", "translate"}
-        assert len({one.dry.get("policy") for one in tuples}) > 10
+        fates = collections.Counter(one.dry["fate"] for one in seen)
+        assert set(fates) == {"drop", "reject", "forward", "input", "listener", "intercept", "translate"} and min(fates.values()) >= 20, fates
+        assert {one.dry["protocol"] for one in seen if one.dry["fate"] == "forward"} == {"tcp", "udp", "icmp"}
+        assert any(one.dry["twin"] for one in seen) and len({one.dry.get("policy") for one in seen}) > 20
+        assert {one.dry["reason"] for one in seen if "reason" in one.dry} >= {"no-policy", "policy-denied", "zone-unknown", "address-private"}
         for one in made:
             one.close()
+
+
+def agree(tuples, observer):
+    def different():
+        observer.look()
+        return [(one, "kernel: " + observer.fate(one)) for one in tuples if observer.fate(one) != expected(one)]
+    try:
+        wait_until(lambda: not different(), 3, what="agreement")
+    except AssertionError:
+        wrong = different()
+        raise AssertionError(f"{len(wrong)} differ: " + "\n".join(map(str, wrong[:8]))) from None
 
 
 def by_mark(stage, tuples, marks):
