@@ -81,16 +81,34 @@ def test_a_reload_adds_renames_and_removes_it():
         assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
 
 
+def kill_it(stage):
+    """Its replacement comes after a tenth of a second."""
+    before = filter_of(stage)
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: filter_of(stage) != before, what="its end")
+
+
 def test_a_rename_while_it_is_dead_removes_the_old_table():
     with NetStage() as stage:
-        for _ in range(4):                              # so that it is not started again at once
-            before = filter_of(stage)
-            os.kill(before[0], signal.SIGKILL)
-            wait_until(lambda: filter_of(stage) != before, what="its end")
-            if not filter_of(stage):
-                break
+        kill_it(stage)
         assert stage.postern.reload({**stage.settings, "packet_filter": {"backend": "nftables", "table": "wall"}}).returncode == 0
         assert tables(stage) == ["wall"]
+
+
+def test_a_removal_while_it_is_dead():
+    with NetStage() as stage:
+        kill_it(stage)
+        assert stage.postern.reload(without_filter(stage)).returncode == 0
+        assert tables(stage) == [] and "20560" not in stage.net.gateway.run("ip", "rule").stdout
+        assert stage.ask("status")["state"] == "serving"
+
+
+def test_a_clean_stop_while_it_is_dead():
+    with NetStage(packet_filter={"on_exit": "open"}) as stage:
+        kill_it(stage)
+        stage.postern.signal(signal.SIGINT)
+        assert stage.postern.process.wait(10) == 0
+        assert tables(stage) == [] and "20560" not in stage.net.gateway.run("ip", "rule").stdout
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["renamed", "added"])

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: ISC
+"""posternctl doctor: everything is well where it is; each fault is found, and what it says mends it does."""
+import os
+import signal
+
+import pytest
+
+from lib.netns import FAMILIES, SERVER
+from lib.netns_stage import DENY, KERNEL, PING, WEB, ZONES, NetStage
+from lib.postern import BUILD, wait_until
+
+SSH = {"name": "ssh", "from": "inside", "to": "self", "protocols": ["tcp"], "ports": [22], "action": "allow"}
+POLICIES = [DENY, SSH, WEB, KERNEL, PING]
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with NetStage(policies=POLICIES, packet_filter={"helpers": ["ftp"]}) as made:
+        yield made
+
+
+def checks(stage):
+    return stage.ask("doctor")["checks"]
+
+
+def faults(stage):
+    return [check for check in checks(stage) if not check["ok"]]
+
+
+def test_all_is_well(intercept):
+    with NetStage(intercept, policies=POLICIES, packet_filter={"helpers": ["ftp"], "masquerade": ["outside"]}) as stage:
+        for _ in range(2):
+            assert faults(stage) == []
+        names = {check["name"] for check in checks(stage)}
+        wanted = {"rules", "listener web4", "listener web6", "loops", "self", "interfaces", "forwarding IPv4", "forwarding IPv6", "reverse path lan0",
+                  "helper ftp"}
+        assert wanted <= names and ({"policy routing IPv4", "policy routing IPv6"} <= names) == (intercept == "tproxy")
+        proved = {check["name"] for check in checks(stage) if check.get("canary")}
+        assert {"rules", "listener web4", "listener web6", "forwarding IPv4", "forwarding IPv6", "reverse path lan0"} <= proved
+        done = stage.postern.ctl_run("doctor")
+        assert done.returncode == 0 and "NOT OK" not in done.stdout
+        assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
+
+
+def sysctl(name, value):
+    return lambda stage: stage.net.gateway.sysctl(name, value)
+
+
+def ip(*lines):
+    return lambda stage: stage.net.gateway.ip(*lines)
+
+
+def mended_by(stage, mend):
+    """Runs what the doctor says: a command, maybe with an explanation behind it in brackets or after a comma."""
+    command = mend.partition(" (")[0].partition(", or ")[0]
+    shell = f"PATH={BUILD}:$PATH; posternctl() {{ {BUILD}/posternctl -s {stage.postern.control_socket} \"$@\"; }}; {command}"
+    stage.net.gateway.run("bash", "-ec", shell)
+
+
+# name of the check, what breaks it, what it says mends it
+FAULTS = [
+    ("forwarding IPv4", sysctl("net.ipv4.ip_forward", 0), "sysctl -w net.ipv4.ip_forward=1"),
+    ("forwarding IPv6", sysctl("net.ipv6.conf.all.forwarding", 0), "sysctl -w net.ipv6.conf.all.forwarding=1"),
+    ("policy routing IPv4", ip("rule del pref 20560"), "posternctl reload"),
+    ("policy routing IPv4", ip("route flush table 20560"), "posternctl reload"),
+    ("policy routing IPv6", lambda stage: stage.net.gateway.run("ip", "-6", "rule", "del", "pref", "20560"), "posternctl reload"),
+    ("policy routing IPv6", lambda stage: stage.net.gateway.run("ip", "-6", "route", "flush", "table", "20560"), "posternctl reload"),
+    ("accounting", sysctl("net.netfilter.nf_conntrack_acct", 0), "sysctl -w net.netfilter.nf_conntrack_acct=1"),
+    ("conntrack events", sysctl("net.netfilter.nf_conntrack_events", 0), "sysctl -w net.netfilter.nf_conntrack_events=2"),
+]
+
+
+@pytest.mark.parametrize("name, breaks, mend", FAULTS, ids=[f"{number}-{fault[0]}" for number, fault in enumerate(FAULTS)])
+def test_a_fault_is_found_and_what_it_says_mends_it(stage, name, breaks, mend):
+    assert faults(stage) == []
+    breaks(stage)
+    found = faults(stage)
+    assert [check["name"] for check in found] == [name] and mend in found[0]["mend"]
+    done = stage.postern.ctl_run("doctor")
+    assert done.returncode == 1 and f"NOT OK  {name}" in done.stdout and mend in done.stdout
+    mended_by(stage, found[0]["mend"])
+    assert faults(stage) == []
+    assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
+
+
+def test_strict_reverse_path():
+    """The route back to the clients is by another interface, and the kernel drops what comes from where it would not answer."""
+    with NetStage(policies=POLICIES) as stage:
+        stage.net.gateway.sysctl("net.ipv4.conf.all.rp_filter", 1)
+        assert faults(stage) == []
+        stage.net.gateway.ip("route add 10.77.1.0/25 via 10.77.2.10")
+        with pytest.raises(TimeoutError):
+            stage.dial(SERVER[4], timeout=0.3)
+        found = next(check for check in faults(stage) if check["name"] == "reverse path lan0")
+        assert "rp_filter=2" in found["mend"] and "10.77.1." in found["canary"]
+        stage.net.gateway.ip("route del 10.77.1.0/25")
+        assert faults(stage) == [] and stage.get(SERVER[4]).status == 200
+
+
+def test_a_listener_that_nobody_serves(stage):
+    (worker,) = stage.postern.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        assert {"listener web4", "listener web6"} <= {check["name"] for check in faults(stage)}
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: not faults(stage), what="a worker that refuses direct connections again")
+
+
+def test_no_policy_to_self():
+    with NetStage(policies=[WEB]) as stage:
+        found = faults(stage)
+        assert [check["name"] for check in found] == ["self"] and "self" in found[0]["mend"]
+        stage.said("self", 1)                                        # and the log warned
+        stage.reload(policies=[SSH, WEB])
+        assert faults(stage) == []
+
+
+def test_an_interface_that_is_not_there(stage):
+    stage.reload(zones=[*ZONES, {"name": "dmz", "interfaces": ["dmz0"], "networks": ["10.77.9.0/24"]}])
+    found = next(check for check in faults(stage) if check["name"] == "interfaces")
+    assert "dmz0" in found["finding"] + found["mend"]
+    stage.reload(zones=ZONES)
+    assert faults(stage) == []
+
+
+def test_it_asks_and_changes_nothing(stage):
+    before = stage.net.gateway.ruleset(), stage.net.gateway.run("ip", "rule").stdout
+    checks(stage)
+    assert (stage.net.gateway.ruleset(), stage.net.gateway.run("ip", "rule").stdout) == before
+    assert stage.get(SERVER[4]).status == 200
