@@ -95,6 +95,8 @@ const char *child_name(const struct child *c, char out[32]);
 /* With a packet filter: filter alone, the others when it has committed. */
 void children_start(struct monitor *m);
 void child_start(struct monitor *m, struct child *c);
+/* Its socket has ended, SIGCHLD is to come: until then it can neither be told nor started again. */
+bool child_is_dying(const struct child *c);
 /* After SIGCHLD: forgets the dead, plans their return. */
 void children_reap(struct monitor *m);
 /* Starts those whose time has come. */

@@ -240,13 +240,14 @@ static void read_signals(struct monitor *m)
 /* The workers are gone. The rules go too, but only at a clean stop and only if they are meant to. */
 static void flush(struct monitor *m)
 {
-    uint32_t remove = m->current->conf->packet_filter.open_on_exit && m->exit_code == 0;
+    struct child *filter = monitor_filter(m);
+    uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0;
 
     m->life = LIFE_FLUSHING;
     m->life_deadline_ms = clock_ms() + STOP_MS;
-    if (remove && monitor_filter(m)->pid == 0)
-        log_error("filter is dead and cannot remove the rules: run posternd --teardown");
-    child_tell(monitor_filter(m), IPC_STOP, &remove, sizeof(remove));
+    if (remove && filter->pid == 0)
+        child_start(m, filter); /* it died: its replacement removes them */
+    child_tell(filter, IPC_STOP, &remove, sizeof(remove));
     close(m->shared.alive[1]); /* without writers logger and control see the end */
     m->shared.alive[1] = -1;
 }
@@ -266,7 +267,8 @@ static bool live(struct monitor *m)
         children_kill_workers(m);
     else if (m->life == LIFE_FLUSHING && late)
         children_kill_all(m);
-    if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m))
+    if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m) &&
+        (late || !child_is_dying(monitor_filter(m))))
         flush(m);
     return m->life != LIFE_FLUSHING || !children_all_gone(m);
 }

@@ -184,7 +184,7 @@ void monitor_set_log_level(struct monitor *m, enum log_level level)
 
 static void child_ready(struct monitor *m, struct child *c)
 {
-    if (c->awaited)
+    if (c->awaited && (c->wanted || m->reload.next != NULL)) /* of filter that is dismissed its end is awaited */
         reload_answer(m, c, NULL);
     if (c->ready)
         return;
@@ -238,6 +238,11 @@ void child_read(struct monitor *m, struct child *c)
         return;
     close(c->ipc); /* it is dying: SIGCHLD tells the rest */
     c->ipc = -1;
+}
+
+bool child_is_dying(const struct child *c)
+{
+    return c->pid != 0 && c->ipc < 0;
 }
 
 void child_tell(struct child *c, enum ipc_type type, const void *data, size_t len)

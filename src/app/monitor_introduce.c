@@ -33,8 +33,8 @@ static bool send_listeners(struct monitor *m, struct child *c)
 /* Filter that is started by a reload gets what it is asked about; everybody else what is in force. */
 static bool send_generation(struct monitor *m, struct child *c)
 {
-    bool asked = c->kind == PROCESS_FILTER && m->reload.next != NULL;
-    const struct blueprint *b = asked ? m->reload.next : m->current;
+    const struct blueprint *next = c->kind == PROCESS_FILTER ? m->reload.next : NULL;
+    const struct blueprint *b = next != NULL && next->conf->packet_filter.line != 0 ? next : m->current;
 
     return blueprint_send(b, c->ipc) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
            ipc_send(c->ipc, IPC_COMMIT, &b->number, sizeof(b->number));

@@ -133,7 +133,7 @@ static void dismiss_filter(struct monitor *m)
     filter->awaited = filter->ipc >= 0;
     if (filter->awaited && ipc_send(filter->ipc, IPC_STOP, &remove, sizeof(remove)))
         return;
-    reload_answer(m, filter, "it is dead and cannot remove the rules: run posternd --teardown when posternd is stopped");
+    reload_answer(m, filter, "it cannot be told to remove the rules");
 }
 
 /* What was prepared comes into force. Nothing can fail any more but a child. */
@@ -235,8 +235,11 @@ static void begin(struct monitor *m)
         r->end = RELOAD_REFUSED;
     else if (r->next->conf->packet_filter.line != 0)
         ask_filter(m);
-    else
+    else {
+        if (monitor_filter(m)->wanted && monitor_filter(m)->pid == 0)
+            child_start(m, monitor_filter(m)); /* it died: its replacement removes the rules */
         adopt(m);
+    }
 }
 
 void monitor_log_lines(const char *before, const char *text, bool failed)
@@ -301,7 +304,7 @@ void reload_child_died(struct monitor *m, struct child *c, bool clean)
     if (filter && m->reload.next != NULL)
         reload_answer(m, c, "the filter process died");
     else if (filter && !c->wanted && !clean)
-        reload_answer(m, c, "the rules could not be removed: run posternd --teardown when posternd is stopped");
+        reload_answer(m, c, "the rules could not be removed");
     else
         reload_answer(m, c, NULL); /* its replacement gets the new generation */
 }
@@ -334,7 +337,7 @@ void reload_step(struct monitor *m)
 {
     if (m->reload.running && !anybody_awaited(m))
         finish(m);
-    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING) {
+    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING && !child_is_dying(monitor_filter(m))) {
         begin(m);
         if (m->reload.running && !anybody_awaited(m))
             finish(m);
