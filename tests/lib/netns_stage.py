@@ -14,14 +14,14 @@ import tempfile
 
 from .control import Control
 from .http1 import Client
-from .netns import DENIED, FAMILIES, OTHER, SERVER, Topology
+from .netns import DENIED, FAMILIES, OTHER, PLAIN, SERVER, Topology
 from .origin import Origin
 from .postern import POSTERND, Postern, wait_until
 
 HTTP_PORT, TLS_PORT, LISTENER_PORT = 80, 443, 3129
 TABLE = "postern"
 INTERCEPTS = ("tproxy", "redirect")
-NAMES = {"web.test": SERVER, "tls.test": SERVER, "other.test": OTHER, "denied.test": DENIED}
+NAMES = {"www.example": PLAIN, "web.test": SERVER, "tls.test": SERVER, "other.test": OTHER, "denied.test": DENIED}
 ZONES = [{"name": "inside", "interfaces": ["lan0"], "networks": ["10.77.1.0/24", "fd77:1::/64"]},
          {"name": "outside", "interfaces": ["wan0"], "networks": ["10.77.2.0/24", "fd77:2::/64", "0.0.0.0/0", "::/0"]}]
 # What the kernel forwards by itself: ports of their own, so that tests say by the port what they mean.
