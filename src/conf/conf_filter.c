@@ -44,7 +44,7 @@ static void zone_set_drop(struct zone_set *set, size_t zone)
     set->words[zone / 64] &= ~(1ull << (zone % 64));
 }
 
-/* None named: all, and self. */
+/* None named: all, and self. An allowing policy reaches self only if it names it: reach_of(). */
 static struct zone_set zone_set_of(const struct site *s, const struct conf_strings *names)
 {
     struct zone_set set = { { 0 } };
@@ -56,6 +56,16 @@ static struct zone_set zone_set_of(const struct site *s, const struct conf_strin
 
         zone_set_add(&set, zone != NULL ? (size_t)((const struct conf_zone *)zone - s->conf->zones) : s->conf->zone_count);
     }
+    return set;
+}
+
+/* The zones that a policy is about. */
+static struct zone_set reach_of(const struct site *s, const struct conf_policy *p)
+{
+    struct zone_set set = zone_set_of(s, &p->to);
+
+    if (p->to.count == 0 && p->action == ACTION_ALLOW)
+        zone_set_drop(&set, s->conf->zone_count);
     return set;
 }
 
@@ -221,7 +231,7 @@ static void check_intercepts(const struct site *s, const struct conf_node *list)
 /* Does the policy let tcp in to this machine, from anywhere else? */
 static bool lets_in(const struct site *s, const struct conf_policy *p)
 {
-    struct zone_set from = zone_set_of(s, &p->from), to = zone_set_of(s, &p->to);
+    struct zone_set from = zone_set_of(s, &p->from), to = reach_of(s, p);
     size_t self = s->conf->zone_count;
 
     zone_set_drop(&from, self);
@@ -239,22 +249,21 @@ static void check_way_in(const struct site *s)
                         "no policy allows tcp to \"self\": ssh to this machine will be cut off");
 }
 
-/* What this machine sends is never judged, so self counts as `to` only. */
+/* The ruleset has a rule for each policy and zone of servers. */
 static void check_size(const struct site *s)
 {
     uint64_t rules = 0;
 
     for (size_t i = 0; i < s->conf->policy_count; i++) {
         const struct conf_policy *p = &s->conf->policies[i];
-        struct zone_set from = zone_set_of(s, &p->from), to = zone_set_of(s, &p->to);
+        struct zone_set to = reach_of(s, p);
 
-        zone_set_drop(&from, s->conf->zone_count);
         if (p->line != 0 && conf_policy_fits_packets(p))
-            rules += (uint64_t)zone_set_count(&from) * zone_set_count(&to);
+            rules += zone_set_count(&to);
     }
     if (rules > RULES_MAX)
         conf_report_error(s->report, s->conf->packet_filter.line, "packet_filter",
-                          "%llu rules, one for each policy and pair of zones, are more than %u: name fewer zones in from and to",
+                          "%llu rules, one for each policy and zone of its servers, are more than %u: name fewer zones in to",
                           (unsigned long long)rules, RULES_MAX);
 }
 

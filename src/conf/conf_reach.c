@@ -307,12 +307,20 @@ static bool hides(struct reach *r, const struct conf_policy *earlier, const stru
 }
 
 /* The first policy that hides this one, or NULL. */
+/* An allowing policy without `to` does not decide about this machine, which the later one names. */
+static bool leaves_self(const struct conf_policy *earlier, const struct conf_policy *later)
+{
+    struct reach unbounded = { .budget = UINT64_MAX };
+
+    return earlier->to.count == 0 && earlier->action == ACTION_ALLOW && has(&unbounded, &later->to, CONF_SELF);
+}
+
 static const struct conf_policy *hidden_by(struct reach *r, const struct conf *conf, const struct summary *summaries, size_t index)
 {
     for (size_t i = 0; i < index && r->budget > 0; i++) {
         const struct conf_policy *earlier = &conf->policies[i];
 
-        if (earlier->line != 0 && may_hide(&summaries[i], &summaries[index]) &&
+        if (earlier->line != 0 && !leaves_self(earlier, &conf->policies[index]) && may_hide(&summaries[i], &summaries[index]) &&
             hides(r, earlier, &conf->policies[index], summaries[i].given))
             return earlier;
     }

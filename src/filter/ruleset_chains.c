@@ -221,16 +221,12 @@ static void print_intercepted(struct ruleset *r)
 /* Intercepted flows are none of theirs: what tproxy takes keeps its port, which may be one of ours. */
 static void print_own_ports(struct ruleset *r)
 {
-    static const struct conf_strings anybody = { 0 };
-
     for (size_t i = 0; i < r->conf->listener_count; i++) {
         const struct conf_listener *l = &r->conf->listeners[i];
 
         if (!is_transparent(l))
             print_listener(r, &l->address, &l->from, l->name);
     }
-    if (r->conf->admin.family != 0)
-        print_listener(r, &r->conf->admin, &anybody, "admin");
 }
 
 static void print_input(struct ruleset *r)

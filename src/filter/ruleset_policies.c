@@ -191,7 +191,7 @@ static bool is_about(const struct ruleset *r, size_t policy, size_t zone)
     for (size_t i = 0; i < p->to.count; i++)
         if (strcmp(p->to.items[i], name) == 0)
             return r->protocols[policy] != 0;
-    return p->to.count == 0 && r->protocols[policy] != 0;
+    return p->to.count == 0 && r->protocols[policy] != 0 && (p->action != ACTION_ALLOW || (int)zone != zones_self(r->conf));
 }
 
 static void print_chain(struct ruleset *r, size_t zone, bool twin)

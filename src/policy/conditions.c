@@ -123,7 +123,9 @@ void view_init(struct view *v, const struct rules *rules, const struct facts *fa
     *v = (struct view){ .rules = rules, .facts = facts };
     for (unsigned c = 0; c < COND_COUNT; c++) {
         uint32_t set = rules->all;
-        bool exempt = c == COND_TO && facts->operators_word, forced = c == COND_PORTS && facts->twin;
+        bool exempt = c == COND_TO && facts->operators_word;
+        bool to_self = c == COND_TO && (facts->known & KNOWN_ADDRESS) && facts->zone_out == zones_self(rules->conf);
+        bool forced = (c == COND_PORTS && facts->twin) || to_self; /* these ask more of policies without the condition */
 
         if ((!(rules->used & COND_BIT(c)) && !forced) || exempt)
             ; /* true for all */

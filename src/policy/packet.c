@@ -76,24 +76,21 @@ static bool is_bound_to(const struct addr *own, const struct addr *server)
     return own->family == server->family && own->port == server->port && (addr_is_any(own) || addr_same_ip(own, server));
 }
 
-/* Is it for a port of ours that is open to this client? Then `listener` is whose; -1: the admin endpoint's. */
-static bool is_listened_to(const struct rules *rules, const struct packet *p, int *listener)
+/* The listener whose port is open to this client; -1: none. */
+static int listening(const struct rules *rules, const struct packet *p)
 {
     const struct conf *conf = rules_conf(rules);
 
-    *listener = -1;
     if (p->protocol != CONF_TCP || !is_local(rules, p))
-        return false;
+        return -1;
     for (size_t i = 0; i < conf->listener_count; i++) {
         const struct conf_listener *l = &conf->listeners[i];
 
         if (l->mode != MODE_TRANSPARENT && is_bound_to(&l->address, &p->server) &&
-            (l->from.count == 0 || rules_admit(rules, (int)i, p->zone_in))) {
-            *listener = (int)i;
-            return true;
-        }
+            (l->from.count == 0 || rules_admit(rules, (int)i, p->zone_in)))
+            return (int)i;
     }
-    return is_bound_to(&conf->admin, &p->server);
+    return -1;
 }
 
 void packet_facts(const struct packet *packet, struct host *host, struct facts *facts)
@@ -150,7 +147,7 @@ struct packet_verdict packet_judge(const struct rules *rules, const struct packe
         out.fate = PACKET_INTERCEPT;
     else if ((out.forward = translating(rules, packet)) >= 0)
         out.fate = PACKET_TRANSLATE;
-    else if (is_listened_to(rules, packet, &out.listener))
+    else if ((out.listener = listening(rules, packet)) >= 0)
         out.fate = PACKET_LISTENER;
     else if (stays_inside(rules, packet))
         out.fate = PACKET_INPUT;

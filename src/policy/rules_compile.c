@@ -73,6 +73,13 @@ static bool names_to(const struct conf_policy *p, const void *zone)
     return is_listed(&p->to, zone);
 }
 
+/* This machine is opened only by a policy that names it; whatever denies without `to` denies it too. */
+static bool reaches_self(const struct conf_policy *p, const void *unused)
+{
+    (void)unused;
+    return p->to.count > 0 ? is_listed(&p->to, CONF_SELF) : p->action != ACTION_ALLOW;
+}
+
 static bool names_protocol(const struct conf_policy *p, const void *bit)
 {
     return protocols_of(p) & *(const unsigned *)bit;
@@ -147,6 +154,7 @@ static void build_flow(struct build *b)
         r->from[i] = set_of(b, COND_FROM, names_from, zones_name(conf, (int)i));
         r->to[i] = set_of(b, COND_TO, names_to, zones_name(conf, (int)i));
     }
+    r->to[zones_self(conf)] = set_of_any(b, 0, reaches_self, NULL);
     for (unsigned i = 0; i < PROTOCOLS; i++)
         r->protocols[i] = set_of(b, COND_PROTOCOLS, names_protocol, &(unsigned){ 1u << i });
 }

@@ -114,7 +114,10 @@ static const struct basic_case {
     { CONF_TCP, OUTSIDE, "2600::9", SELF, "2600::1", 8443, PACKET_DROP, "", R_NO_POLICY, false },
     { CONF_UDP, OUTSIDE, "9.9.9.9", SELF, "9.0.0.1", 8443, PACKET_DROP, "", R_NO_POLICY, false },
     { CONF_TCP, INSIDE, "10.0.0.5", SELF, "10.0.0.1", 3129, PACKET_DROP, "", R_NO_POLICY, false }, /* only what was intercepted */
-    { CONF_TCP, OUTSIDE, "9.9.9.9", SELF, "10.0.0.1", 9128, PACKET_LISTENER, "", R_NONE, false },  /* admin */
+    { CONF_TCP, OUTSIDE, "9.9.9.9", SELF, "10.0.0.1", 9128, PACKET_DROP, "", R_NO_POLICY, false }, /* admin needs a policy */
+    { CONF_TCP, INSIDE, "10.0.0.5", SELF, "9.1.1.1", 23, PACKET_DROP, "", R_NO_POLICY, false },    /* "host" does not name self */
+    { CONF_TCP, INSIDE, "10.0.0.5", OUTSIDE, "9.1.1.1", 23, PACKET_FORWARD, "host", R_NONE, false },
+    { CONF_TCP, INSIDE, "10.0.0.5", SELF, "10.0.0.1", 25, PACKET_REJECT, "deny", R_POLICY_DENIED, false }, /* who denies all */
     { CONF_TCP, INSIDE, "10.0.0.5", SELF, "10.0.0.1", 22, PACKET_INPUT, "ssh", R_NONE, false },
     { CONF_TCP, OUTSIDE, "9.9.9.9", SELF, "10.0.0.1", 22, PACKET_DROP, "", R_NO_POLICY, false },
     { CONF_TCP, INSIDE, "10.0.0.5", OUTSIDE, "9.8.8.8", 22, PACKET_DROP, "", R_NO_POLICY, false },
@@ -269,6 +272,8 @@ static bool is_true(const struct conf_policy *p, const struct packet *k, const c
 {
     if (!p->protocols_given || !(p->protocols & k->protocol) || p->listeners.count > 0 || p->methods.count > 0 ||
         p->paths.count > 0)
+        return false;
+    if (p->to.count == 0 && k->local && p->action == ACTION_ALLOW)
         return false;
     if ((p->from.count > 0 && !lists_name(&p->from, in)) || (p->to.count > 0 && !lists_name(&p->to, out)))
         return false;

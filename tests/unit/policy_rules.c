@@ -363,6 +363,28 @@ static void test_from_to_listeners(void **state)
     discard(&s);
 }
 
+/* Whoever allows this machine's own addresses has to name it; whoever denies without `to` denies them too. */
+static void test_self(void **state)
+{
+    struct setting s = compile(POLICIES("{ name = \"a\"; from = \"inside\"; methods = [ \"GET\" ]; action = \"allow\"; },"
+                                        "{ name = \"d\"; methods = [ \"PUT\" ]; action = \"deny\"; },"
+                                        "{ name = \"s\"; to = \"self\"; methods = [ \"PUT\", \"POST\" ]; action = \"allow\"; }"),
+                               NULL);
+    struct facts f = request("a.example", 80, "GET", "/");
+
+    (void)state;
+    EXPECT(&s, &f, true, GRANTED, "a", R_NONE);
+    f.zone_out = zones_self(s.conf);
+    EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
+    f.method = SPAN("PUT");
+    EXPECT(&s, &f, true, DENIED, "d", R_POLICY_DENIED);
+    f.method = SPAN("POST");
+    EXPECT(&s, &f, true, GRANTED, "s", R_NONE);
+    f.zone_out = OUTSIDE;
+    EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
+    discard(&s);
+}
+
 static void test_protocols(void **state)
 {
     struct setting s = compile(POLICIES("{ name = \"usual\"; ports = [ 80 ]; action = \"allow\"; },"
@@ -735,6 +757,7 @@ int main(void)
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_clients_and_networks),
         cmocka_unit_test(test_from_to_listeners),
+        cmocka_unit_test(test_self),
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_methods_and_paths),
         cmocka_unit_test(test_empty_segments),
