@@ -256,8 +256,11 @@ class Capture:
                 self.packets.append(packet)
 
     def _run(self):
+        waiting = select.poll()
+        waiting.register(self.socket, select.POLLIN)
+        waiting.register(self._wake, select.POLLIN | select.POLLHUP)
         while True:
-            ready, _, _ = select.select([self.socket, self._wake], [], [])
+            ready = dict(waiting.poll())
             self._drain()
             if self._wake in ready:
                 return
