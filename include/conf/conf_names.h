@@ -21,5 +21,7 @@ bool conf_names_twin(const struct conf_names *names, size_t *at, const char **fi
 void conf_names_suggest(const struct conf_names *names, struct conf_suggestion *suggestion);
 /* [a-z][a-z0-9-]{0,30} */
 bool conf_name_is_valid(const char *name);
+/* Is it a word of nft's grammar, that is: no name for a table? */
+bool conf_name_is_word_of_nft(const char *name);
 
 #endif

@@ -104,6 +104,15 @@ static unsigned shared_port(const struct port_set *a, const struct port_set *b)
     return 0;
 }
 
+static void check_table(const struct site *s, const struct conf_node *group)
+{
+    const char *table = s->conf->packet_filter.table;
+
+    if (conf_name_is_word_of_nft(table))
+        conf_report_error(s->report, conf_member_line(group, "table"), "packet_filter.table",
+                          "\"%s\" is a word of nft's own language, which cannot be the name of a table", table);
+}
+
 /* Addresses that stand for no server, or for none that a packet from elsewhere can be sent on to. */
 static bool is_one_server(const struct addr *a)
 {
@@ -279,6 +288,7 @@ void conf_check_filter(const struct conf *conf, const struct conf_node *root, st
     if (conf->packet_filter.line != 0) {
         const struct conf_node *group = conf_node_member(root, "packet_filter");
 
+        check_table(&s, group);
         check_forwards(&s, conf_node_member(group, "forwards"));
         check_way_in(&s);
         check_size(&s);
