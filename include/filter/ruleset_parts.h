@@ -40,15 +40,23 @@ void ranges_print(FILE *out, const struct address_ranges *r, int family);
  */
 void ranges_of_zone(const struct conf *conf, size_t zone, int family, struct address_ranges *out);
 
+struct zone_name {
+    const char *name;
+    size_t zone;
+};
+
 struct ruleset {
     FILE *out;
     const struct ruleset_input *in;
     const struct conf *conf;
-    bool *has[2];        /* by zone: has it addresses of IPv4, of IPv6? */
-    size_t *group;       /* by zone: the first one with the same policies for its servers */
-    unsigned *protocols; /* by policy: of the kernel's protocols those about whose packets it can decide */
-    bool twins;          /* is there a transparent listener? */
-    bool failed;         /* no memory: the text is not complete */
+    struct zone_name *names; /* of zones and self, sorted */
+    bool *has[2];            /* by zone: has it addresses of IPv4, of IPv6? */
+    size_t *group;           /* by zone: the first one with the same policies for its servers */
+    unsigned *protocols;     /* by policy: of the kernel's protocols those about whose packets it can decide */
+    uint64_t *about;         /* by zone of servers, self too: which policies can decide, a bit each in `words` words */
+    size_t words;
+    bool twins;  /* is there a transparent listener? */
+    bool failed; /* no memory: the text is not complete */
 };
 
 /* Conditions on connection marks, beside those of policy/packet.h: the number of the client's zone plus one stands in the lower
@@ -60,6 +68,10 @@ struct ruleset {
 #define RULESET_SYN "tcp flags & (fin | syn | rst | ack) == syn"
 #define RULESET_SYN_NOT "tcp flags & (fin | syn | rst | ack) != syn"
 
+/* Fills `names`. */
+void ruleset_zones_init(struct ruleset *r);
+/* The index of the zone that a policy names; zone_count for self. */
+size_t ruleset_zone_named(const struct ruleset *r, const char *name);
 /* A condition on the client's zone, by the number in the connection mark; self is left out. false, and nothing is printed, if no
  * zone is left. */
 MUST_CHECK bool ruleset_print_zones(struct ruleset *r, const struct conf_strings *names);
@@ -77,7 +89,7 @@ void ruleset_zone_marks(struct ruleset *r);
 typedef bool ruleset_zone_act(struct ruleset *r, size_t zone);
 void ruleset_zone_chain(struct ruleset *r, const char *name, ruleset_zone_act *act);
 
-/* Fills `protocols`. */
+/* Fills `protocols` and `about`. */
 void ruleset_policies_init(struct ruleset *r);
 /* Policies: their sets; their chains, "to-ZONE" and "twin-ZONE" of each group of zones with the same policies, and the two chains
  * that lead there, "zones-out" and "twins-out". */

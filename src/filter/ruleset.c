@@ -83,10 +83,14 @@ static bool prepare(struct ruleset *r)
 
     for (int i = 0; i < 2; i++)
         r->has[i] = calloc(conf->zone_count + 1, sizeof(**r->has));
+    r->words = conf->policy_count / 64 + 1;
+    r->names = calloc(conf->zone_count + 1, sizeof(*r->names));
     r->group = calloc(conf->zone_count + 1, sizeof(*r->group));
     r->protocols = calloc(conf->policy_count + 1, sizeof(*r->protocols));
-    if (r->has[0] == NULL || r->has[1] == NULL || r->group == NULL || r->protocols == NULL)
+    r->about = calloc(conf->zone_count + 1, r->words * sizeof(*r->about));
+    if (r->has[0] == NULL || r->has[1] == NULL || r->names == NULL || r->group == NULL || r->protocols == NULL || r->about == NULL)
         return false;
+    ruleset_zones_init(r);
     ruleset_policies_init(r);
     for (size_t i = 0; i < conf->listener_count; i++)
         r->twins = r->twins || conf->listeners[i].mode == MODE_TRANSPARENT;
@@ -108,8 +112,10 @@ char *ruleset_text(const struct ruleset_input *in)
     }
     free(r.has[0]);
     free(r.has[1]);
+    free(r.names);
     free(r.group);
     free(r.protocols);
+    free(r.about);
     if (!r.failed)
         return text;
     free(text);

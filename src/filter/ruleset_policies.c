@@ -13,12 +13,37 @@
 static const int families[2] = { AF_INET, AF_INET6 };
 static const unsigned protocols[3] = { CONF_TCP, CONF_UDP, CONF_ICMP };
 
+static uint64_t *about(const struct ruleset *r, size_t zone)
+{
+    return r->about + zone * r->words;
+}
+
+static void add_about(struct ruleset *r, size_t zone, size_t policy)
+{
+    about(r, zone)[policy / 64] |= 1ull << (policy % 64);
+}
+
+/* About which servers' zones does it decide? Without `to` about all; an allowing one then leaves self out. */
+static void find_about(struct ruleset *r, size_t policy)
+{
+    const struct conf_policy *p = &r->conf->policies[policy];
+    size_t end = r->conf->zone_count + (p->action != ACTION_ALLOW);
+
+    for (size_t zone = 0; p->to.count == 0 && zone < end; zone++)
+        add_about(r, zone, policy);
+    for (size_t i = 0; i < p->to.count; i++)
+        add_about(r, ruleset_zone_named(r, p->to.items[i]), policy);
+}
+
 void ruleset_policies_init(struct ruleset *r)
 {
-    for (size_t policy = 0; policy < r->conf->policy_count; policy++)
+    for (size_t policy = 0; policy < r->conf->policy_count; policy++) {
         for (size_t i = 0; i < 3; i++)
             if (packet_policy_fits(&r->conf->policies[policy], protocols[i]))
                 r->protocols[policy] |= protocols[i];
+        if (r->protocols[policy] != 0)
+            find_about(r, policy);
+    }
 }
 
 /* The three lists of addresses that a policy may have, each as sets of its own. */
@@ -182,26 +207,14 @@ static void print_policy(struct ruleset *r, size_t policy, bool to_self, bool tw
     }
 }
 
-/* Can this policy decide about packets to this zone (or self)? */
-static bool is_about(const struct ruleset *r, size_t policy, size_t zone)
-{
-    const struct conf_policy *p = &r->conf->policies[policy];
-    const char *name = zones_name(r->conf, (int)zone);
-
-    for (size_t i = 0; i < p->to.count; i++)
-        if (strcmp(p->to.items[i], name) == 0)
-            return r->protocols[policy] != 0;
-    return p->to.count == 0 && r->protocols[policy] != 0 && (p->action != ACTION_ALLOW || (int)zone != zones_self(r->conf));
-}
-
 static void print_chain(struct ruleset *r, size_t zone, bool twin)
 {
     bool to_self = (int)zone == zones_self(r->conf);
 
     fprintf(r->out, "\tchain %s-%s {\n", twin ? "twin" : "to", zones_name(r->conf, (int)zone));
-    for (size_t i = 0; i < r->conf->policy_count; i++)
-        if (is_about(r, i, zone))
-            print_policy(r, i, to_self, twin);
+    for (size_t word = 0; word < r->words; word++)
+        for (uint64_t left = about(r, zone)[word]; left != 0; left &= left - 1)
+            print_policy(r, word * 64 + (size_t)__builtin_ctzll(left), to_self, twin);
     if (twin)
         fputs("\t\tcounter reject with icmpx admin-prohibited comment \"twin\"\n", r->out);
     fputs("\t}\n", r->out);
@@ -222,14 +235,9 @@ static bool goes_to_twin(struct ruleset *r, size_t zone)
 /* The first zone that the same policies are about; `r->group` has those before. */
 static size_t group_of(const struct ruleset *r, size_t zone)
 {
-    for (size_t other = 0; other < zone; other++) {
-        bool same = r->group[other] == other;
-
-        for (size_t i = 0; same && i < r->conf->policy_count; i++)
-            same = is_about(r, i, zone) == is_about(r, i, other);
-        if (same)
+    for (size_t other = 0; other < zone; other++)
+        if (r->group[other] == other && memcmp(about(r, zone), about(r, other), r->words * sizeof(*r->about)) == 0)
             return other;
-    }
     return zone;
 }
 

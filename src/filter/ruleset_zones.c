@@ -12,6 +12,26 @@
 
 static const int families[2] = { AF_INET, AF_INET6 };
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct zone_name *)a)->name, ((const struct zone_name *)b)->name);
+}
+
+void ruleset_zones_init(struct ruleset *r)
+{
+    for (size_t zone = 0; zone <= r->conf->zone_count; zone++)
+        r->names[zone] = (struct zone_name){ zones_name(r->conf, (int)zone), zone };
+    qsort(r->names, r->conf->zone_count + 1, sizeof(*r->names), by_name);
+}
+
+size_t ruleset_zone_named(const struct ruleset *r, const char *name)
+{
+    const struct zone_name wanted = { name, 0 };
+    const struct zone_name *found = bsearch(&wanted, r->names, r->conf->zone_count + 1, sizeof(*r->names), by_name);
+
+    return found != NULL ? found->zone : r->conf->zone_count;
+}
+
 static void print_zone_set(struct ruleset *r, size_t zone, int which)
 {
     struct address_ranges ranges;
@@ -93,24 +113,14 @@ void ruleset_zone_chain(struct ruleset *r, const char *name, ruleset_zone_act *a
     fputs("\t}\n", r->out);
 }
 
-/* The index of a zone; zone_count for self, which is not in the kernel's rules. */
-static size_t zone_named(const struct conf *conf, const char *name)
-{
-    size_t zone = 0;
-
-    while (zone < conf->zone_count && strcmp(conf->zones[zone].name, name) != 0)
-        zone++;
-    return zone;
-}
-
 bool ruleset_print_zones(struct ruleset *r, const struct conf_strings *names)
 {
     bool any = false;
 
     for (size_t i = 0; i < names->count; i++) {
-        size_t zone = zone_named(r->conf, names->items[i]);
+        size_t zone = ruleset_zone_named(r, names->items[i]);
 
-        if (zone == r->conf->zone_count)
+        if (zone == r->conf->zone_count) /* self is not in the kernel's rules */
             continue;
         fprintf(r->out, "%s0x%08zx", any ? ", " : RULESET_MARK_OURS " { ", zone + 1);
         any = true;
