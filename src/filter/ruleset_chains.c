@@ -44,11 +44,12 @@ static void print_target(struct ruleset *r, const struct addr *to)
         fprintf(r->out, "%s to %s ", to->family == AF_INET6 ? "ip6" : "ip", addr_port_text(to, text));
 }
 
+/* Packets of this machine to itself come by here, too: they are never blocked. */
 static void print_raw(struct ruleset *r)
 {
     fputs("\tchain raw-prerouting {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
-          "\t\tip saddr @" RULESET_BLOCK4 " counter drop comment \"blocked\"\n"
-          "\t\tip6 saddr @" RULESET_BLOCK6 " counter drop comment \"blocked\"\n\t}\n",
+          "\t\tiifname != \"lo\" ip saddr @" RULESET_BLOCK4 " counter drop comment \"blocked\"\n"
+          "\t\tiifname != \"lo\" ip6 saddr @" RULESET_BLOCK6 " counter drop comment \"blocked\"\n\t}\n",
           r->out);
 }
 
@@ -61,6 +62,20 @@ static void print_taken(struct ruleset *r, size_t index)
             packet_mark(PACKET_MARK_INTERCEPTED, (int)index), family_of(&l->address));
     print_target(r, &l->address);
     fprintf(r->out, ROUTE_HERE " counter accept comment \"%s\"\n", l->name);
+}
+
+/*
+ * Flows that connection tracking forgot (conntrack -F) while their session lives. What belongs to a connection of a transparent
+ * socket is not judged again. A listening socket is one too if its address is specific, so a first packet is never taken.
+ */
+static void print_forgotten(struct ruleset *r)
+{
+    if (r->twins)
+        fprintf(r->out,
+                "\t\tct state new " RULESET_MARK_KIND " == 0x00000000 meta l4proto tcp " RULESET_SYN_NOT " " NOT_OURS
+                " socket transparent 1 socket wildcard 0 " RULESET_MARK_SET "0x%08x " ROUTE_HERE
+                " counter accept comment \"sockets\"\n",
+                packet_mark(PACKET_MARK_INTERCEPTED, -1));
 }
 
 static void print_interception(struct ruleset *r, size_t index)
@@ -102,6 +117,7 @@ void ruleset_prerouting(struct ruleset *r)
     for (size_t i = 0; i < conf->listener_count; i++)
         if (is_transparent(&conf->listeners[i]) && conf->listeners[i].intercept == INTERCEPT_TPROXY)
             print_taken(r, i);
+    print_forgotten(r);
     fputs("\t\tct state new " RULESET_MARK_KIND
           " == 0x00000000 ct mark set ct mark & 0x00ff0000 counter jump zones-in comment \"new\"\n",
           r->out);
@@ -245,6 +261,7 @@ static void print_input(struct ruleset *r)
           "\t\tct state untracked counter drop comment \"untracked\"\n"
           "\t\tct state established,related counter accept comment \"established\"\n"
           "\t\tct state new " RULESET_MARK_KIND " == 0x54000000 counter accept comment \"established\"\n"
+          "\t\tct state new " RULESET_MARK_OURS " == 0x50000000 counter accept comment \"sockets\"\n"
           "\t\tmeta l4proto tcp " RULESET_SYN_NOT " counter drop comment \"not-syn\"\n",
           r->out);
     print_intercepted(r);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -133,6 +134,7 @@ static void test_order_of_hooks(void **state)
         "comment \"invalid\"",
         "comment \"untracked\"",
         "comment \"established\"",
+        "ct state new ct mark & 0xff00ffff == 0x50000000 counter accept comment \"sockets\"",
         "comment \"not-syn\"",
         "ct mark & 0xff00ffff == 0x50000004 counter accept comment \"catch\"",
         "ip daddr 10.77.1.1 ct mark & 0xff000000 == 0x00000000 tcp dport 3128 ct mark & 0xff00ffff { 0x00000001 }",
@@ -145,8 +147,8 @@ static void test_order_of_hooks(void **state)
         NULL
     };
     static const char *const prerouting[] = { "chain raw-prerouting {",
-                                              "ip saddr @blocked4 counter drop comment \"blocked\"",
-                                              "ip6 saddr @blocked6 counter drop comment \"blocked\"",
+                                              "iifname != \"lo\" ip saddr @blocked4 counter drop comment \"blocked\"",
+                                              "iifname != \"lo\" ip6 saddr @blocked6 counter drop comment \"blocked\"",
                                               "chain intercept {",
                                               "tcp dport { 80, 440-450 } ct mark & 0xff00ffff { 0x00000001 }",
                                               "0x50000004 tproxy ip to :3129 meta mark set",
@@ -155,6 +157,7 @@ static void test_order_of_hooks(void **state)
                                               "fib saddr type local counter drop",
                                               "socket transparent 1",
                                               "ct direction original ct mark & 0xff00ffff == 0x50000004",
+                                              "!= syn fib daddr type != local socket transparent 1 socket wildcard 0 ct mark set",
                                               "jump zones-in",
                                               "fib daddr type != local counter jump intercept",
                                               "chain nat-prerouting {",
@@ -318,6 +321,40 @@ static void test_many_zones(void **state)
     assert_true(strlen(many.text) < 12 * strlen(some.text));
     discard(&some);
     discard(&many);
+}
+
+/* As many zones and policies as there may be; most policies are about the same zone, so that zones differ in the last ones only. */
+static struct setting compile_most(size_t zones, size_t policies)
+{
+    static char text[4 << 20];
+    size_t len = (size_t)snprintf(text, sizeof(text), "zones = (");
+
+    for (size_t i = 0; i < zones; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s{ name = \"z%zu\"; networks = [ \"10.%zu.%zu.0/24\" ]; }",
+                                i == 0 ? "" : ",", i, i / 250, i % 250);
+    len += (size_t)snprintf(text + len, sizeof(text) - len, "); policies = (");
+    for (size_t i = 0; i < policies; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len,
+                                "%s{ name = \"p%zu\"; from = \"z%zu\"; to = \"z%zu\"; protocols = \"tcp\"; ports = %zu; action = "
+                                "\"allow\"; }",
+                                i == 0 ? "" : ",", i, i * 7 % zones, i + zones < policies ? 0 : i % zones, i + 1);
+    len += (size_t)snprintf(text + len, sizeof(text) - len, "); packet_filter = { backend = \"nftables\"; };");
+    assert_true(len < sizeof(text));
+    return compile(text);
+}
+
+/* The time grows with policies and with zones, not with policies by pairs of zones. */
+static void test_most_policies(void **state)
+{
+    struct setting most = compile_most(1000, 10000);
+    clock_t began = clock();
+    char *again = ruleset_text(&(struct ruleset_input){ .conf = most.conf, .rules = most.rules, .workers = 4711 });
+
+    (void)state;
+    assert_true(clock() - began < 3 * CLOCKS_PER_SEC); /* of a build that checks every step of its own */
+    assert_string_equal(again, most.text);
+    free(again);
+    discard(&most);
 }
 
 static struct setting compile_networks(size_t networks)
@@ -653,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_without_listeners),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_many_zones),
+        cmocka_unit_test(test_most_policies),
         cmocka_unit_test(test_first_match),
         cmocka_unit_test(test_teredo),
         cmocka_unit_test(test_mapped),
