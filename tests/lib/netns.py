@@ -183,6 +183,7 @@ class Packet:
     sport: int = 0          # of ICMP: type
     dport: int = 0          # of ICMP: code
     flags: int = 0
+    sequence: int = 0
     payload: bytes = b""
     incoming: bool = True
 
@@ -214,7 +215,7 @@ def packet_of(data, incoming=True):
     packet = Packet(family, source, target, protocol, incoming=incoming)
     if protocol == TCP and len(rest) >= 20:
         packet.sport, packet.dport = struct.unpack_from("!HH", rest)
-        packet.flags, packet.payload = rest[13], rest[(rest[12] >> 4) * 4:]
+        packet.flags, packet.sequence, packet.payload = rest[13], int.from_bytes(rest[4:8], "big"), rest[(rest[12] >> 4) * 4:]
     elif protocol == UDP and len(rest) >= 8:
         packet.sport, packet.dport = struct.unpack_from("!HH", rest)
         packet.payload = rest[8:]
@@ -332,6 +333,16 @@ def icmp_echo(source, target, identifier, reply=False, payload=b"postern"):
     head = struct.pack("!BBHHH", 129 if reply else 128, 0, 0, identifier, 1)
     pseudo = pack_address(source) + pack_address(target) + struct.pack("!II", len(head) + len(payload), ICMPV6)
     return head[:2] + struct.pack("!H", checksum(pseudo + head + payload)) + head[4:] + payload
+
+
+def too_big(router, source, mtu, packet):
+    """The ICMP error of a router that `packet` of `source` does not fit through."""
+    if "." in source:
+        head = struct.pack("!BBHHH", 3, 4, 0, 0, mtu)
+        return head[:2] + struct.pack("!H", checksum(head + packet)) + head[4:] + packet
+    head = struct.pack("!BBHI", 2, 0, 0, mtu)
+    pseudo = pack_address(router) + pack_address(source) + struct.pack("!II", len(head) + len(packet), ICMPV6)
+    return head[:2] + struct.pack("!H", checksum(pseudo + head + packet)) + head[4:] + packet
 
 
 class Echo:

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import os
 import queue
+import re
 import subprocess
 
 import pytest
 
 from lib import ws
-from lib.netns import CLIENT, SECOND, SERVER, WAN
-from lib.netns_stage import client_tls
+from lib.netns import ACK, CLIENT, ICMP, ICMPV6, SECOND, SERVER, TCP, WAN, RawSender, ip_packet, tcp_segment, too_big
+from lib.netns_stage import NetStage, client_tls
 from lib.origin import digest
 from lib.postern import ROOT, wait_until
 
@@ -202,9 +203,29 @@ def test_two_clients_with_the_same_source_port(shared, family):
         client.close()
 
 
+def test_errors_reach_an_intercepted_stream(shared, family):
+    """A router between client and gateway says "too big" to the server, as it thinks; the gateway has to take that as said to itself."""
+    net, mtu = shared.net, 1300
+    shared.routes["/some"] = lambda connection, request: connection.answer(b"x" * 5000)
+    with shared.dial(SERVER[family]) as client, net.client.capture() as inside:
+        assert client.request("GET", "/some", "web.test").status == 200
+        last = inside.wait(lambda packet: packet.dport == client.port and packet.payload.endswith(b"x"))
+        behind = max(packet.sequence + len(packet.payload) for packet in inside.of(lambda packet: packet.dport == client.port))
+        segment = tcp_segment(last.source, last.target, last.sport, last.dport, ACK, behind & 0xFFFFFFFF, 1)
+        with RawSender(net.client) as raw:
+            error = too_big(CLIENT[family], last.source, mtu, ip_packet(last.source, last.target, TCP, segment))
+            raw.send(CLIENT[family], last.source, {4: ICMP, 6: ICMPV6}[family], error)
+
+        def known():
+            listed = net.gateway.run("ss", "-tinH", "state", "established").stdout
+            mine = [part for part in re.split(r"\n(?=\d)", listed) if f":{client.port} " in part.split("\n")[0] + " "]
+            return any(f"pmtu:{mtu}" in part for part in mine)
+        wait_until(known, 5, what="the smaller path MTU of the client's flow")
+        assert client.request("GET", "/some", "web.test").body == b"x" * 5000
+
+
 @pytest.mark.parametrize("listener", ["resolve", "off"])
 def test_host_check(intercept, family, listener):
-    from lib.netns_stage import NetStage
     with NetStage(intercept, listener={"host_check": listener}) as stage:
         where = {}
         stage.routes["/where"] = lambda connection, request: (where.update(at=connection.dialled), connection.answer(b"x"))

@@ -153,6 +153,8 @@ def test_teardown_removes_all_of_it(intercept):
     with NetStage(intercept) as stage:
         foreign = "table ip foreign {\n\tchain c {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n}\n"
         stage.net.gateway.nft(foreign)
+        refused = stage.teardown()
+        assert refused.returncode != 0 and refused.stderr.strip() and stage.table()          # while it runs
         stage.postern.stop()
         assert stage.table()
         assert stage.teardown().returncode == 0

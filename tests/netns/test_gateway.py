@@ -7,7 +7,7 @@ import pytest
 
 from lib.netns import (CLIENT, DENIED, EVERYWHERE, FAMILIES, ICMP, ICMPV6, LAN, NOWHERE, PLAIN, RST, SECOND, SERVER, TCP, UDP, WAN,
                        Echo, RawSender, ask)
-from lib.netns_stage import DENY, HTTP_PORT, KERNEL, L4_PORT, PING, TLS_PORT, WEB, NetStage
+from lib.netns_stage import DENY, HTTP_PORT, KERNEL, L4_PORT, PING, TLS_PORT, WEB, NetStage, listeners
 from lib.postern import wait_until
 
 # Administratively prohibited, or a port that is not there: type of destination unreachable.
@@ -143,7 +143,6 @@ def test_port_forwards(family):
 def self_settings():
     explicit = [{"name": f"proxy{family}", "mode": "explicit", "address": f"{address}:{EXPLICIT}", "from": ["inside"]}
                 for family, address in ((4, "0.0.0.0"), (6, "[::]"))]
-    from lib.netns_stage import listeners
     return {"listeners": listeners() + explicit,
             "policies": [WEB, {"name": "ssh", "from": "inside", "to": "self", "protocols": ["tcp"], "ports": [SSH], "action": "allow"}]}
 
