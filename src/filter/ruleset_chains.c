@@ -14,6 +14,9 @@
  * else is asked, so that nothing of them gets around the workers once these are dead. The same goes for workers' own flows: with a
  * client's address they pass here in one direction, and what a worker sends after conntrack was flushed begins as a flow of its
  * own.
+ *
+ * A flow that began while there was no table has no mark, so being established lets nothing of it be forwarded. A TCP flow has
+ * ended with that; another one is judged by its next packet, because it may never begin anew.
  */
 #include "filter/ruleset_parts.h"
 
@@ -119,7 +122,9 @@ void ruleset_prerouting(struct ruleset *r)
             print_taken(r, i);
     print_forgotten(r);
     fputs("\t\tct state new " RULESET_MARK_KIND
-          " == 0x00000000 ct mark set ct mark & 0x00ff0000 counter jump zones-in comment \"new\"\n",
+          " == 0x00000000 ct mark set ct mark & 0x00ff0000 counter jump zones-in comment \"new\"\n"
+          "\t\tct state established ct direction original meta l4proto != tcp " RULESET_MARK_KIND
+          " == 0x00000000 ct mark set ct mark & 0x00ff0000 counter jump zones-in comment \"unjudged\"\n",
           r->out);
     if (r->twins)
         fputs("\t\tct state new " RULESET_MARK_UNDECIDED " " RULESET_SYN " " NOT_OURS
@@ -295,7 +300,8 @@ static void print_filter(struct ruleset *r)
           "\t\t" RULESET_MARK_KIND " { 0x50000000, 0x51000000 } counter drop comment \"intercepted\"\n"
           "\t\tct state invalid counter drop comment \"invalid\"\n"
           "\t\tct state untracked counter drop comment \"untracked\"\n"
-          "\t\tct state established,related counter accept comment \"established\"\n"
+          "\t\tct state established,related " RULESET_MARK_KIND
+          " { 0x52000000, 0x53000000 } counter accept comment \"established\"\n"
           "\t\tmeta l4proto tcp " RULESET_SYN_NOT " counter drop comment \"not-syn\"\n"
           "\t\tct state new " RULESET_MARK_KIND " == 0x53000000 counter accept comment \"established\"\n"
           "\t\t" RULESET_MARK_KIND " == 0x52000000 counter accept comment \"translated\"\n",
@@ -306,12 +312,18 @@ static void print_filter(struct ruleset *r)
           r->out);
 }
 
+/*
+ * Sockets that nobody owns any more have no user, so what speaks with another's address is known by that: only the workers' do.
+ * Helpers are not for workers' flows: with what a client says in a tunnel they would open ports of this machine.
+ */
 static void print_output(struct ruleset *r)
 {
     fprintf(r->out,
             "\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n"
-            "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x counter comment \"workers\"\n",
-            (unsigned)r->in->workers, PACKET_MARK_WORKER << 24);
+            "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x counter comment \"workers\"\n"
+            "\t\tmeta l4proto tcp ct state new fib saddr type != local " RULESET_MARK_SET "0x%08x counter comment \"ownerless\"\n"
+            "\t\t" RULESET_MARK_KIND " == 0x%08x counter accept comment \"no-helpers\"\n",
+            (unsigned)r->in->workers, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24);
     print_helper_rules(r);
     fputs("\t}\n", r->out);
 }

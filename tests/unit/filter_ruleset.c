@@ -113,18 +113,20 @@ static void test_transaction(void **state)
 /* Nothing of an intercepted flow may be let through because it is established, and so on. */
 static void test_order_of_hooks(void **state)
 {
-    static const char *const forward[] = { "chain forward {",
-                                           "policy drop",
-                                           "ct mark & 0xff000000 { 0x50000000, 0x51000000 } counter drop comment \"intercepted\"\n",
-                                           "comment \"invalid\"",
-                                           "comment \"untracked\"",
-                                           "ct state established,related counter accept comment \"established\"",
-                                           "comment \"not-syn\"",
-                                           "comment \"translated\"",
-                                           "counter goto twins comment \"catch\"",
-                                           "jump zones-out",
-                                           "counter drop comment \"no-policy\"\n\t}",
-                                           NULL };
+    static const char *const forward[] = {
+        "chain forward {",
+        "policy drop",
+        "ct mark & 0xff000000 { 0x50000000, 0x51000000 } counter drop comment \"intercepted\"\n",
+        "comment \"invalid\"",
+        "comment \"untracked\"",
+        "ct state established,related ct mark & 0xff000000 { 0x52000000, 0x53000000 } counter accept",
+        "comment \"not-syn\"",
+        "comment \"translated\"",
+        "counter goto twins comment \"catch\"",
+        "jump zones-out",
+        "counter drop comment \"no-policy\"\n\t}",
+        NULL
+    };
     static const char *const input[] = {
         "chain input {",
         "policy drop",
@@ -159,6 +161,7 @@ static void test_order_of_hooks(void **state)
                                               "ct direction original ct mark & 0xff00ffff == 0x50000004",
                                               "!= syn fib daddr type != local socket transparent 1 socket wildcard 0 ct mark set",
                                               "jump zones-in",
+                                              "ct state established ct direction original meta l4proto != tcp",
                                               "fib daddr type != local counter jump intercept",
                                               "chain nat-prerouting {",
                                               "ct mark & 0xff00ffff == 0x50000005 meta nfproto ipv6",
@@ -169,6 +172,8 @@ static void test_order_of_hooks(void **state)
                                               NULL };
     static const char *const behind[] = { "meta skuid 4711 ct state new ct mark set ct mark & 0x00ff0000 | 0x51000000 counter",
                                           "comment \"workers\"",
+                                          "ct state new fib saddr type != local ct mark set ct mark & 0x00ff0000 | 0x51000000",
+                                          "ct mark & 0xff000000 == 0x51000000 counter accept comment \"no-helpers\"",
                                           "ct helper set \"helper-ftp\"",
                                           "chain zones-masquerade {",
                                           "@zone-inside-4 counter return",
