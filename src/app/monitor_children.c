@@ -182,9 +182,20 @@ void monitor_set_log_level(struct monitor *m, enum log_level level)
     monitor_tell_status(m);
 }
 
-static void child_ready(struct monitor *m, struct child *c)
+/* Is it the generation that is waited for? A child that was started just before answers for the one that it was born with, too. */
+static bool is_asked_for(const struct monitor *m, const struct ipc_message *accepted)
 {
-    if (c->awaited && (c->wanted || m->reload.next != NULL)) /* of filter that is dismissed its end is awaited */
+    const struct blueprint *asked = m->reload.next != NULL ? m->reload.next : m->current;
+    uint16_t number;
+
+    return ipc_read(accepted, &number, sizeof(number)) && number == asked->number;
+}
+
+static void child_ready(struct monitor *m, struct child *c, const struct ipc_message *accepted)
+{
+    bool dismissed = !c->wanted && m->reload.next == NULL; /* of filter its end is awaited */
+
+    if (c->awaited && !dismissed && is_asked_for(m, accepted))
         reload_answer(m, c, NULL);
     if (c->ready)
         return;
@@ -227,7 +238,7 @@ void child_read(struct monitor *m, struct child *c)
 
     while (c->ipc >= 0 && (result = ipc_receive(c->ipc, &message)) == IPC_MESSAGE) {
         if (message.type == IPC_ACCEPTED)
-            child_ready(m, c);
+            child_ready(m, c, &message);
         else if (message.type == IPC_REFUSED)
             child_refused(m, c, ipc_rest(&message, 0).at != NULL ? message.data : "refused");
         else if (c->kind == PROCESS_CONTROL)
