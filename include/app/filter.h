@@ -43,7 +43,7 @@ struct filter {
     bool routed;            /* policy routing is wanted */
     bool routed4, routed6;  /* and was there when it had been installed */
     bool in_trouble;        /* what has to be mended could not be: said once */
-    uint64_t checked_ms;
+    uint64_t check_ms;      /* when the table is looked at again, whether or not the kernel told of a change */
     struct conntrack *conntrack;
     struct flows *flows;
     uint64_t dump_ms; /* when the next dump is due */
@@ -62,7 +62,8 @@ struct filter {
 /* filter_commit.c */
 /* Makes the kernel do what `g` says: policy routing and table, all of it or nothing. false: `error` of NFT_ERROR bytes. */
 MUST_CHECK bool filter_commit(struct filter *f, struct generation *g, char *error);
-/* Is the table as it was committed? If not, says so and commits again. */
+/* Are policy routing and the table as they were committed? If not, says so and mends them. The table only when `check_ms` is past.
+ */
 void filter_check(struct filter *f);
 /* Is it? Changes nothing. */
 bool filter_holds(struct filter *f);

@@ -181,10 +181,13 @@ static void on_route(int fd, short what, void *arg)
 
 static void on_late(int fd, short what, void *arg)
 {
+    struct filter *f = arg;
+
     (void)fd;
     (void)what;
     clock_tick();
-    filter_check(arg);
+    f->check_ms = 0;
+    filter_check(f);
 }
 
 static void on_tick(int fd, short what, void *arg)

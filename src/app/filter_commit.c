@@ -5,7 +5,8 @@
  *
  * What was committed and what the kernel lists of it are kept as digests, in shared memory too. So the same text is not committed
  * twice, not even by the replacement of a filter process that died; and a table that another program has changed or removed is
- * seen and put back, with the blocks that have time left. The kernel tells of changes; every tick looks again, in case it did not.
+ * seen and put back, with the blocks that have time left. The kernel tells of changes; ticks look again, in case it did not, less
+ * often where the table is so large that listing it takes time.
  */
 #include "app/filter.h"
 
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define CHECK_SHARE 20 /* looks that nobody asked for take at most one part in this many of the time */
 
 /* Policy routing delivers what TPROXY takes, and what comes back to a socket that has a client's address. */
 static bool needs_routing(const struct conf *conf)
@@ -72,10 +75,11 @@ static bool commit_texts(struct nft *nft, const char *first, const char *second,
     return good;
 }
 
+/* 0: it is not there, or cannot be listed. So a table that went between its commit and this is seen by the next check. */
 static uint64_t listing_digest(struct nft *nft)
 {
     char *listing = nft_list(nft, true);
-    uint64_t hash = listing != NULL ? digest(listing) : 0;
+    uint64_t hash = listing != NULL && listing[0] != '\0' ? digest(listing) : 0;
 
     free(listing);
     return hash;
@@ -91,7 +95,6 @@ static void remember(struct filter *f, uint64_t text, struct nft *nft)
     f->text = text;
     f->listing = listing_digest(nft);
     memcpy(f->stats->table, f->table, sizeof(f->table));
-    f->checked_ms = clock_ms();
     atomic_store_explicit(&f->stats->text, f->text, memory_order_relaxed);
     atomic_store_explicit(&f->stats->listing, f->listing, memory_order_relaxed);
     atomic_store_explicit(&f->stats->committed_us, clock_wall_us(), memory_order_relaxed);
@@ -255,11 +258,16 @@ static void check_routing(struct filter *f)
 
 void filter_check(struct filter *f)
 {
+    uint64_t began = clock_ms();
+
     if (f->current == NULL)
         return;
-    f->checked_ms = clock_ms();
-    check_table(f);
     check_routing(f);
+    if (began < f->check_ms)
+        return;
+    check_table(f);
+    clock_tick();
+    f->check_ms = clock_ms() + (clock_ms() - began) * CHECK_SHARE;
 }
 
 bool filter_remove(struct filter *f)
