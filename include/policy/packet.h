@@ -31,7 +31,7 @@ enum packet_fate {
     PACKET_REJECT,    /* action = "deny", or the twin: RST, or ICMP administratively prohibited */
     PACKET_FORWARD,   /* by the kernel, by `policy` */
     PACKET_INPUT,     /* to this machine, by `policy` */
-    PACKET_LISTENER,  /* to the port of `listener`, explicit or reverse, */
+    PACKET_LISTENER,  /* to the port of `listener`, explicit or reverse */
     PACKET_INTERCEPT, /* by the transparent listener `listener` */
     PACKET_TRANSLATE  /* by the port forward `forward`: let through to its `to` without a policy */
 };

@@ -56,12 +56,19 @@ static bool names_zone(const struct conf_strings *list, const char *zone)
     return false;
 }
 
+/* Packets of this machine to itself, over its loopback interface. */
+static bool stays_inside(const struct rules *rules, const struct packet *p)
+{
+    return is_local(rules, p) && (p->zone_in == zones_self(rules_conf(rules)) || addr_is_loopback(&p->client));
+}
+
 static int translating(const struct rules *rules, const struct packet *p)
 {
     const struct conf *conf = rules_conf(rules);
     const struct conf_packet_filter *filter = &conf->packet_filter;
+    bool can_be = is_local(rules, p) && !stays_inside(rules, p);
 
-    for (size_t i = 0; is_local(rules, p) && i < filter->forward_count; i++) {
+    for (size_t i = 0; can_be && i < filter->forward_count; i++) {
         const struct conf_forward *f = &filter->forwards[i];
 
         if (f->protocol == p->protocol && f->port == p->server.port && f->to.family == p->server.family &&
@@ -130,12 +137,6 @@ static struct packet_verdict judge_policies(const struct rules *rules, const str
         out.twin = true;
     }
     return out;
-}
-
-/* Packets of this machine to itself, over its loopback interface. */
-static bool stays_inside(const struct rules *rules, const struct packet *p)
-{
-    return is_local(rules, p) && (p->zone_in == zones_self(rules_conf(rules)) || addr_is_loopback(&p->client));
 }
 
 struct packet_verdict packet_judge(const struct rules *rules, const struct packet *packet)

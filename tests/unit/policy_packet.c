@@ -102,6 +102,7 @@ static const struct basic_case {
     { CONF_TCP, NONE, "127.0.0.7", OUTSIDE, "9.8.8.8", 80, PACKET_DROP, "", R_ZONE_UNKNOWN, false },
     { CONF_TCP, INSIDE, "10.0.0.5", SELF, "10.0.0.1", 80, PACKET_DROP, "", R_NO_POLICY, false }, /* never to this machine */
     { CONF_TCP, OUTSIDE, "9.9.9.9", SELF, "9.0.0.1", 2222, PACKET_TRANSLATE, "", R_NONE, false },
+    { CONF_TCP, OUTSIDE, "127.0.0.9", SELF, "9.0.0.1", 2222, PACKET_INPUT, "", R_NONE, false }, /* over lo, where none is */
     { CONF_UDP, OUTSIDE, "9.9.9.9", SELF, "9.0.0.1", 2222, PACKET_DROP, "", R_NO_POLICY, false },
     { CONF_TCP, INSIDE, "10.0.0.5", SELF, "9.0.0.1", 2222, PACKET_DROP, "", R_NO_POLICY, false },
     { CONF_TCP, OUTSIDE, "2600::9", SELF, "2600::1", 2222, PACKET_DROP, "", R_NO_POLICY, false }, /* to IPv4 only */
