@@ -2,7 +2,7 @@
 /*
  * The chains at the kernel's hooks, in the order in which a packet comes by:
  *
- *   raw-prerouting     blocked addresses
+ *   raw-prerouting     blocked addresses; not of this machine itself, whose address may be in a network that is blocked
  *   mangle-prerouting  packets for our own transparent sockets; the client's zone of a new flow; interception
  *   nat-prerouting     redirection and port forwards
  *   filter-prerouting  helpers of connection tracking
@@ -51,6 +51,7 @@ static void print_target(struct ruleset *r, const struct addr *to)
 static void print_raw(struct ruleset *r)
 {
     fputs("\tchain raw-prerouting {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
+          "\t\tiifname \"lo\" counter accept comment \"loopback\"\n"
           "\t\tiifname != \"lo\" ip saddr @" RULESET_BLOCK4 " counter drop comment \"blocked\"\n"
           "\t\tiifname != \"lo\" ip6 saddr @" RULESET_BLOCK6 " counter drop comment \"blocked\"\n\t}\n",
           r->out);

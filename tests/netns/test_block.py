@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lib import ws
-from lib.netns import CLIENT, FAMILIES, SERVER, UdpEcho
+from lib.netns import CLIENT, FAMILIES, LAN, SERVER, UdpEcho
 from lib.netns_stage import NetStage
 from lib.postern import wait_until
 from test_states import udp_client
@@ -80,6 +80,14 @@ def test_networks_can_be_blocked(family):
                 stage.dial(SERVER[family], timeout=0.2, where=where)
         stage.postern.ctl_run("unblock", network, check=True)
         assert stage.get(SERVER[family]).status == 200
+
+
+def test_a_machine_in_a_blocked_network_still_reaches_itself(family):
+    """A hostile client's /64 is blocked as a whole, and the gateway has an address of it, too."""
+    with NetStage(**BLOCK) as stage:
+        stage.postern.ctl_run("block", {4: "10.77.1.0/28", 6: "fd77:1::/64"}[family], check=True)
+        with stage.net.gateway.bind(family, 7777), stage.net.gateway.connect(LAN[family], 7777, timeout=1) as made:
+            assert made.getpeername()[0] == LAN[family]
 
 
 def test_a_flow_that_the_kernel_forwards_is_cut(family):

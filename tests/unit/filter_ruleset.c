@@ -149,6 +149,7 @@ static void test_order_of_hooks(void **state)
         NULL
     };
     static const char *const prerouting[] = { "chain raw-prerouting {",
+                                              "iifname \"lo\" counter accept",
                                               "iifname != \"lo\" ip saddr @blocked4 counter drop comment \"blocked\"",
                                               "iifname != \"lo\" ip6 saddr @blocked6 counter drop comment \"blocked\"",
                                               "chain intercept {",
