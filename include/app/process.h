@@ -72,11 +72,12 @@ struct wire_conntrack {
     struct engine_flow flow;
 };
 struct wire_hostile {
+    uint64_t number;
     struct addr client;
     uint32_t reason;
 };
 struct wire_socket {
-    uint64_t request;
+    uint64_t number, request;
     struct addr client, server;
 };
 struct wire_socket_made {

@@ -49,6 +49,8 @@ char *addr_port_text(const struct addr *a, char *out);
 bool addr_same_ip(const struct addr *a, const struct addr *b);
 bool addr_eq(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);
+/* Does a socket bound to `own`, maybe to all addresses of its family, get what is sent to `a`? */
+bool addr_is_bound_to(const struct addr *own, const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 
 /* "10.0.0.0/8", "fd00::/8", or an address (all bits). Host bits must be zero. "::ffff:10.0.0.0/104" is 10.0.0.0/8. */

@@ -41,7 +41,8 @@ void flows_dump_end(struct flows *f);
 
 /*
  * A session of a worker: its flow is this entry. Changes of it are told by `joined` from now on, until flows_leave() or until it
- * was told that the entry is destroyed. It has no row of ours. false: there is no room, or the entry is destroyed.
+ * was told that the entry is destroyed. It has no row of ours. false: there is no room, the entry is destroyed, or it is the flow
+ * of another worker's session.
  */
 MUST_CHECK bool flows_join(struct flows *f, unsigned worker, uint64_t number, const struct conntrack_entry *entry);
 void flows_leave(struct flows *f, unsigned worker, uint64_t number);

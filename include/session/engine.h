@@ -25,10 +25,11 @@ struct engine_filter {
     /* The client's flow of session `number`, and its end; with `remove` its conntrack entry is to be deleted (killed, blocked). */
     void (*flow_opened)(void *arg, uint64_t number, const struct addr *client, const struct addr *destination);
     void (*flow_closed)(void *arg, uint64_t number, bool remove);
-    /* A client did something hostile (reason_is_hostile()). */
-    void (*hostile)(void *arg, const struct addr *client, enum reason why);
-    /* A socket bound to the client's address is wanted (preserve_client_address); answered by engine_socket(). false: cannot be. */
-    bool (*socket_wanted)(void *arg, uint64_t request, const struct addr *client, const struct addr *server);
+    /* The client of session `number` did something hostile (reason_is_hostile()). */
+    void (*hostile)(void *arg, uint64_t number, const struct addr *client, enum reason why);
+    /* A socket bound to the address of the session's client is wanted (preserve_client_address), to dial `server`; answered by
+     * engine_socket(). false: cannot be. */
+    bool (*socket_wanted)(void *arg, uint64_t number, uint64_t request, const struct addr *client, const struct addr *server);
     void *arg;
 };
 

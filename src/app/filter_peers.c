@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The socket pairs with workers and control. Workers tell of their sessions and ask for sockets; what they say is believed as far
- * as a worker may be believed: it can join and end flows that it names, but none that the kernel forwards; and it gets a socket
- * with a client's address only if the configuration has a listener that preserves it. Nothing here waits: a message that a worker
- * does not take is lost, an answer to control is kept until it does.
+ * as connection tracking bears it out. A session's flow must be there, and be one that workers have, not one that the kernel
+ * forwards or lets in to others; only that one can a worker end. It gets a socket with the address of a client only if the client
+ * has such a flow to it, and the configuration a listener that preserves addresses; and it can call only such a client hostile.
+ * Nothing here waits: a message that a worker does not take is lost, an answer to control is kept until it does.
  */
 #include "app/filter.h"
 
@@ -80,15 +81,41 @@ void peers_tell_blocked(struct filter *f, const struct network *network)
         peers_tell(f, i, IPC_BLOCKED, network, sizeof(*network));
 }
 
+static bool is_for_listener(const struct filter *f, const struct addr *destination)
+{
+    const struct conf *conf = f->current != NULL ? f->current->conf : NULL;
+
+    for (size_t i = 0; conf != NULL && i < conf->listener_count; i++)
+        if (addr_is_bound_to(&conf->listeners[i].address, destination))
+            return true;
+    return false;
+}
+
+/* To a listener (no kind, or let in by a policy), intercepted, or from another worker. */
+static bool is_for_workers(const struct filter *f, const struct conntrack_entry *entry)
+{
+    unsigned kind = packet_mark_kind(entry->mark);
+
+    return kind == 0 || kind == PACKET_MARK_INTERCEPTED || kind == PACKET_MARK_WORKER ||
+           (kind == PACKET_MARK_INPUT && is_for_listener(f, &entry->destination));
+}
+
+/* Has the worker a session with this number and client? */
+static bool is_client_of(const struct filter *f, unsigned worker, uint64_t number, const struct addr *client)
+{
+    struct conntrack_entry entry;
+
+    return flows_find(f->flows, worker, number, &entry) && addr_same_ip(&entry.client, client);
+}
+
 static void on_flow_opened(struct filter *f, unsigned worker, const struct wire_flow *flow)
 {
     struct wire_conntrack answer = { .number = flow->number, .flow = { .state = CONNTRACK_UNTRACKED } };
     struct conntrack_entry entry;
 
-    if (conntrack_find(f->conntrack, IPPROTO_TCP, &flow->client, &flow->destination, &entry) &&
-        packet_mark_kind(entry.mark) != PACKET_MARK_FORWARDED) {
+    if (conntrack_find(f->conntrack, IPPROTO_TCP, &flow->client, &flow->destination, &entry) && is_for_workers(f, &entry)) {
         if (!flows_join(f->flows, worker, flow->number, &entry))
-            log_remote("no memory to follow a flow");
+            log_remote("a flow of worker %u cannot be followed", worker);
         answer.flow = (struct engine_flow){ entry.id, entry.mark, entry.state, entry.server };
     }
     peers_tell(f, worker, IPC_FLOW, &answer, sizeof(answer));
@@ -117,11 +144,11 @@ static bool preserves_addresses(const struct filter *f)
 static void on_socket(struct filter *f, unsigned worker, const struct wire_socket *wanted)
 {
     struct wire_socket_made made = { wanted->request, 0 };
-    int fd = preserves_addresses(f) ? spoof_socket(f->conntrack, &wanted->client, &wanted->server) : (errno = EPERM, -1);
-    int peer = f->workers[worker].fd;
+    bool may = preserves_addresses(f) && is_client_of(f, worker, wanted->number, &wanted->client);
+    int fd = may ? spoof_socket(f->conntrack, &wanted->client, &wanted->server) : -1, peer = f->workers[worker].fd;
 
     if (fd < 0)
-        made.error = errno;
+        made.error = may ? errno : EPERM;
     if (!ipc_send_fds(peer, IPC_SOCKET_MADE, &made, sizeof(made), &fd, fd >= 0 ? 1 : 0))
         log_remote("worker %u cannot be given a socket: %s", worker, strerror(errno));
     if (fd >= 0)
@@ -138,7 +165,8 @@ static void on_worker_message(struct filter *f, unsigned worker, const struct ip
         on_flow_opened(f, worker, &flow);
     else if (m->type == IPC_FLOW_CLOSED && ipc_read(m, &flow, sizeof(flow)))
         on_flow_closed(f, worker, &flow);
-    else if (m->type == IPC_HOSTILE && ipc_read(m, &hostile, sizeof(hostile)) && hostile.reason < R_COUNT)
+    else if (m->type == IPC_HOSTILE && ipc_read(m, &hostile, sizeof(hostile)) && hostile.reason < R_COUNT &&
+             is_client_of(f, worker, hostile.number, &hostile.client))
         filter_on_hostile(f, &hostile.client, (enum reason)hostile.reason);
     else if (m->type == IPC_SOCKET && ipc_read(m, &wanted, sizeof(wanted)))
         on_socket(f, worker, &wanted);

@@ -43,16 +43,16 @@ static void on_flow_closed(void *arg, uint64_t number, bool remove)
     (void)tell(arg, IPC_FLOW_CLOSED, &flow, sizeof(flow));
 }
 
-static void on_hostile(void *arg, const struct addr *client, enum reason why)
+static void on_hostile(void *arg, uint64_t number, const struct addr *client, enum reason why)
 {
-    struct wire_hostile hostile = { *client, why };
+    struct wire_hostile hostile = { number, *client, why };
 
     (void)tell(arg, IPC_HOSTILE, &hostile, sizeof(hostile));
 }
 
-static bool on_socket_wanted(void *arg, uint64_t request, const struct addr *client, const struct addr *server)
+static bool on_socket_wanted(void *arg, uint64_t number, uint64_t request, const struct addr *client, const struct addr *server)
 {
-    struct wire_socket wanted = { request, *client, *server };
+    struct wire_socket wanted = { number, request, *client, *server };
 
     return tell(arg, IPC_SOCKET, &wanted, sizeof(wanted));
 }

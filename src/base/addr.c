@@ -198,6 +198,11 @@ bool addr_same_ip(const struct addr *a, const struct addr *b)
     return a->family == b->family && memcmp(a->ip, b->ip, ip_len(a)) == 0;
 }
 
+bool addr_is_bound_to(const struct addr *own, const struct addr *a)
+{
+    return own->family == a->family && own->port == a->port && (addr_is_any(own) || addr_same_ip(own, a));
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
     return a->port == b->port && addr_same_ip(a, b);

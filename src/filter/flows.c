@@ -168,6 +168,8 @@ bool flows_join(struct flows *f, unsigned worker, uint64_t number, const struct 
         return false;
     flows_leave(f, worker, number);
     flow = flow_by_entry(f, entry);
+    if (flow != NULL && flow->joined && flow->worker != worker)
+        return false;
     if (flow == NULL)
         flow = flow_add(f, entry);
     if (flow == NULL)

@@ -86,7 +86,7 @@ int spoof_socket(struct conntrack *c, const struct addr *client, const struct ad
 {
     int fd = -1;
 
-    if (client->family == 0 || client->family != server->family || addr_is_any(client)) {
+    if ((client->family != AF_INET && client->family != AF_INET6) || client->family != server->family || addr_is_any(client)) {
         errno = EAFNOSUPPORT;
         return -1;
     }

@@ -24,7 +24,7 @@ enum original original_by_address(int fd, const struct addr *listener, struct ad
     *out = (struct addr){ 0 };
     if (!local_end(fd, out))
         return ORIGINAL_UNKNOWN;
-    if (out->port == listener->port && (addr_is_any(listener) || addr_same_ip(out, listener)))
+    if (addr_is_bound_to(listener, out))
         return ORIGINAL_DIRECT;
     return ORIGINAL_FOUND;
 }

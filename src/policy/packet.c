@@ -78,11 +78,6 @@ static int translating(const struct rules *rules, const struct packet *p)
     return -1;
 }
 
-static bool is_bound_to(const struct addr *own, const struct addr *server)
-{
-    return own->family == server->family && own->port == server->port && (addr_is_any(own) || addr_same_ip(own, server));
-}
-
 /* The listener whose port is open to this client; -1: none. */
 static int listening(const struct rules *rules, const struct packet *p)
 {
@@ -93,7 +88,7 @@ static int listening(const struct rules *rules, const struct packet *p)
     for (size_t i = 0; i < conf->listener_count; i++) {
         const struct conf_listener *l = &conf->listeners[i];
 
-        if (l->mode != MODE_TRANSPARENT && is_bound_to(&l->address, &p->server) &&
+        if (l->mode != MODE_TRANSPARENT && addr_is_bound_to(&l->address, &p->server) &&
             (l->from.count == 0 || rules_admit(rules, (int)i, p->zone_in)))
             return (int)i;
     }

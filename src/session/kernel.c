@@ -31,7 +31,7 @@ void kernel_offence(struct session *s, enum reason why, enum closer by)
     const struct engine_filter *filter = &s->engine->args.filter;
 
     if (filter->hostile != NULL && reason_is_hostile(why) && by != CLOSER_SERVER && !s->server_offends)
-        filter->hostile(filter->arg, &s->row->client, why);
+        filter->hostile(filter->arg, s->number, &s->row->client, why);
 }
 
 void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow)

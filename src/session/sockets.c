@@ -85,7 +85,7 @@ enum reason sockets_ask(struct session *s, const struct judgement *j)
         if (j->addresses[i].family != client->family)
             continue;
         asked = true;
-        w->missing += filter->socket_wanted(filter->arg, w->first + i, client, &j->addresses[i]);
+        w->missing += filter->socket_wanted(filter->arg, s->number, w->first + i, client, &j->addresses[i]);
     }
     if (w->missing > 0)
         return R_NONE;

@@ -402,6 +402,7 @@ static void test_join_takes_the_row(void **state)
     flows_event(flows, &e);
     assert_int_equal(row_count(), 1);
     assert_true(flows_join(flows, 0, 5, &e));
+    assert_false(flows_join(flows, 1, 6, &e)); /* it is another worker's */
     assert_int_equal(row_count(), 0);
     assert_int_equal(count_read(shard, COUNT_SESSIONS_OPEN), 0);
     flows_leave(flows, 0, 5);

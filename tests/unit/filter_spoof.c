@@ -54,9 +54,9 @@ static void test_socket(void **state)
 static int bad_addresses(void)
 {
     struct addr four = address("192.0.2.55:1"), six = address("[2001:db8::5]:1"), any = address("0.0.0.0:1"),
-                none = { .family = 0 };
-    const struct addr *bad[][2] = { { &four, &six },  { &six, &four },  { &none, &four },
-                                    { &four, &none }, { &none, &none }, { &any, &four } };
+                none = { .family = 0 }, other = { .family = AF_UNIX, .port = 1, .ip = { 1 } };
+    const struct addr *bad[][2] = { { &four, &six },  { &six, &four }, { &none, &four },  { &four, &none },
+                                    { &none, &none }, { &any, &four }, { &other, &other } };
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct none_left[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
     struct conntrack *c = conntrack_open();

@@ -43,19 +43,21 @@ static void flow_closed(void *arg, uint64_t number, bool remove)
     note("closed %llu %s\n", (unsigned long long)number, remove ? "removed" : "kept");
 }
 
-static void hostile(void *arg, const struct addr *client, enum reason why)
+static void hostile(void *arg, uint64_t number, const struct addr *client, enum reason why)
 {
     char from[ADDR_TEXT];
 
     (void)arg;
+    (void)number;
     note("hostile %s %s\n", addr_text(client, from), reason_name(why));
 }
 
-static bool socket_wanted(void *arg, uint64_t request, const struct addr *client, const struct addr *server)
+static bool socket_wanted(void *arg, uint64_t number, uint64_t request, const struct addr *client, const struct addr *server)
 {
     char from[ADDR_TEXT], to[ADDR_TEXT];
 
     (void)arg;
+    (void)number;
     if (!gone)
         note("socket %llu %s %s\n", (unsigned long long)request, addr_text(client, from), addr_port_text(server, to));
     return !gone;
