@@ -160,8 +160,11 @@ def test_fifty_flows(intercept):
         except AssertionError:
             raise AssertionError(f"left: {stage.sessions()}, {list(tracked(stage).values())}") from None
         assert time.monotonic() - ended < 5 and not sockets(stage.net.gateway)
-        ends = [line for line in stage.postern.access() if line["event"] == "end" and line["mode"] == "forwarded"]
-        assert len(ends) >= 30 and {line["protocol"] for line in ends} == {"tcp", "udp", "icmp"}
+
+        def ends():
+            return [line["protocol"] for line in stage.postern.access() if line["event"] == "end" and line["mode"] == "forwarded"]
+        wait_until(lambda: len(ends()) >= 30, what="their lines")
+        assert set(ends()) == {"tcp", "udp", "icmp"}
 
 
 @pytest.mark.parametrize("mode", ["transparent", "forwarded"])
