@@ -25,6 +25,9 @@
 /* Puts the routing mark on a packet. */
 #define ROUTE_HERE "meta mark set meta mark & 0x00ffffff | 0x50000000"
 #define NOT_OURS "fib daddr type != local"
+/* Of flows whose other end is a worker, or that never leave this machine, only the end is news; of a worker's own nothing is. */
+#define ONLY_ITS_END "ct event set destroy "
+#define NO_NEWS "ct event set label "
 
 static bool is_transparent(const struct conf_listener *l)
 {
@@ -51,7 +54,6 @@ static void print_target(struct ruleset *r, const struct addr *to)
 static void print_raw(struct ruleset *r)
 {
     fputs("\tchain raw-prerouting {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
-          "\t\tiifname \"lo\" counter accept comment \"loopback\"\n"
           "\t\tiifname != \"lo\" ip saddr @" RULESET_BLOCK4 " counter drop comment \"blocked\"\n"
           "\t\tiifname != \"lo\" ip6 saddr @" RULESET_BLOCK6 " counter drop comment \"blocked\"\n\t}\n",
           r->out);
@@ -90,7 +92,7 @@ static void print_interception(struct ruleset *r, size_t index)
     ruleset_print_ports(r, &l->ports);
     if (l->from.count > 0 && !ruleset_print_zones(r, &l->from))
         return;
-    fprintf(r->out, RULESET_MARK_SET "0x%08x ", packet_mark(PACKET_MARK_INTERCEPTED, (int)index));
+    fprintf(r->out, RULESET_MARK_SET "0x%08x " ONLY_ITS_END, packet_mark(PACKET_MARK_INTERCEPTED, (int)index));
     if (l->intercept == INTERCEPT_TPROXY) {
         fputs("tproxy ", r->out);
         print_target(r, &l->address);
@@ -229,7 +231,7 @@ static void print_listener(struct ruleset *r, const struct addr *own, const stru
     fprintf(r->out, RULESET_MARK_KIND " == 0x00000000 tcp dport %u ", own->port);
     if (from->count > 0 && !ruleset_print_zones(r, from))
         return;
-    fprintf(r->out, "ct mark set ct mark & 0x00ff0000 counter accept comment \"%s\"\n", name);
+    fprintf(r->out, "ct mark set ct mark & 0x00ff0000 " ONLY_ITS_END "counter accept comment \"%s\"\n", name);
 }
 
 static void print_intercepted(struct ruleset *r)
@@ -321,8 +323,10 @@ static void print_output(struct ruleset *r)
 {
     fprintf(r->out,
             "\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n"
-            "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x counter comment \"workers\"\n"
-            "\t\tmeta l4proto tcp ct state new fib saddr type != local " RULESET_MARK_SET "0x%08x counter comment \"ownerless\"\n"
+            "\t\toifname \"lo\" ct state new " ONLY_ITS_END "counter comment \"loopback\"\n"
+            "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x " NO_NEWS "counter comment \"workers\"\n"
+            "\t\tmeta l4proto tcp ct state new fib saddr type != local " RULESET_MARK_SET "0x%08x " NO_NEWS
+            "counter comment \"ownerless\"\n"
             "\t\t" RULESET_MARK_KIND " == 0x%08x counter accept comment \"no-helpers\"\n",
             (unsigned)r->in->workers, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24);
     print_helper_rules(r);

@@ -141,7 +141,8 @@ static void test_order_of_hooks(void **state)
         "ct mark & 0xff00ffff == 0x50000004 counter accept comment \"catch\"",
         "ip daddr 10.77.1.1 ct mark & 0xff000000 == 0x00000000 tcp dport 3128 ct mark & 0xff00ffff { 0x00000001 }",
         "comment \"proxy\"",
-        "meta nfproto ipv4 ct mark & 0xff000000 == 0x00000000 tcp dport 8443 ct mark set ct mark & 0x00ff0000 counter accept "
+        "meta nfproto ipv4 ct mark & 0xff000000 == 0x00000000 tcp dport 8443 ct mark set ct mark & 0x00ff0000 ct event set destroy "
+        "counter accept "
         "comment \"chat\"",
 
         "jump to-self",
@@ -149,13 +150,12 @@ static void test_order_of_hooks(void **state)
         NULL
     };
     static const char *const prerouting[] = { "chain raw-prerouting {",
-                                              "iifname \"lo\" counter accept",
                                               "iifname != \"lo\" ip saddr @blocked4 counter drop comment \"blocked\"",
                                               "iifname != \"lo\" ip6 saddr @blocked6 counter drop comment \"blocked\"",
                                               "chain intercept {",
                                               "tcp dport { 80, 440-450 } ct mark & 0xff00ffff { 0x00000001 }",
-                                              "0x50000004 tproxy ip to :3129 meta mark set",
-                                              "0x50000005 counter accept comment \"catch6\"",
+                                              "0x50000004 ct event set destroy tproxy ip to :3129 meta mark set",
+                                              "0x50000005 ct event set destroy counter accept comment \"catch6\"",
                                               "chain mangle-prerouting {",
                                               "fib saddr type local counter drop",
                                               "socket transparent 1",
@@ -171,16 +171,18 @@ static void test_order_of_hooks(void **state)
                                               "0x52000001 counter dnat ip to 10.77.1.5:22",
                                               "ct state new tcp dport 21 ct helper set \"helper-ftp\"",
                                               NULL };
-    static const char *const behind[] = { "meta skuid 4711 ct state new ct mark set ct mark & 0x00ff0000 | 0x51000000 counter",
-                                          "comment \"workers\"",
-                                          "ct state new fib saddr type != local ct mark set ct mark & 0x00ff0000 | 0x51000000",
-                                          "ct mark & 0xff000000 == 0x51000000 counter accept comment \"no-helpers\"",
-                                          "ct helper set \"helper-ftp\"",
-                                          "chain zones-masquerade {",
-                                          "@zone-inside-4 counter return",
-                                          "@zone-outside-4 counter masquerade",
-                                          "ct mark & 0xff000000 != 0x51000000 counter jump zones-masquerade",
-                                          NULL };
+    static const char *const behind[] = {
+        "meta skuid 4711 ct state new ct mark set ct mark & 0x00ff0000 | 0x51000000 ct event set label counter",
+        "comment \"workers\"",
+        "ct state new fib saddr type != local ct mark set ct mark & 0x00ff0000 | 0x51000000",
+        "ct mark & 0xff000000 == 0x51000000 counter accept comment \"no-helpers\"",
+        "ct helper set \"helper-ftp\"",
+        "chain zones-masquerade {",
+        "@zone-inside-4 counter return",
+        "@zone-outside-4 counter masquerade",
+        "ct mark & 0xff000000 != 0x51000000 counter jump zones-masquerade",
+        NULL
+    };
     struct setting s = compile(ZONES LISTENERS POLICIES FILTER);
 
     (void)state;
