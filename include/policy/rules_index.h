@@ -51,7 +51,7 @@ struct rules {
     struct zones *zones;
     bool *admits; /* by listener and zone: may clients of this zone come in here? */
     uint32_t protocols[PROTOCOLS];
-    struct port_map ports, twin_ports; /* the latter without policies that allow every port */
+    struct port_map ports, twin_ports; /* the latter without policies that allow every port; none without transparent listeners */
     struct name_map hosts, methods;
     struct netmap literals, clients, networks;
 };

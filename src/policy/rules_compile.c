@@ -353,13 +353,24 @@ static bool allocate(struct rules *r, const struct conf *conf)
     return r->sets && r->present && r->listeners && r->from && r->to && r->admits;
 }
 
+/* Only a transparent listener makes twins. */
+static bool build_twin_ports(struct build *b)
+{
+    const struct conf *conf = b->r->conf;
+
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (conf->listeners[i].mode == MODE_TRANSPARENT)
+            return build_ports(b, &b->r->twin_ports, 0, names_port_of_twin);
+    return true;
+}
+
 static bool build_all(struct build *b)
 {
     struct rules *r = b->r;
 
     build_present(b);
     build_flow(b);
-    return build_ports(b, &r->ports, COND_BIT(COND_PORTS), names_port) && build_ports(b, &r->twin_ports, 0, names_port_of_twin) &&
+    return build_ports(b, &r->ports, COND_BIT(COND_PORTS), names_port) && build_twin_ports(b) &&
            build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) && build_literals(b) &&
            build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
            build_networks(b, &r->networks, COND_NETWORKS, server_networks) && !sets_failed(r->sets);
