@@ -345,7 +345,7 @@ static struct setting compile_most(size_t zones, size_t policies)
         len += (size_t)snprintf(text + len, sizeof(text) - len,
                                 "%s{ name = \"p%zu\"; from = \"z%zu\"; to = \"z%zu\"; protocols = \"tcp\"; ports = %zu; action = "
                                 "\"allow\"; }",
-                                i == 0 ? "" : ",", i, i * 7 % zones, i + zones < policies ? 0 : i % zones, i + 1);
+                                i == 0 ? "" : ",", i, i * 7 % zones, i + zones < policies ? 0 : i % zones, i % 100 + 1);
     len += (size_t)snprintf(text + len, sizeof(text) - len, "); packet_filter = { backend = \"nftables\"; };");
     assert_true(len < sizeof(text));
     return compile(text);
