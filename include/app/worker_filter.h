@@ -9,7 +9,8 @@ struct event;
 
 /*
  * A worker's side of the socket pair with the filter process: what the engine tells and asks (struct engine_filter), and what comes
- * back. Without a filter process, or with one that does not read, messages are lost and sockets are refused; nothing waits.
+ * back. Without a filter process, or with one that does not read, sockets are refused and messages are lost, but those of sessions
+ * that opened are sent again; nothing waits.
  */
 struct filter_link {
     struct loop *loop;
@@ -19,6 +20,8 @@ struct filter_link {
     int fd; /* -1: none */
     struct event *event, *writable;
     uint32_t next_row; /* to be told of */
+    bool unknown_only; /* ... and only of those without an entry */
+    bool again;        /* it missed some: once more, from the first row on */
 };
 
 /* Before the engine is made: `link->engine` is set afterwards. */

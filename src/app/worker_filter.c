@@ -2,7 +2,8 @@
 /*
  * A worker and the filter process. Flows are told when they open and close, so that connection tracking's facts come back to their
  * rows. A filter process that was started again knows nothing of what is open: it is told row by row of the shard, as fast as it
- * reads. What it says is only ever about sessions of this worker.
+ * reads. One that did not read for a while (it commits, many sessions come at once) missed some: it is told of those rows without
+ * an entry again. What it says is only ever about sessions of this worker.
  */
 #include "app/worker_filter.h"
 
@@ -29,11 +30,21 @@ static bool tell(struct filter_link *link, enum ipc_type type, const void *data,
     return false;
 }
 
+/* It could not be told of a session: of all whose flow it does not know, as soon as it reads. */
+static void tell_rows_again(struct filter_link *link)
+{
+    if (link->fd < 0)
+        return;
+    link->again = true;
+    (void)event_add(link->writable, NULL);
+}
+
 static void on_flow_opened(void *arg, uint64_t number, const struct addr *client, const struct addr *destination)
 {
     struct wire_flow flow = { number, *client, *destination, false };
 
-    (void)tell(arg, IPC_FLOW_OPENED, &flow, sizeof(flow));
+    if (!tell(arg, IPC_FLOW_OPENED, &flow, sizeof(flow)))
+        tell_rows_again(arg);
 }
 
 static void on_flow_closed(void *arg, uint64_t number, bool remove)
@@ -101,7 +112,7 @@ static bool tell_row(struct filter_link *link, uint32_t index)
     struct wire_flow flow = { 0 };
     struct row row;
 
-    if (!row_read(link->shard, index, &row) || row.state == ROW_CLOSED)
+    if (!row_read(link->shard, index, &row) || row.state == ROW_CLOSED || (link->unknown_only && row.conntrack != 0))
         return true;
     flow.number = row.number;
     flow.client = row.client;
@@ -109,16 +120,30 @@ static bool tell_row(struct filter_link *link, uint32_t index)
     return ipc_send(link->fd, IPC_FLOW_OPENED, &flow, sizeof(flow)) || errno != EAGAIN;
 }
 
+/* true: all that there was to tell is told. */
+static bool tell_rows(struct filter_link *link)
+{
+    uint64_t high = count_read(link->shard, COUNT_ROWS_HIGH);
+
+    while (link->next_row < high && tell_row(link, link->next_row))
+        link->next_row++;
+    return link->next_row >= high;
+}
+
 static void on_writable(int fd, short what, void *arg)
 {
     struct filter_link *link = arg;
-    uint64_t high = count_read(link->shard, COUNT_ROWS_HIGH);
+    bool done = tell_rows(link);
 
     (void)fd;
     (void)what;
-    while (link->next_row < high && tell_row(link, link->next_row))
-        link->next_row++;
-    if (link->next_row < high)
+    if (done && link->again) {
+        link->again = false;
+        link->unknown_only = true;
+        link->next_row = 0;
+        done = tell_rows(link);
+    }
+    if (!done)
         (void)event_add(link->writable, NULL);
 }
 
@@ -129,6 +154,7 @@ void filter_link_take(struct filter_link *link, int fd)
         return;
     link->fd = fd;
     link->next_row = 0;
+    link->again = link->unknown_only = false;
     link->event = event_new(loop_base(link->loop), fd, EV_READ | EV_PERSIST, on_readable, link);
     link->writable = event_new(loop_base(link->loop), fd, EV_WRITE, on_writable, link);
     if (link->event == NULL || link->writable == NULL || event_add(link->event, NULL) < 0 || event_add(link->writable, NULL) < 0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """The filter process: what it may do, that everything waits for it, and that its replacement goes on where it stopped."""
+import contextlib
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from test_commit import Monitor, Owner
 
 NET_ADMIN = f"{1 << 12:016x}"
 NOTHING = f"{0:016x}"
+SESSIONS = 2500
 SELF = {"name": "ssh", "to": "self", "protocols": ["tcp"], "ports": [22], "action": "allow"}
 
 
@@ -143,6 +145,19 @@ def test_it_does_not_answer():
         assert done.returncode != 0 and "no answer in time" in done.stderr
         another(stage, before)
         assert stage.table() == table and stage.ask("status")["generation"] == 1
+
+
+def test_it_misses_no_session_however_many_open_while_it_is_busy(intercept, family):
+    """More than the socket pair holds, and faster than those that say nothing are given up."""
+    with NetStage(intercept) as stage, contextlib.ExitStack() as clients:
+        (pid,) = filter_of(stage)
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(SESSIONS):
+            clients.enter_context(stage.net.client.connect(SERVER[family], 80))
+        wait_until(lambda: len(stage.sessions()) == SESSIONS, what="the sessions")
+        stage.said("filter cannot be told")
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: [bool(row.get("conntrack")) for row in stage.sessions()] == [True] * SESSIONS, what="their entries")
 
 
 def test_its_replacement_changes_nothing_and_keeps_blocks():
