@@ -315,14 +315,28 @@ static void print_filter(struct ruleset *r)
           r->out);
 }
 
+static bool preserves_addresses(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (conf->listeners[i].preserve_client_address)
+            return true;
+    return false;
+}
+
 /*
  * Sockets that nobody owns any more have no user, so what speaks with another's address is known by that: only the workers' do.
  * Helpers are not for workers' flows: with what a client says in a tunnel they would open ports of this machine.
+ * A worker's transparent sockets answer with addresses of servers; unless a listener preserves those of clients, none begins a flow
+ * with an address that is not ours.
  */
 static void print_output(struct ruleset *r)
 {
+    fputs("\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n", r->out);
+    if (!preserves_addresses(r->conf))
+        fprintf(r->out,
+                "\t\tmeta skuid %u meta l4proto tcp " RULESET_SYN " fib saddr type != local counter drop comment \"spoofed\"\n",
+                (unsigned)r->in->workers);
     fprintf(r->out,
-            "\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n"
             "\t\toifname \"lo\" ct state new " ONLY_ITS_END "counter comment \"loopback\"\n"
             "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x " NO_NEWS "counter comment \"workers\"\n"
             "\t\tmeta l4proto tcp ct state new fib saddr type != local " RULESET_MARK_SET "0x%08x " NO_NEWS

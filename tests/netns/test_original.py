@@ -134,6 +134,26 @@ def test_the_gateways_own_port_80_is_not_intercepted(intercept, family):
         assert not dialled(outside)
 
 
+SPOOF = """import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+taken = socket.socket(family)
+taken.settimeout(0.5)
+taken.setsockopt(*((socket.SOL_IP, 19, 1) if family == socket.AF_INET else (41, 75, 1)))
+taken.bind((sys.argv[1], 0))
+taken.connect((sys.argv[2], 80))
+"""
+
+
+def test_workers_begin_no_flow_with_the_address_of_others(family):
+    """Their transparent sockets may answer with it. That one binds another with it takes a worker that somebody else has taken over."""
+    with NetStage("tproxy") as stage, stage.net.server.capture() as outside:
+        before = stage.counter("spoofed")
+        stage.net.gateway.run("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=+net_admin", "--ambient-caps=+net_admin",
+                              "/usr/bin/python3", "-c", SPOOF, CLIENT[family], SERVER[family], check=False)
+        assert stage.counter("spoofed") > before
+        assert not dialled(outside)
+
+
 def test_a_loop_is_cut(intercept, family):
     """Host names the gateway's own listener, and host_check is off or resolves it: it is not dialled."""
     names = {"loop.test": LAN, "web.test": SERVER}

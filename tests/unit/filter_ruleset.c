@@ -172,6 +172,7 @@ static void test_order_of_hooks(void **state)
                                               "ct state new tcp dport 21 ct helper set \"helper-ftp\"",
                                               NULL };
     static const char *const behind[] = {
+        "meta skuid 4711 meta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn fib saddr type != local counter drop",
         "meta skuid 4711 ct state new ct mark set ct mark & 0x00ff0000 | 0x51000000 ct event set label counter",
         "comment \"workers\"",
         "ct state new fib saddr type != local ct mark set ct mark & 0x00ff0000 | 0x51000000",
