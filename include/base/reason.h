@@ -110,7 +110,10 @@ unsigned reason_close_code(enum reason r);
 /* Error type for Proxy-Status (RFC 9209 2.3); "" if there is none. */
 const char *reason_proxy_error(enum reason r);
 const char *reason_sentence(enum reason r);
-/* Did a client break a protocol, or lie about where it goes? Such events count towards packet_filter.block_after. */
+/*
+ * Did a client break a protocol? Such events count towards packet_filter.block_after. Not among them is what a web page can talk an
+ * honest browser into (a name that does not fit, a path, a size, a rate): a third party could have it blocked.
+ */
 bool reason_is_hostile(enum reason r);
 /* R_COUNT if there is no such name. */
 enum reason reason_find(struct span name);

@@ -62,4 +62,7 @@ void flows_because(struct flows *f, unsigned worker, uint64_t number, enum reaso
  */
 size_t flows_judge_again(struct flows *f, struct conntrack *c);
 
+/* Deletes the flows of clients in this network that the kernel forwards; their records say R_BLOCKED. Returns how many. */
+size_t flows_block(struct flows *f, struct conntrack *c, const struct network *clients);
+
 #endif

@@ -81,6 +81,8 @@ struct engine_flow {
 void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow);
 /* The socket for `request`, or -1 with the error; the engine owns it. */
 void engine_socket(struct engine *e, uint64_t request, int fd, int error);
+/* Whoever waits for one gets none: the filter process is gone. */
+void engine_sockets_lost(struct engine *e);
 /* Ends all sessions of clients in this network (R_BLOCKED); returns how many. */
 size_t engine_block(struct engine *e, const struct network *network);
 

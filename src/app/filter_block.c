@@ -17,60 +17,6 @@
 
 #define ADOPTED "kernel" /* why: found in the kernel's set at the start */
 
-struct doomed {
-    const struct network *network;
-    struct conntrack_entry *entries;
-    size_t count, room;
-};
-
-static bool is_forwarded(const struct conntrack_entry *entry)
-{
-    unsigned kind = packet_mark_kind(entry->mark);
-
-    return kind == PACKET_MARK_FORWARDED || kind == PACKET_MARK_TRANSLATED;
-}
-
-static void on_entry(void *arg, const struct conntrack_entry *entry)
-{
-    struct doomed *d = arg;
-    struct conntrack_entry *more;
-
-    if (!is_forwarded(entry) || !network_has(d->network, &entry->client))
-        return;
-    if (d->count == d->room) {
-        more = realloc(d->entries, (d->room + 256) * sizeof(*more));
-        if (more == NULL)
-            return;
-        d->entries = more;
-        d->room += 256;
-    }
-    d->entries[d->count++] = *entry;
-}
-
-/* What their records will say. */
-static void say_why(struct filter *f, const struct network *network)
-{
-    uint64_t high = count_read(f->shard, COUNT_ROWS_HIGH);
-    struct row row;
-
-    for (uint32_t i = 0; i < high; i++)
-        if (row_read(f->shard, i, &row) && network_has(network, &row.client))
-            flows_because(f->flows, f->args->workers, row.number, R_BLOCKED);
-}
-
-static void end_forwarded(struct filter *f, const struct network *network)
-{
-    struct doomed d = { .network = network };
-
-    say_why(f, network);
-    if (!conntrack_dump(f->conntrack, on_entry, &d))
-        log_error("connection tracking cannot be listed: %s", strerror(errno));
-    for (size_t i = 0; i < d.count; i++)
-        if (!conntrack_delete(f->conntrack, &d.entries[i]) && errno != ENOENT)
-            log_error("a flow of a blocked client cannot be ended: %s", strerror(errno));
-    free(d.entries);
-}
-
 static void count_blocks(struct filter *f)
 {
     atomic_store_explicit(&f->stats->blocks, blocks_count(f->blocks), memory_order_relaxed);
@@ -92,16 +38,16 @@ bool filter_block(struct filter *f, const struct network *network, uint32_t seco
         snprintf(error, NFT_ERROR, "loopback addresses are not blocked: they are this machine's own");
         return false;
     }
-    if (!blocks_add(f->blocks, network, until, why)) {
+    if (blocks_count(f->blocks) >= BLOCKS_MAX && !blocks_has(f->blocks, &network->base, clock_ms())) {
         snprintf(error, NFT_ERROR, "%u networks are blocked: that is the most", BLOCKS_MAX);
         return false;
     }
-    if (!nft_block(f->nft, network, seconds, error)) {
-        (void)blocks_remove(f->blocks, network);
+    if (!nft_block(f->nft, network, seconds, error))
         return false;
-    }
+    if (!blocks_add(f->blocks, network, until, why))
+        log_error("%s: the block is lost when the table is committed again", strerror(ENOMEM));
     count_blocks(f);
-    end_forwarded(f, network);
+    (void)flows_block(f->flows, f->conntrack, network);
     peers_tell_blocked(f, network);
     return true;
 }

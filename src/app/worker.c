@@ -339,9 +339,9 @@ int worker_main(const struct process_args *args)
     w.args = args;
     start(&w);
     loop_run(w.loop);
+    filter_link_close(&w.filter);
     engine_free(w.engine);
     close_peer(&w);
-    filter_link_close(&w.filter);
     event_free(w.monitor_event);
     loop_free(w.loop);
     generation_unref(w.current);

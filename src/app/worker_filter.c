@@ -171,4 +171,6 @@ void filter_link_close(struct filter_link *link)
         close(link->fd);
     link->event = link->writable = NULL;
     link->fd = -1;
+    if (link->engine != NULL)
+        engine_sockets_lost(link->engine);
 }

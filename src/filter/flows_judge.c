@@ -185,3 +185,29 @@ size_t flows_judge_again(struct flows *f, struct conntrack *c)
     flow_each(f, judge_one, &judging);
     return judging.deleted;
 }
+
+struct blocking {
+    struct conntrack *conntrack;
+    const struct network *clients;
+    size_t deleted;
+};
+
+static void block_one(struct flows *f, struct flow *flow, void *arg)
+{
+    struct blocking *b = arg;
+    unsigned kind = packet_mark_kind(flow->entry.mark);
+
+    (void)f;
+    if ((kind != PACKET_MARK_FORWARDED && kind != PACKET_MARK_TRANSLATED) || !network_has(b->clients, &flow->entry.client))
+        return;
+    flow->why = R_BLOCKED;
+    b->deleted += conntrack_delete(b->conntrack, &flow->entry);
+}
+
+size_t flows_block(struct flows *f, struct conntrack *c, const struct network *clients)
+{
+    struct blocking b = { c, clients, 0 };
+
+    flow_each(f, block_one, &b);
+    return b.deleted;
+}

@@ -114,7 +114,8 @@ void ruleset_prerouting(struct ruleset *r)
     }
     fputs("\tchain mangle-prerouting {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n"
           "\t\tiifname \"lo\" counter accept comment \"loopback\"\n"
-          "\t\tct state new meta pkttype host fib saddr type local counter drop comment \"spoofed\"\n"
+          "\t\tct state new meta pkttype host fib saddr type { local, broadcast, anycast, multicast } counter drop comment "
+          "\"spoofed\"\n"
           "\t\t" RULESET_MARK_KIND " { 0x50000000, 0x51000000 } socket transparent 1 " ROUTE_HERE
           " counter accept comment \"sockets\"\n"
           "\t\t" RULESET_MARK_KIND " { 0x50000000, 0x51000000 } ct state related meta l4proto { icmp, ipv6-icmp } " ROUTE_HERE
@@ -130,7 +131,8 @@ void ruleset_prerouting(struct ruleset *r)
           " == 0x00000000 ct mark set ct mark & 0x00ff0000 counter jump zones-in comment \"unjudged\"\n",
           r->out);
     if (r->twins)
-        fputs("\t\tct state new " RULESET_MARK_UNDECIDED " " RULESET_SYN " " NOT_OURS
+        fputs("\t\tct state new " RULESET_MARK_UNDECIDED " " RULESET_SYN
+              " fib daddr type != { local, broadcast, anycast, multicast }"
               " counter jump intercept comment \"new-tcp\"\n",
               r->out);
     fputs("\t}\n", r->out);

@@ -6,6 +6,7 @@
  */
 #include "session/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,4 +136,13 @@ void engine_socket(struct engine *e, uint64_t request, int fd, int error)
         w->error = error;
     if (--w->missing == 0)
         hand_over(w);
+}
+
+void engine_sockets_lost(struct engine *e)
+{
+    while (e->sockets != NULL) {
+        e->sockets->missing = 0;
+        e->sockets->error = ECONNRESET;
+        hand_over(e->sockets);
+    }
 }

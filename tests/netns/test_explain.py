@@ -294,6 +294,11 @@ def by_mark(stage, tuples, marks):
             return (kind, names[index]) == (fate, one.dry["listener"])
         return kind == fate if fate == "translate" else kind is None
 
+    # Of intercepted flows connection tracking tells no beginning: they are looked at while they are there.
+    intercepted = {entry["original"][1]: entry["mark"] for entry in stage.conntrack() if MARKS.get(entry["mark"] >> 24) == "intercept"}
+    for number, mark in intercepted.items():
+        marks.setdefault(number, mark)
+
     def wrong():
         return [(one, hex(marks.get(one.id, 0))) for one in tuples if not fits(one)]
     try:
