@@ -253,7 +253,8 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
 
     report_end(s, RECORD_END, why, by, NULL);
     connect_cancel(s);
-    stream_close(&s->client, reset || stream_waiting(&s->client) > 0); /* what waits is lost: that is no end in order */
+    /* What waits is lost: that is no end in order. An end in order lingers, and its packets would be tracked anew. */
+    stream_close(&s->client, reset || s->evicted || stream_waiting(&s->client) > 0);
     stream_close(&s->server, why != R_NONE || stream_waiting(&s->server) > 0);
     if (s->websocket != NULL)
         count_sub(e->shard, COUNT_WEBSOCKETS_OPEN, 1);

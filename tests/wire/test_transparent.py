@@ -64,7 +64,7 @@ def test_host_that_fits(ring, request_):
     page(NAME, f"http://{NAME}:80/x"), page("six.test")])
 def test_host_that_does_not_fit(ring, request_):
     refused(ring, request_, 403, "host-mismatch")
-    assert ["hostile", "127.0.0.1", "host-mismatch"] in ring.kernel()
+    assert "hostile" not in [told[0] for told in ring.kernel()]      # a page could make a browser do it
 
 
 def test_each_request_is_checked(ring):
@@ -259,7 +259,7 @@ def test_no_destination(ring, original, reason):
     ring.say(client, PAGE)
     assert client.end and not client.received and dialled(ring)[0] is None
     assert ring.ended() == [("denied", reason, "postern")] and ring.sessions() == 0
-    assert ["hostile", "127.0.0.1", reason] in ring.kernel()
+    assert "hostile" not in [told[0] for told in ring.kernel()]
 
 
 # The filter process.
