@@ -68,7 +68,7 @@ const char *filters_add(struct filters *set, struct span text)
     if (value == 0)
         return "a filter is field=value, field!=value or field~part";
     if (!find_field(span_of(text.at, name_len), &f->field))
-        return "no such field to filter by";
+        return "no such field to filter by: posternctl -h lists them";
     if (!span_cstr(span_skip(text, value), f->value, sizeof(f->value)) || f->value[0] == '\0')
         return "the value of a filter is empty or too long";
     if (f->field == FIELD_MARK)

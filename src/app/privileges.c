@@ -50,7 +50,7 @@ bool identity_find(struct identity *out, const char *name, char *error, size_t s
         log_warn("there is no user \"postern\": workers run as \"nobody\"");
     }
     if (user == NULL) {
-        snprintf(error, size, "there is no user \"%s\"", name != NULL ? name : "nobody");
+        snprintf(error, size, "no user has the name \"%s\": make it (useradd --system)", name != NULL ? name : "nobody");
         return false;
     }
     if (user->pw_uid == 0) {

@@ -38,7 +38,7 @@ static const char *folder_fault(int fd, bool is_default)
     if ((st.st_mode & forbidden) != 0 && (is_default || (st.st_mode & S_ISVTX) == 0))
         return is_default ? "the folder must be ours alone (chmod 0700)" : "others can write in this folder (chmod go-w)";
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? "another posternd runs here" : strerror(errno);
+        return errno == EWOULDBLOCK ? "another posternd runs here: end it first" : strerror(errno);
     return NULL;
 }
 
