@@ -112,7 +112,7 @@ struct conf_ws_match {
     bool of_client, of_server; /* whose messages */
     char *pattern;             /* a regular expression (PCRE2, UTF) over text messages that fits if it is found; or NULL */
     bool json;                 /* fits if the message is not JSON like this: */
-    uint64_t json_bytes;
+    uint64_t json_bytes;       /* 0: no limit */
     uint32_t json_depth;
     struct conf_strings required, forbidden; /* members of the outermost object, "a" or "a.b" */
     bool allow;                              /* pattern: action = "allow"; otherwise the message is denied */
@@ -124,14 +124,14 @@ struct conf_websocket {
     bool origin_required;             /* matters with origins only; default true */
     struct conf_strings subprotocols; /* empty: any */
     enum conf_deflate deflate;
-    uint32_t inflate_ratio;       /* inspect: inflated bytes for one compressed byte, over a message */
+    uint32_t inflate_ratio;       /* inspect: inflated bytes for one compressed byte, over a message; 0: no limit */
     struct conf_ws_side sides[2]; /* UP: the client, DOWN: the server; what the group itself says is in both */
     bool server_first;            /* may the server speak before the client did; default true */
     uint32_t messages_per_client_message;
     uint32_t bytes_per_client_byte;
     uint32_t quiet_after;                 /* ms: the server may speak only this long after the client last did */
     uint32_t ping_interval;               /* ms */
-    uint32_t idle, age;                   /* ms without a data message; ms since it opened */
+    uint32_t idle, age;                   /* ms without a data message, 0: timeouts.tunnel_idle; ms since it opened, 0: no limit */
     uint32_t streams, streams_per_client; /* open at once by this policy */
     bool tunnels;                         /* may binary streams begin like TLS, SSH, HTTP or SOCKS; default true */
     enum conf_violation on_violation;
