@@ -254,7 +254,7 @@ static void test_extensions(void **state)
             fail_msg("accepted: %s", bad[i]);
 }
 
-static const struct ws_offer asked = { .key = KEY, .protocols = "chat,v1" };
+static struct ws_offer asked = { .key = KEY, .protocols = "chat,v1" };
 
 static void test_answer(void **state)
 {
@@ -311,7 +311,7 @@ static enum reason answer_with(enum h1_name id, const char *value)
 
 static void test_answer_choices(void **state)
 {
-    static const struct ws_offer none = { .key = KEY };
+    static struct ws_offer none = { .key = KEY };
 
     (void)state;
     assert_int_equal(answer_with(H1_WS_PROTOCOL, "chat"), R_NONE);
