@@ -111,7 +111,7 @@ class Pair:
         more = f"Sec-WebSocket-Extensions: {accepted}\r\n\r\n".encode() if accepted else b"\r\n"
         key = re.search(rb"Sec-WebSocket-Key: (\S+)", self.request)[1]
         server.sendall(ws.switching(key)[:-2] + more)
-        self.answer, rest = self._head(sock)
+        self.answer, rest = self.head(sock)
         self.client, self.server = End(sock, True, rest, lively), End(server, False, lively=lively)
 
     def _dial(self, way, source):
@@ -121,11 +121,11 @@ class Pair:
         if way == "tunnel":
             authority = stage.origin_authority
             sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
-            assert self._head(sock)[0].startswith(b"HTTP/1.1 200")
+            assert self.head(sock)[0].startswith(b"HTTP/1.1 200")
         return sock
 
     @staticmethod
-    def _head(sock):
+    def head(sock):
         data = bytearray()
         while b"\r\n\r\n" not in data:
             part = sock.recv(65536)
@@ -143,7 +143,7 @@ class Pair:
             try:
                 server, _ = listener.accept()
                 server.settimeout(PATIENCE)
-                head, rest = self._head(server)
+                head, rest = self.head(server)
                 assert not rest
                 return head, server
             except TimeoutError:
@@ -186,7 +186,7 @@ class PairWorld:
                      **({"websocket": group} if group else {})} for name, group in groups.items()]
         tunnels = {"name": "tunnels", "from": "client", "to": "origin", "methods": ["CONNECT"], "protocols": ["http"], "action": "allow"}
         overrides.setdefault("policies", [*policies, tunnels])
-        self.stage = Stage(origin=False, **overrides)
+        self.stage = Stage(origin=False, clients="127.0.0.0/28", **overrides)
         self.settings = self.stage.settings
         self.listener = socket.create_server((f"{self.stage.lease.prefix}.1", ORIGIN_PORT), backlog=512)
 
