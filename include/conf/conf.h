@@ -94,7 +94,6 @@ enum conf_opcode { CONF_TEXT = 1 << 0, CONF_BINARY = 1 << 1 };
 
 /* What one side of a WebSocket may say. Zero: no limit. */
 struct conf_ws_side {
-    unsigned line;                       /* 0: no group of its own */
     bool send;                           /* may it send data messages at all; default true */
     unsigned opcodes;                    /* bits of enum conf_opcode */
     uint64_t message_bytes, frame_bytes; /* payload; of compressed messages as inflated where they are read */
@@ -125,7 +124,7 @@ struct conf_websocket {
     struct conf_strings subprotocols; /* empty: any */
     enum conf_deflate deflate;
     uint32_t inflate_ratio;       /* inspect: inflated bytes for one compressed byte, over a message; 0: no limit */
-    struct conf_ws_side sides[2]; /* UP: the client, DOWN: the server; what the group itself says is in both */
+    struct conf_ws_side sides[2]; /* UP: the client, DOWN: the server; what the group itself says is in both, too */
     bool server_first;            /* may the server speak before the client did; default true */
     uint32_t messages_per_client_message;
     uint32_t bytes_per_client_byte;

@@ -189,7 +189,6 @@ static const struct conf_websocket *parse(const char *text, struct conf **conf)
 
 static void check_side_defaults(const struct conf_ws_side *side)
 {
-    assert_int_equal(side->line, 0);
     assert_true(side->send);
     assert_int_equal(side->opcodes, CONF_TEXT | CONF_BINARY);
     assert_int_equal(side->message_bytes, 16777216);
@@ -237,7 +236,7 @@ static void both_sides_and_one(void **state)
 {
     struct conf *conf;
     const struct conf_websocket *ws =
-        parse(WS("\n\nserver = { opcodes = \"text\"; fragments = 0; control_frames = 4; };"
+        parse(WS("server = { opcodes = \"text\"; fragments = 0; control_frames = 4; };"
                  "opcodes = \"binary\"; message_bytes = 1; frame_bytes = 1; fragments = 2; control_frames = 3;"
                  "client = { message_bytes = 4611686018427387904L; send = false; messages_per_second = 5; bytes_per_second = 6;"
                  " burst = 0.25; };"),
@@ -245,7 +244,6 @@ static void both_sides_and_one(void **state)
     const struct conf_ws_side *client = &ws->sides[UP], *server = &ws->sides[DOWN];
 
     (void)state;
-    assert_int_equal(server->line, 3);
     assert_int_equal(client->opcodes, CONF_BINARY);
     assert_int_equal(server->opcodes, CONF_TEXT);
     assert_true(client->message_bytes == 1ull << 62);
