@@ -48,7 +48,9 @@ bool reason_is_hostile(enum reason r)
                                            R_CLOSE_MALFORMED,     R_MESSAGE_TOO_BIG,     R_UTF8_INVALID,
                                            R_CONTROL_FLOOD,       R_RATE_EXCEEDED,       R_LOOP,
                                            R_TUNNEL_PROTOCOL,     R_SOCKS_MALFORMED,     R_PIPELINE_LIMIT,
-                                           R_UPGRADE_REFUSED,     R_VERSION_UNSUPPORTED, R_NO_ORIGINAL_DESTINATION };
+                                           R_UPGRADE_REFUSED,     R_VERSION_UNSUPPORTED, R_NO_ORIGINAL_DESTINATION,
+                                           R_FRAGMENT_LIMIT,      R_DEFLATE_MALFORMED,   R_DEFLATE_RATIO,
+                                           R_TUNNEL_INSIDE };
 
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
         if (hostile[i] == r)
