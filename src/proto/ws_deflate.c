@@ -142,7 +142,9 @@ static bool read_answer(struct span value, const struct ws_deflate *offer, struc
 {
     struct span item = { 0 }, name;
 
-    if (!offer->on || !span_next_item(&value, &item) || value.len > 0)
+    if (!offer->on || value.len == 0 || value.at[value.len - 1] == ',')
+        return false;
+    if (!span_next_item(&value, &item) || value.len > 0)
         return false;
     if (!ws_extension_name(&item, &name) || !span_eq(name, SPAN(NAME)) || !read_params(item, false, out))
         return false;
