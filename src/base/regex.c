@@ -28,15 +28,14 @@
 #define HEAP_KIB 16384
 #define JIT_STACK_MIN 32768
 #define JIT_STACK_MAX (1024 * 1024)
-#define NS_BASE 200000000u /* what any search may take, in ns of processor time */
-#define NS_A_BYTE 200u     /* and for each byte of its text */
-#define CALLS_A_LOOK 64    /* positions between two looks at the clock */
+#define NS_BASE 50000000u /* what any search may take, in ns of processor time */
+#define NS_A_BYTE 100u    /* and for each byte of its text */
+#define CALLS_A_LOOK 32   /* positions between two looks at the clock */
 
 static const char heartbeat[] = "(?C)";
 
 struct regex {
     pcre2_code *code;
-    pcre2_match_data *data;
     pcre2_match_context *context;
     pcre2_jit_stack *stack; /* NULL: no JIT */
     unsigned calls;         /* since the last look at the clock */
@@ -91,9 +90,8 @@ static pcre2_code *compile(const char *pattern, char *error, size_t size)
 
 static bool make_context(struct regex *r)
 {
-    r->data = pcre2_match_data_create(1, NULL);
     r->context = pcre2_match_context_create(NULL);
-    if (r->data == NULL || r->context == NULL)
+    if (r->context == NULL)
         return false;
     pcre2_set_match_limit(r->context, MATCH_LIMIT);
     pcre2_set_depth_limit(r->context, DEPTH_LIMIT);
@@ -138,26 +136,30 @@ void regex_free(struct regex *r)
         return;
     pcre2_jit_stack_free(r->stack);
     pcre2_match_context_free(r->context);
-    pcre2_match_data_free(r->data);
     pcre2_code_free(r->code);
     free(r);
 }
 
-static int search(struct regex *r, struct span text, uint32_t options)
+static int search(struct regex *r, pcre2_match_data *data, struct span text, uint32_t options)
 {
-    return pcre2_match(r->code, (PCRE2_SPTR)(text.len > 0 ? text.at : ""), text.len, 0, options, r->data, r->context);
+    return pcre2_match(r->code, (PCRE2_SPTR)(text.len > 0 ? text.at : ""), text.len, 0, options, data, r->context);
 }
 
+/* Match data keeps the memory that a search took: it is not kept. */
 enum regex_result regex_find(struct regex *r, struct span text)
 {
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     int result;
 
+    if (data == NULL)
+        return REGEX_LIMIT;
     r->calls = 0;
     r->deadline = 0;
     r->allowed = NS_BASE + (uint64_t)text.len * NS_A_BYTE;
-    result = search(r, text, 0);
+    result = search(r, data, text, 0);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-        result = search(r, text, PCRE2_NO_JIT);
+        result = search(r, data, text, PCRE2_NO_JIT);
+    pcre2_match_data_free(data);
     if (result == PCRE2_ERROR_NOMATCH)
         return REGEX_NONE;
     return result >= 0 ? REGEX_FOUND : REGEX_LIMIT;
