@@ -423,6 +423,46 @@ static void a_new_policy_after_days(void **state)
            5);
 }
 
+/* What one policy had no room for does not come back with the next. */
+static void a_small_policy_in_between(void **state)
+{
+    struct conf_websocket large = free_of_rules, small;
+    struct ws_contract c;
+
+    (void)state;
+    large.sides[UP].messages_per_second = large.sides[UP].bytes_per_second = 100;
+    small = large;
+    small.sides[UP].messages_per_second = small.sides[UP].bytes_per_second = 10;
+    ws_contract_init(&c, &large, DAY);
+    ws_contract_renew(&c, &small, DAY);
+    ws_contract_renew(&c, &large, DAY);
+    follow(&c,
+           (struct step[]){ { DAY, UP, PAYLOAD, 11, R_RATE_EXCEEDED },
+                            { DAY, UP, PAYLOAD, 10, R_NONE },
+                            { DAY, UP, MESSAGE, 10, R_NONE },
+                            { DAY, UP, MESSAGE, 1, R_RATE_EXCEEDED } },
+           4);
+}
+
+/* Windows count from the opening and not from the beginning of time. */
+static void windows_begin_with_the_stream(void **state)
+{
+    struct conf_websocket conf = free_of_rules;
+    struct ws_contract c;
+
+    (void)state;
+    conf.quiet_after = 500;
+    conf.sides[UP].control_frames = 1;
+    ws_contract_init(&c, &conf, DAY + 5000);
+    follow(&c,
+           (struct step[]){ { DAY + 5500, DOWN, MESSAGE, 1, R_NONE },
+                            { DAY + 5501, DOWN, MESSAGE, 1, R_PUSH_CONTRACT },
+                            { DAY + 14999, UP, CONTROL, 1, R_NONE },
+                            { DAY + 14999, UP, CONTROL, 1, R_CONTROL_FLOOD },
+                            { DAY + 15000, UP, CONTROL, 1, R_NONE } },
+           5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +482,8 @@ int main(void)
         cmocka_unit_test(control_frames_in_ten_seconds),
         cmocka_unit_test(a_new_policy_counts_on),
         cmocka_unit_test(a_new_policy_after_days),
+        cmocka_unit_test(a_small_policy_in_between),
+        cmocka_unit_test(windows_begin_with_the_stream),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
