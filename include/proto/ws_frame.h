@@ -16,7 +16,7 @@
 
 enum ws_sender { WS_CLIENT, WS_SERVER }; /* clients must mask, servers must not */
 
-/* Of what a side may send; 0: no limit (a length of 2^63 or more is none). */
+/* Of what a side may send; 0: no limit (a length of 2^63 or more is none). They may be changed between calls. */
 struct ws_limits {
     uint64_t frame_bytes, message_bytes; /* payload as it is on the wire */
     uint32_t fragments;                  /* frames of a message */
@@ -31,19 +31,20 @@ struct ws_frame {
     bool fin, begins;    /* begins: it is the first of its message */
     bool compressed;     /* its message is */
     uint64_t payload;    /* bytes */
-    struct span control; /* of a control frame: its payload, still masked */
+    struct span control; /* of a control frame: its payload, still masked with the reader's mask, from its position 0 on */
 };
 
 /* What becomes of a message: its frames pass as they come, vanish, or are taken by the caller, who passes them on later or not. */
 enum ws_way { WS_PASS, WS_DROP, WS_HOLD };
 
 /*
- * What the owner says. Both may be NULL. on_frame: before any byte of a frame passes; R_NONE, or why it must not, and that is an
- * offence. For the first frame of a message, and for control frames, *way (WS_PASS) may be changed; other frames of a message go
- * its way. on_payload: payload of data frames as it passes (masked with mask[(at + i) & 3], or not if mask is NULL); what it
- * refuses is an offence.
+ * What the owner says. Both may be NULL. on_frame: once for each frame that keeps RFC 6455 and the limits, before any byte of it
+ * passes; R_NONE, or why it must not, and that is an offence. For the first frame of a message, and for control frames, *way
+ * (WS_PASS) may be changed; other frames of a message go its way. on_payload: payload of data frames as it passes or is held, never
+ * of what is dropped, and never empty (masked with mask[(at + i) & 3], or not if mask is NULL); what it refuses is an offence.
  */
 struct ws_calls {
+    bool control_only; /* on_frame is not asked about data frames; their messages pass */
     enum reason (*on_frame)(void *arg, const struct ws_frame *frame, enum ws_way *way);
     enum reason (*on_payload)(void *arg, struct span payload, const uint8_t *mask, unsigned at);
     void *arg;
@@ -57,10 +58,12 @@ struct ws_reader {
     uint64_t message_bytes; /* payload of the open message, as far as its headers have announced it */
     uint32_t fragments;     /* frames of the open message so far */
     uint8_t mask[4];
-    uint8_t mask_at;                /* position in the mask */
-    uint8_t message;                /* opcode of the message that is open; 0: none */
-    enum ws_way way;                /* of the bytes that ws_feed() returned last */
-    enum ws_way message_way;        /* of the open message */
+    uint8_t mask_at;         /* position in the mask */
+    uint8_t message;         /* opcode of the message that is open; 0: none */
+    enum ws_way way;         /* of the bytes that ws_feed() returned last */
+    enum ws_way message_way; /* of the open message; between calls its owner may turn WS_HOLD into WS_DROP */
+    enum ws_way asked_way;   /* what on_frame() said of the next frame, if it was asked already */
+    bool asked;
     bool fin;                       /* the current frame ends its message */
     bool compressed;                /* the open message */
     bool ended;                     /* the bytes that ws_feed() returned last end with the end of a data message */
@@ -86,7 +89,10 @@ void ws_reader_init(struct ws_reader *r, enum ws_sender sender);
  */
 MUST_CHECK size_t ws_feed(struct ws_reader *r, struct span in, enum reason *why);
 
-/* Does what was passed on so far end at the end of a frame? Only then may a frame of ours be put behind it. */
+/*
+ * Does what was passed on so far end at the end of a frame? Only then may a frame of ours be put behind it. It does wherever a
+ * message is dropped or held; what is held must be passed on whole.
+ */
 bool ws_at_boundary(const struct ws_reader *r);
 
 /*
@@ -94,7 +100,7 @@ bool ws_at_boundary(const struct ws_reader *r);
  * length, at most WS_CLOSE_MAX. `mask_key` is used by WS_CLIENT only. Code 0 or 1005: an empty payload.
  */
 size_t ws_write_close(char *out, enum ws_sender sender, unsigned code, struct span reason, const uint8_t mask_key[4]);
-/* The same for a ping with a payload of at most 125 bytes. */
+/* The same for a ping; its payload is cut at 125 bytes. Returns at most WS_PING_MAX. */
 size_t ws_write_ping(char *out, enum ws_sender sender, struct span payload, const uint8_t mask_key[4]);
 
 /* May this code stand in a close frame (RFC 6455 7.4: 1000-1003, 1007-1014, 3000-4999)? */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #define STREAM_MAX 70000
+#define MESSAGE_MAX (16u << 20)
 
 struct stream {
     enum ws_sender sender;
@@ -97,6 +98,7 @@ static void expect_bad(enum reason reason)
         size_t passed;
 
         ws_reader_init(&r, s.sender);
+        r.limits.message_bytes = MESSAGE_MAX;
         passed = feed(&r, sizes[i], &why);
         assert_int_equal(why, reason);
         assert_true(passed < s.len);
@@ -166,7 +168,7 @@ static void test_bad_frames(void **state)
         { 0x82, 127, 1ull << 63, SPAN("x"), R_MESSAGE_TOO_BIG }, /* WF-15 */
         { 0x82, 127, INT64_MAX, SPAN("x"), R_MESSAGE_TOO_BIG },  /* WF-16 */
         { 0x82, 127, UINT64_MAX, SPAN("x"), R_MESSAGE_TOO_BIG }, /* WF-17 */
-        { 0x82, 127, WS_MESSAGE_MAX + 1, SPAN("x"), R_MESSAGE_TOO_BIG },
+        { 0x82, 127, MESSAGE_MAX + 1, SPAN("x"), R_MESSAGE_TOO_BIG },
         { 0x80, 0, 1, SPAN("x"), R_FRAME_MALFORMED },
         { 0x00, 0, 1, SPAN("x"), R_FRAME_MALFORMED }, /* WG-01, 02 */
         { 0x09, 0, 1, SPAN("x"), R_FRAME_MALFORMED },
@@ -371,8 +373,8 @@ static void test_limits(void **state)
     add(0x89, SPAN("a long ping, no part of the message"));
     add(0x00, SPAN("6789"));
     ws_reader_init(&r, WS_SERVER);
-    r.frame_limit = 5;
-    r.message_limit = 10;
+    r.limits.frame_bytes = 5;
+    r.limits.message_bytes = 10;
     assert_int_equal(feed(&r, STREAM_MAX, &why), s.len);
     assert_int_equal(ws_feed(&r, SPAN("\x80\x02"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
@@ -384,7 +386,7 @@ static void test_limits(void **state)
     assert_int_equal(why, R_NONE);
     assert_int_equal(ws_feed(&r, SPAN("\x80\x06"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
-    r.message_limit = 4; /* lowered below what has passed */
+    r.limits.message_bytes = 4; /* lowered below what has passed */
     assert_int_equal(ws_feed(&r, SPAN("\x80\x01"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
 }
@@ -397,7 +399,6 @@ static void test_no_limits(void **state)
 
     (void)state;
     ws_reader_init(&r, WS_SERVER);
-    r.frame_limit = r.message_limit = UINT64_MAX;
     assert_int_equal(ws_feed(&r, SPAN("\x82\x7f\x80\0\0\0\0\0\0\0"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
     assert_int_equal(ws_feed(&r, SPAN("\x02\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), &why), 10);
