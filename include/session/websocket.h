@@ -4,6 +4,7 @@
 
 #include "policy/ws_contract.h"
 #include "policy/ws_match.h"
+#include "proto/sniff.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_frame.h"
 #include "session/session.h"
@@ -20,7 +21,6 @@
  *   ws_caps.c     how many there may be
  */
 #define WS_PING_TEXT 16  /* "postern:" and eight hex digits */
-#define WS_SNIFFED 64    /* bytes of a first binary message that are looked at */
 #define WS_EVENTS_MAX 10 /* records a second that one WebSocket may cause, beyond its end */
 
 /* Bytes that grow in steps, and are given back at once. */
@@ -46,7 +46,7 @@ struct ws_half {
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
     /* The first binary message, for tunnels = false. */
-    char first[WS_SNIFFED];
+    char first[SNIFF_HIDDEN_MAX];
     uint8_t first_len;
     bool sniffs, sniffed; /* it is the open message; it is over */
     /* Liveness. */

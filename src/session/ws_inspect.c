@@ -9,7 +9,6 @@
 #include "session/state.h"
 #include "session/websocket.h"
 
-#include "proto/sniff.h"
 #include "proto/utf8.h"
 
 #include <string.h>

@@ -169,5 +169,7 @@ struct ws_calls ws_rules_calls(struct ws_half *h)
     bool reads =
         h->inflater != NULL || !ws->tunnels || ws->match_count > 0 || h->raw.len > 0; /* what began to be read is read on */
 
-    return (struct ws_calls){ !reads && !asks(ws), on_frame, reads ? ws_inspect_payload : NULL, h };
+    return (struct ws_calls){
+        .control_only = !reads && !asks(ws), .on_frame = on_frame, .on_payload = reads ? ws_inspect_payload : NULL, .arg = h
+    };
 }

@@ -92,7 +92,7 @@ def test_no_ping_within_a_frame(ring, up):
     ring.say(speaker, frame[:100])
     ring.advance(2.1)
     assert listener.received == frame[:100]
-    (said,) = pings(speaker)
+    assert len(pings(speaker)) == 1
     ring.say(speaker, frame[100:])
     assert bytes(listener.received[:len(frame)]) == frame
     del listener.received[:len(frame)]
