@@ -91,7 +91,6 @@ class PythonStream:
         self.rng = random.Random(plan.id)
 
     def play(self):
-        self.played = True
         self.seen.extensions = ",".join(one.name for one in self.connection.extensions)
         for step in self.plan.steps:
             self.connection.planned = True
@@ -100,6 +99,7 @@ class PythonStream:
             else:
                 getattr(self.connection, f"send_{step[0]}")(bytes.fromhex(step[1]))
             self.connection.planned = False
+        self.played = True
         self._maybe_close()
 
     def _frame(self, kind, start, length, fin):
@@ -110,7 +110,7 @@ class PythonStream:
             (self.connection.send_text if kind == 1 else self.connection.send_binary)(data, fin)
 
     def _maybe_close(self):
-        if self.plan.close and len(self.seen.events) == self.plan.expect and self.connection.state is State.OPEN:
+        if self.played and self.plan.close and len(self.seen.events) == self.plan.expect and self.connection.state is State.OPEN:
             self.connection.send_close(*self.plan.close)
 
     def _event(self, frame):

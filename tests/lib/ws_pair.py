@@ -162,12 +162,16 @@ class Pair:
         raise AssertionError(f"neither dialled nor answered: {bytes(answer)!r}")
 
     def records(self):
-        return [line for line in self.world.stage.postern.access() if line.get("client", "").endswith(f":{self.port}")]
+        return [line for line in self.world.stage.postern.access() if self._is_ours(line)]
+
+    def _is_ours(self, line):
+        """Of the WebSocket, not of the CONNECT around it."""
+        return line.get("client", "").endswith(f":{self.port}") and line.get("method") == "GET"
 
     def wait_record(self, **facts):
-        """The first record of this client with these facts."""
+        """The first record of this WebSocket with these facts."""
         def fits(line):
-            return line.get("client", "").endswith(f":{self.port}") and all(line.get(key) == value for key, value in facts.items())
+            return self._is_ours(line) and all(line.get(key) == value for key, value in facts.items())
         try:
             return self.world.stage.postern.wait_access(fits)
         except AssertionError:
