@@ -33,7 +33,8 @@ const char *ws_deflate_text(const struct ws_deflate *offer, bool is_offer, char 
  */
 MUST_CHECK enum reason ws_deflate_answer(const struct h1_head *head, const struct ws_deflate *offer, struct ws_deflate *out);
 
-/* Inflates the messages of one direction. It takes about 7 KiB, and 32 KiB more once there was something to remember. */
+/* Inflates the messages of one direction. It takes about 7 KiB, and 32 KiB more once there was something to remember.
+ * A sender that uses a larger window than was agreed on is not caught: what it says is read as its receiver would, if that can. */
 struct ws_inflater;
 struct ws_inflate_limits {
     uint64_t message_bytes; /* inflated; 0: none */

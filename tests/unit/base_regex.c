@@ -155,6 +155,15 @@ static void test_work_is_bounded(void **state)
     assert_true(now() - start < 60);
 }
 
+/* Too deep for the stack of machine code, and not for the interpreter; and too deep for both. */
+static void test_deep(void **state)
+{
+    (void)state;
+    assert_int_equal(find_in_many("^((a)|b)*?!$", 1000), REGEX_FOUND);
+    assert_int_equal(find_in_many("^((a)|b)*?!$", 20000), REGEX_FOUND);
+    assert_int_equal(find_in_many("^((a)|b)*?!$", 200000), REGEX_LIMIT);
+}
+
 static void test_long_texts(void **state)
 {
     (void)state;
@@ -186,7 +195,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_searches),        cmocka_unit_test(test_nul_in_text), cmocka_unit_test(test_bad_patterns),
-        cmocka_unit_test(test_work_is_bounded), cmocka_unit_test(test_long_texts),  cmocka_unit_test(test_without_jit),
+        cmocka_unit_test(test_work_is_bounded), cmocka_unit_test(test_long_texts),  cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_without_jit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
