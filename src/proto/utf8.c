@@ -4,8 +4,8 @@
  * which range the next one must lie in: only the second byte of a character has a range of its own (RFC 3629 4), and that range is
  * what keeps overlong forms, surrogates and everything above U+10FFFF out.
  *
- * Most text is ASCII, so eight bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is laid
- * over them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
+ * Most text is ASCII, so 32 or 8 bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is
+ * laid over them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
  */
 #include "proto/utf8.h"
 
@@ -45,6 +45,36 @@ uint32_t utf8_feed(uint32_t state, struct span bytes)
     return utf8_feed_masked(state, bytes, no_mask, 0);
 }
 
+/* Of eight bytes, how many stand before the first whose high bit is set in `high` (one is)? */
+static size_t bytes_before(uint64_t high)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(high) / 8;
+#else
+    return (size_t)__builtin_clzll(high) / 8;
+#endif
+}
+
+/* How many bytes at the front are ASCII, but for up to seven at the end; `key` is the mask from the first of them on. */
+static size_t ascii_front(const char *at, size_t len, uint64_t key)
+{
+    size_t i = 0;
+    uint64_t w[4];
+
+    for (; len - i >= sizeof(w); i += sizeof(w)) {
+        memcpy(w, at + i, sizeof(w));
+        if ((((w[0] ^ key) | (w[1] ^ key) | (w[2] ^ key) | (w[3] ^ key)) & HIGH_BITS) != 0)
+            break;
+    }
+    for (; len - i >= sizeof(key); i += sizeof(key)) {
+        memcpy(w, at + i, sizeof(key));
+        w[0] = (w[0] ^ key) & HIGH_BITS;
+        if (w[0] != 0)
+            return i + bytes_before(w[0]);
+    }
+    return i;
+}
+
 uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[4], unsigned at)
 {
     uint8_t ring[12]; /* eight bytes of mask from each of its positions */
@@ -53,17 +83,16 @@ uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[
     for (unsigned k = 0; k < sizeof(ring); k++)
         ring[k] = mask[(at + k) & 3];
     while (i < bytes.len && state != UTF8_BAD) {
-        uint64_t word, key;
+        uint8_t byte = (uint8_t)bytes.at[i] ^ ring[i & 3];
 
-        if (state == 0 && bytes.len - i >= sizeof(word)) {
-            memcpy(&word, bytes.at + i, sizeof(word));
+        if (state == 0 && byte < 0x80 && bytes.len - i >= 8) {
+            uint64_t key;
+
             memcpy(&key, ring + (i & 3), sizeof(key));
-            if (((word ^ key) & HIGH_BITS) == 0) {
-                i += sizeof(word);
-                continue;
-            }
+            i += ascii_front(bytes.at + i, bytes.len - i, key);
+            continue;
         }
-        state = next_byte(state, (uint8_t)bytes.at[i] ^ ring[i & 3]);
+        state = next_byte(state, byte);
         i++;
     }
     return state;
