@@ -84,6 +84,8 @@ static inline struct stream *ws_target(struct session *s, enum direction d)
 }
 
 /* websocket.c */
+/* Bytes that a message of this half may have, inflated; 0: no limit. */
+uint64_t websocket_limit(const struct ws_half *h);
 /* Could the stream go on under this policy, as far as its compression goes? */
 bool websocket_fits(const struct websocket *w, const struct conf_policy *policy);
 /* The session's generation is a new one, in which policy number `policy` decided. */

@@ -15,8 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELD_BYTES 16777216 /* the most that is held of a message, whatever the policy says */
+#define HELD_BYTES 16777216 /* the most that is held of a message if the policy has no limit (conf/ demands one) */
 #define HELD_FRAGMENTS 65536
+
+uint64_t websocket_limit(const struct ws_half *h)
+{
+    const struct websocket *w = h->session->websocket;
+    uint64_t limit = w->policy->websocket.sides[h->from].message_bytes;
+    bool holds = w->match != NULL || h->raw.len > 0;
+
+    return limit == 0 && holds ? HELD_BYTES : limit;
+}
 
 /* Deflate makes what cannot be compressed a little longer: what is read is measured when it is inflated. */
 static uint64_t wire_bytes(const struct ws_half *h, uint64_t limit)
@@ -30,14 +39,12 @@ static struct ws_limits limits_of(const struct ws_half *h)
     const struct conf_ws_side *side = &w->policy->websocket.sides[h->from];
     bool closes = w->policy->websocket.on_violation == VIOLATION_CLOSE;
     struct ws_limits limits = { .frame_bytes = side->frame_bytes,
-                                .message_bytes = wire_bytes(h, side->message_bytes),
+                                .message_bytes = wire_bytes(h, websocket_limit(h)),
                                 .fragments = side->fragments,
                                 .no_text = closes && !(side->opcodes & CONF_TEXT),
                                 .no_binary = closes && !(side->opcodes & CONF_BINARY),
                                 .compressed = w->agreed.on };
 
-    if (w->match != NULL && limits.message_bytes == 0)
-        limits.message_bytes = HELD_BYTES;
     if (w->match != NULL && limits.fragments == 0)
         limits.fragments = HELD_FRAGMENTS;
     return limits;

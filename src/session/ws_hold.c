@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define FIRST_BYTES 4096
+#define STEP_BYTES 1048576 /* it doubles up to here, and then grows by as much */
 
 bool ws_bytes_add(struct ws_bytes *b, struct span s)
 {
@@ -21,7 +22,7 @@ bool ws_bytes_add(struct ws_bytes *b, struct span s)
     char *larger;
 
     while (size - b->len < s.len)
-        size *= 2;
+        size += size < STEP_BYTES ? size : STEP_BYTES;
     if (size > b->size) {
         larger = realloc(b->at, size);
         if (larger == NULL)

@@ -51,7 +51,7 @@ static enum reason sniff(struct ws_half *h, struct span piece)
 static enum reason take_plain(void *half, struct span piece)
 {
     struct ws_half *h = half;
-    uint64_t limit = conf_of(h)->sides[h->from].message_bytes;
+    uint64_t limit = websocket_limit(h);
 
     if (piece.len == 0)
         return R_NONE;

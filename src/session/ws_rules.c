@@ -86,7 +86,7 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
 /* What is refused at any price: on_violation has no say in it. */
 static bool is_too_big(const struct ws_half *h, const struct ws_frame *frame)
 {
-    uint64_t limit = h->session->websocket->policy->websocket.sides[h->from].message_bytes;
+    uint64_t limit = websocket_limit(h);
 
     return limit != 0 && !h->compressed && (frame->payload > limit || h->announced > limit - frame->payload);
 }
