@@ -7,6 +7,7 @@ What is at the limit passes. One past it: `close` closes both sides with the rig
 import json
 import os
 import time
+import zlib
 from dataclasses import dataclass, field
 
 import pytest
@@ -124,7 +125,10 @@ def world():
     groups = {f"{case.name}-{choice}": {**case.group, "on_violation": WORDS[choice]} for case in CASES for choice in case.choices}
     groups |= {"two": {"streams": 2}, "each": {"streams_per_client": 1}, "plain": None, "quiet": {"server": {"quiet_after": 0.4}},
                "pair": {"deflate": "deny"}, "origins": {"origins": ["http://a.example"]},
-               "later": {"tunnels": False}, "many": rules({"pattern": "stop"})}
+               "later": {"tunnels": False}, "many": rules({"pattern": "stop"}),
+               "packed": rules({"pattern": "secret"}, deflate="inspect"),
+               "packed-drop": rules({"pattern": "secret"}, deflate="inspect", on_violation="drop_message"),
+               "inflated": {"deflate": "inspect", "message_bytes": 1000}, "unread": {"deflate": "pass", "message_bytes": 1000}}
     with PairWorld(groups) as made:
         yield made
 
@@ -213,6 +217,26 @@ def test_message_n_is_stopped(world):
     assert pair.client.closed() == (1008, "match-denied: rule0")
 
 
+def test_what_began_cannot_vanish(world):
+    """A message of which a part was passed on already is not dropped: the stream is closed, between two frames."""
+    pair = world.pair("/client-bytes-drop")
+    pair.client.send(TEXT, b"a" * 900, fin=0)
+    assert pair.server.frame().payload == b"a" * 900
+    pair.client.send(0, b"b" * 400)
+    assert pair.client.closed() == (1008, "rate-exceeded")
+    assert pair.server.message() == (ws.CLOSE, b"\x03\xe9rate-exceeded")
+    pair.drop()
+
+
+def test_kill(world):
+    pair = world.pair("/plain")
+    deliver(pair, [("client", TEXT, b"hello")])
+    session = pair.wait_record(event="start")["session"]
+    assert world.postern.ctl_run("kill", session).returncode == 0
+    assert pair.client.closed() == (1008, "killed")
+    assert pair.server.closed() == (1008, "killed")
+
+
 # Handshakes.
 
 def test_streams(world):
@@ -245,6 +269,85 @@ def test_deflate_is_denied(world):
         world.pair("/pair", extensions="permessage-deflate")
     assert refused.value.answer.status == 403 and b"extension-denied" in refused.value.answer.body
     world.pair("/pair").drop()
+
+
+# Compression: what is inside counts.
+
+DEFLATE = "permessage-deflate"
+ALONE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+def packed(data):
+    deflater = zlib.compressobj(9, wbits=-15)
+    return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_a_secret_inside_compression(world):
+    pair = world.pair("/packed", extensions=DEFLATE, accepted=DEFLATE)
+    pair.client.send(TEXT, packed(b"fine"), rsv=4)
+    assert pair.server.message() == (TEXT, packed(b"fine"))
+    data = packed(b"the secret is out")
+    pair.client.send(TEXT, data[:5], fin=0, rsv=4)
+    pair.client.send(0, data[5:])
+    assert pair.client.closed() == (1008, "match-denied: rule0")
+    assert pair.server.closed() == (1001, "match-denied")
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_compressed_message_vanishes(world, side):
+    """And the next is not broken by it: each was made to stand alone by the handshake."""
+    pair = world.pair("/packed-drop", extensions="permessage-deflate; client_max_window_bits, x-other", accepted=ALONE)
+    for head in (pair.request, pair.answer):
+        assert b"server_no_context_takeover" in head and b"client_no_context_takeover" in head and b"x-other" not in head
+    sender, receiver = (pair.client, pair.server) if side == "client" else (pair.server, pair.client)
+    for text in (b"one", b"a secret", b"three"):
+        sender.send(TEXT, packed(text), rsv=4)
+    assert [receiver.message() for _ in range(2)] == [(TEXT, packed(b"one")), (TEXT, packed(b"three"))]
+    assert pair.wait_record(reason="match-denied")["rule"] == "rule0"
+    pair.drop()
+
+
+def test_a_server_that_keeps_its_context_is_not_accepted(world):
+    """What was asked for was not agreed to."""
+    with pytest.raises((AssertionError, Refused)):
+        pair = world.pair("/packed-drop", extensions=DEFLATE, accepted=DEFLATE)
+        assert b" 101 " in pair.answer
+
+
+@pytest.mark.parametrize("payload,code,reason", [
+    (packed(b"x" * 1000), None, ""), (packed(b"x" * 1001), 1009, "message-too-big"), (packed(b"\xc3\xa9"), None, ""),
+    (packed(b"\xc3"), 1007, "utf8-invalid"), (packed(b"\xff"), 1007, "utf8-invalid"), (b"\xff\xff\xff\xff", 1007, "deflate-malformed")])
+def test_inspect(world, payload, code, reason):
+    pair = world.pair("/inflated", extensions=DEFLATE, accepted=DEFLATE)
+    pair.client.send(TEXT, payload, rsv=4)
+    if code:
+        assert pair.client.closed() == (code, reason)
+        assert pair.server.closed() == (1001, reason)
+    else:
+        assert pair.server.message() == (TEXT, payload)
+    pair.drop()
+
+
+def test_pass(world):
+    """Nothing inside is read; the bound counts what is on the wire."""
+    pair = world.pair("/unread", extensions=DEFLATE, accepted=DEFLATE)
+    for payload in (packed(b"x" * 100000), packed(b"\xff"), os.urandom(1000)):
+        pair.client.send(TEXT, payload, rsv=4)
+        assert pair.server.message() == (TEXT, payload)
+    pair.client.send(TEXT, b"\xff")
+    assert pair.client.closed() == (1007, "utf8-invalid")
+    pair = world.pair("/unread", extensions=DEFLATE, accepted=DEFLATE)
+    pair.client.send(BINARY, os.urandom(1001), rsv=4)
+    assert pair.client.closed() == (1009, "message-too-big")
+
+
+@pytest.mark.parametrize("path", ["/plain", "/inflated"])
+def test_compressed_without_agreement(world, path):
+    pair = world.pair(path, extensions=DEFLATE)
+    assert b"permessage-deflate" not in pair.answer
+    pair.client.send(TEXT, packed(b"x"), rsv=4)
+    assert pair.client.closed() == (1002, "frame-malformed")
+    pair.drop()
 
 
 def test_origins(world):

@@ -6,6 +6,7 @@ that is switched off here, because it is the sanitizer's memory and not the prog
 """
 import os
 import threading
+import time
 import zlib
 
 import pytest
@@ -18,6 +19,7 @@ MIB = int(os.environ.get("POSTERN_WS_MIB", "64"))
 GROWTH_KIB = 1024
 CHUNK = 1 << 18
 BOUND = 1 << 20
+HELD = 32 << 20
 OPEN = {"message_bytes": 0, "fragments": 0}
 
 
@@ -27,7 +29,9 @@ def world():
     os.environ["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=0:thread_local_quarantine_size_kb=0"
     try:
         groups = {"open": OPEN, "inspect": {**OPEN, "deflate": "inspect"}, "bound": {"message_bytes": BOUND, "deflate": "inspect", "inflate_ratio": 0},
-                  "ratio": {**OPEN, "deflate": "inspect", "inflate_ratio": 100}, "fits": {**OPEN, "deflate": "inspect", "inflate_ratio": 2000}}
+                  "ratio": {**OPEN, "deflate": "inspect", "inflate_ratio": 100}, "wait": {"message_bytes": BOUND, "match": [{"name": "none", "pattern": "never"}]},
+                  "held": {"message_bytes": HELD, "match": [{"name": "none", "pattern": "never"}]},
+                  "fits": {**OPEN, "deflate": "inspect", "inflate_ratio": 2000}}
         with PairWorld(groups) as made:
             yield made
     finally:
@@ -97,6 +101,53 @@ def test_long_message(world, up, op, fragment, path):
     sender, receiver = (pair.client, pair.server) if up else (pair.server, pair.client)
     sender.say(ws.TEXT, b"behind it")
     assert receiver.message() == (ws.TEXT, b"behind it")
+    pair.drop()
+
+
+def test_the_measure(world):
+    """A policy with a rule about content holds a message until it is whole, and frees it: the worker grows by that much, not twice."""
+    pair = world.pair("/held")
+    watch = Watch(world)
+    carry(pair, True, ws.BINARY, HELD, CHUNK, watch)
+    assert watch.growth > HELD >> 10
+    pair.drop()
+    pair.wait_record(event="end")
+    again = Watch(world)
+    pair = world.pair("/held")
+    carry(pair, True, ws.BINARY, HELD, CHUNK, again)
+    assert again.growth + again.before < watch.before + 4 * (HELD >> 10)
+    pair.drop()
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+@pytest.mark.parametrize("path", ["open", "wait"])
+def test_a_receiver_that_does_not_read(world, path, up):
+    """The sender is not read any more; nothing piles up, and nothing is lost."""
+    pair = world.pair(f"/{path}")
+    sender, receiver = (pair.client, pair.server) if up else (pair.server, pair.client)
+    watch, size = Watch(world), BOUND
+    data = ws.frame(ws.BINARY, b"postern " * (size // 8), mask=up) * 24
+    sender.socket.setblocking(False)
+    sent, blocked = 0, 0
+    while blocked < 20 and sent < len(data):
+        try:
+            sent += sender.socket.send(data[sent:sent + CHUNK])
+            blocked = 0
+        except BlockingIOError:
+            blocked += 1
+            time.sleep(0.01)
+        watch.look()
+    assert sent < len(data), "nobody held the sender back"
+    assert watch.growth < GROWTH_KIB + (4 * BOUND >> 10 if path == "wait" else 0)
+
+    def rest():
+        sender.socket.setblocking(True)
+        sender.socket.sendall(data[sent:])
+    thread = threading.Thread(target=rest, daemon=True)
+    thread.start()
+    for _ in range(24):
+        assert receiver.message(60) == (ws.BINARY, b"postern " * (size // 8))
+    thread.join(60)
     pair.drop()
 
 

@@ -27,7 +27,7 @@ SIZES = [0, 1, 2, 3, 64, 124, 125, 126, 127, 128, 1000]
 LARGE = [65534, 65535, 65536, 65537]
 PER_STREAM = 20        # sequences each way
 WAYS = ["absolute", "tunnel", "reverse"]
-MODES = ["strip", "pass", "inspect"]
+MODES = ["strip", "pass", "inspect", "held"]
 AT_ONCE = 6
 PROXY, PYTHON, NODE, PYTHON_SITE, NODE_SITE = 3128, 8000, 8001, 8080, 8081
 
@@ -42,8 +42,11 @@ class World:
         self.lease = Lease()
         self.prefix = prefix = self.lease.prefix
         none = {"message_bytes": 0, "control_frames": 0, "fragments": 0}
+        rule = {"name": "never", "pattern": "no text is like this"}
+        groups = {mode: {"deflate": mode, **none} for mode in MODES}
+        groups["held"] = {**none, "deflate": "inspect", "message_bytes": 1 << 20, "match": [rule]}      # whole messages wait to be judged
         policies = [{"name": mode, "from": "client", "to": "origin", "paths": [f"/{mode}/*"], "protocols": ["websocket"],
-                     "action": "allow", "websocket": {"deflate": mode, **none}} for mode in MODES]
+                     "action": "allow", "websocket": groups[mode]} for mode in MODES]
         tunnels = {"name": "tunnels", "from": "client", "to": "origin", "methods": ["CONNECT"], "protocols": ["http"], "action": "allow"}
         self.postern = Postern({
             "workers": 1, "resolver": {"servers": [f"{prefix}.3:5353"]},
