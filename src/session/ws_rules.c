@@ -14,6 +14,8 @@
 
 #define SECOND_MS 1000
 
+enum opcode { OP_CLOSE = 8, OP_PONG = 10 }; /* RFC 6455 11.8 */
+
 void ws_rules_name(struct websocket *w, struct session *s, const char *name, unsigned line)
 {
     w->rule = table_intern(s->engine->shard, name);
@@ -70,9 +72,9 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
     enum reason why;
     bool drop = false;
 
-    if (frame->opcode == 8)
+    if (frame->opcode == OP_CLOSE)
         return R_NONE;
-    if (frame->opcode == 10 && ws_alive_is_answer(h, frame)) {
+    if (frame->opcode == OP_PONG && ws_alive_is_answer(h, frame)) {
         *way = WS_DROP;
         return R_NONE;
     }
@@ -139,7 +141,7 @@ static enum reason on_frame(void *half, const struct ws_frame *frame, enum ws_wa
     struct ws_half *h = half;
     enum reason why;
 
-    if (frame->opcode >= 8)
+    if (frame->opcode >= OP_CLOSE)
         return on_control(h, frame, way);
     why = on_data(h, frame, way);
     return why == R_NONE && frame->fin && frame->payload == 0 ? ws_inspect_end(h) : why;
