@@ -119,7 +119,7 @@ def test_no_ping_inside_a_frame(world):
     """A client in the middle of a long frame: what it is sent waits for nothing, what the server gets stays whole."""
     pair = world.pair("/ping", lively=True)
     frame = ws.frame(BINARY, b"x" * 1000, mask=True)
-    watcher = threading.Thread(target=pair.client.message, daemon=True)
+    watcher = threading.Thread(target=pair.client.message, daemon=True)      # answers pings
     watcher.start()
     for at in range(0, len(frame), 100):
         pair.client.socket.sendall(frame[at:at + 100])

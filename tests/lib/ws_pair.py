@@ -45,7 +45,9 @@ class End:
             self.socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 data = self.socket.recv(262144)
-            except ConnectionResetError:
+            except TimeoutError:
+                raise
+            except OSError:
                 data = b""
             self.buffer += data
             self.ended = not data
@@ -87,6 +89,11 @@ class End:
             return not self.buffer
 
     def drop(self):
+        """Ends the connection without a close frame; a thread that reads from it sees the end."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self.socket.close()
 
 
