@@ -60,6 +60,18 @@
     X(CLOSE_MALFORMED, "close-malformed", 0, 1002, "", "A WebSocket close frame carries an invalid code or reason.")               \
     X(MESSAGE_TOO_BIG, "message-too-big", 0, 1009, "", "A WebSocket message is larger than allowed.")                              \
     X(UTF8_INVALID, "utf8-invalid", 0, 1007, "", "A WebSocket text message is not valid UTF-8.")                                   \
+    X(EXTENSION_DENIED, "extension-denied", 403, 1008, "http_request_denied",                                                      \
+      "The policy does not allow this WebSocket extension.")                                                                       \
+    X(STREAM_LIMIT, "stream-limit", 403, 1008, "http_request_denied", "Too many WebSockets of this policy are open.")              \
+    X(OPCODE_DENIED, "opcode-denied", 0, 1003, "", "The policy does not allow messages of this kind.")                             \
+    X(SEND_DENIED, "send-denied", 0, 1008, "", "The policy does not let this side send messages.")                                 \
+    X(FRAGMENT_LIMIT, "fragment-limit", 0, 1008, "", "A WebSocket message has too many fragments.")                                \
+    X(DEFLATE_MALFORMED, "deflate-malformed", 0, 1007, "", "A compressed WebSocket message cannot be inflated.")                   \
+    X(DEFLATE_RATIO, "deflate-ratio", 0, 1009, "", "A compressed WebSocket message inflates too far.")                             \
+    X(MATCH_DENIED, "match-denied", 0, 1008, "", "The policy denies the content of this message.")                                 \
+    X(TUNNEL_INSIDE, "tunnel-inside", 0, 1008, "", "Another protocol is hidden in this WebSocket.")                                \
+    X(TIMEOUT_PING, "timeout-ping", 0, 1001, "", "No answer to a ping came in time.")                                              \
+    X(TIMEOUT_AGE, "timeout-age", 0, 1001, "", "The WebSocket has been open for as long as the policy lets it.")                   \
     X(CONTROL_FLOOD, "control-flood", 0, 1008, "", "Too many WebSocket control frames in a short time.")                           \
     X(RATE_EXCEEDED, "rate-exceeded", 429, 1008, "http_request_denied", "More than the policy's rate.")                            \
     X(PUSH_CONTRACT, "push-contract", 0, 1008, "", "The server said more than the policy's contract lets it.")                     \

@@ -7,10 +7,11 @@
 /* What happened: one line of the access log (design.md section 8), and one entry in the ring of ended and denied streams. */
 enum record_event { RECORD_START, RECORD_INTERVAL, RECORD_END, RECORD_DENIED, RECORD_EVENT_COUNT };
 
-/* A policy that came close: what of it did not fit. */
+/* A policy that came close: what of it did not fit. Or what denied a message or a stream: a match rule, a policy, a reason. */
+#define NEAR_IS_RULE UINT16_MAX
 struct near_miss {
     name_id policy;
-    uint16_t condition; /* enum condition (policy/rules.h) */
+    uint16_t condition; /* enum condition (policy/rules.h), or NEAR_IS_RULE */
     uint32_t line;
 };
 

@@ -87,6 +87,11 @@ MUST_CHECK bool clients_add(struct shard *s, const struct addr *client, int delt
 /* Any: connections of this client in this shard. */
 uint32_t clients_read(const struct shard *s, const struct addr *client);
 
+/* Writer: one more (+1) or one fewer (-1) WebSocket that this policy allows this client (IPv4 /32, IPv6 /64). false: as above. */
+MUST_CHECK bool streams_add(struct shard *s, const char *policy, const struct addr *client, int delta);
+/* Any: those of the client in this shard; client NULL: of all clients. */
+uint32_t streams_read(const struct shard *s, const char *policy, const struct addr *client);
+
 /* Writer: appends to the ring of ended streams. */
 void ended_put(struct shard *s, const struct record *record);
 /* Any: the record with this sequence number (1 ...), newest count_read(COUNT_ENDED); false if it is gone. */

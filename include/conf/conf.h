@@ -85,11 +85,57 @@ enum conf_protocol {
     CONF_ICMP = 1 << 6
 };
 
+/* permessage-deflate (RFC 7692): its offer is removed (STRIP), makes the handshake be refused (DENY), is passed on with the payload
+ * unread (PASS), or is passed on and the payload inflated and read (INSPECT). */
+enum conf_deflate { DEFLATE_STRIP, DEFLATE_DENY, DEFLATE_PASS, DEFLATE_INSPECT };
+/* What a broken contract or a denied message leads to; breaking RFC 6455 always closes. */
+enum conf_violation { VIOLATION_CLOSE, VIOLATION_DROP_MESSAGE, VIOLATION_LOG };
+enum conf_opcode { CONF_TEXT = 1 << 0, CONF_BINARY = 1 << 1 };
+
+/* What one side of a WebSocket may say. Zero: no limit. */
+struct conf_ws_side {
+    bool send;                           /* may it send data messages at all; default true */
+    unsigned opcodes;                    /* bits of enum conf_opcode */
+    uint64_t message_bytes, frame_bytes; /* payload; of compressed messages as inflated where they are read */
+    uint32_t fragments;                  /* frames of a message */
+    uint32_t control_frames;             /* pings and pongs in 10 s */
+    uint32_t messages_per_second;
+    uint64_t bytes_per_second;
+    uint32_t burst; /* ms of a rate that may be saved up */
+};
+
+/* A rule about the content of messages. In order; the first that fits decides; none: allowed. */
+struct conf_ws_match {
+    char name[CONF_NAME];
+    unsigned line;
+    bool of_client, of_server; /* whose messages */
+    char *pattern;             /* a regular expression (PCRE2, UTF) over text messages that fits if it is found; or NULL */
+    bool json;                 /* fits if the message is not JSON like this: */
+    uint64_t json_bytes;       /* 0: no limit */
+    uint32_t json_depth;
+    struct conf_strings required, forbidden; /* members of the outermost object, "a" or "a.b" */
+    bool allow;                              /* pattern: action = "allow"; otherwise the message is denied */
+};
+
 struct conf_websocket {
     unsigned line;                    /* 0: no group given */
     struct conf_strings origins;      /* empty: any */
     bool origin_required;             /* matters with origins only; default true */
     struct conf_strings subprotocols; /* empty: any */
+    enum conf_deflate deflate;
+    uint32_t inflate_ratio;       /* inspect: inflated bytes for one compressed byte, over a message; 0: no limit */
+    struct conf_ws_side sides[2]; /* UP: the client, DOWN: the server; what the group itself says is in both, too */
+    bool server_first;            /* may the server speak before the client did; default true */
+    uint32_t messages_per_client_message;
+    uint32_t bytes_per_client_byte;
+    uint32_t quiet_after;                 /* ms: the server may speak only this long after the client last did */
+    uint32_t ping_interval;               /* ms */
+    uint32_t idle, age;                   /* ms without a data message, 0: timeouts.tunnel_idle; ms since it opened, 0: no limit */
+    uint32_t streams, streams_per_client; /* open at once by this policy */
+    bool tunnels;                         /* may binary streams begin like TLS, SSH, HTTP or SOCKS; default true */
+    enum conf_violation on_violation;
+    struct conf_ws_match *matches;
+    size_t match_count;
 };
 
 struct conf_header {

@@ -16,13 +16,16 @@ enum conf_key_type {
     KEY_U32,       /* uint32_t */
     KEY_U64,       /* uint64_t */
     KEY_SECONDS,   /* uint32_t, in milliseconds */
+    KEY_TIME,      /* the same, without a default: 0 if absent */
     KEY_BOOL,      /* bool */
     KEY_WORD,      /* an enum whose values are the indices of the words */
     KEY_FLAG,      /* bool: one of two words, and the second is true */
     KEY_BIT,       /* unsigned, the bit of a word; min: that of the first word, and the others follow */
+    KEY_BITS,      /* unsigned, the bits of a list of words, lowest first */
     KEY_TEXT,      /* char *; max: its length */
     KEY_PATH,      /* char *, an absolute path */
     KEY_ACCESS,    /* char *, an absolute path or "-" */
+    KEY_REGEX,     /* char *, a regular expression; max: its length */
     KEY_NAME,      /* char[CONF_NAME] */
     KEY_VIA,       /* struct conf_listener */
     KEY_ADDRESS,   /* struct addr, with port */
@@ -32,6 +35,7 @@ enum conf_key_type {
     KEY_PORTS,     /* struct conf_ports */
     KEY_HEADERS,   /* struct conf_policy */
     KEY_PROTOCOLS, /* struct conf_policy */
+    KEY_SENDERS,   /* struct conf_ws_match */
     KEY_NAMES,     /* of items of a kind: struct conf_strings, as all that follow */
     KEY_INTERFACES,
     KEY_HOSTS,
@@ -39,6 +43,7 @@ enum conf_key_type {
     KEY_PATTERNS,
     KEY_ORIGINS,
     KEY_TOKENS,
+    KEY_MEMBERS,
     KEY_WORDS, /* each once */
     KEY_TYPE_COUNT
 };
@@ -61,6 +66,10 @@ enum conf_group {
     IN_LISTENER,
     IN_POLICY,
     IN_WEBSOCKET,
+    IN_WS_CLIENT,
+    IN_WS_SERVER,
+    IN_WS_MATCH,
+    IN_WS_JSON,
     IN_FILTER,
     IN_FORWARD
 };
@@ -73,10 +82,12 @@ struct conf_key {
     const char *name;
     enum conf_key_type type;
     bool required;
-    bool transparent;  /* listeners: only transparent ones have it; others neither may give it nor print it */
-    size_t offset;     /* of the value in its struct: conf_zone, conf_listener and conf_policy for items, else conf. The types
-                          above that name a struct take that struct itself: 0 */
-    uint64_t standard; /* default of numbers, seconds (ms), words (index), flags (index) and protocols (bits) */
+    bool transparent; /* listeners: only transparent ones have it; others neither may give it nor print it */
+    size_t offset;    /* of the value in its struct: conf_zone, conf_listener, conf_policy and conf_ws_match for items, else conf.
+                         The types above that name a struct take that struct itself: 0 */
+    size_t twin;      /* of a second place that the value is stored at, if not 0. Such a key is not printed: other keys show both */
+    size_t given;     /* groups: of a bool that says whether it is there, if not 0 */
+    uint64_t standard; /* default of numbers, seconds (ms), words (index), flags (index), protocols, bits and senders (bits) */
     const char *text;  /* default of texts and names; NULL: none */
     uint64_t min, max; /* of numbers and seconds (ms); of the length of texts; of the number of list items */
     const struct conf_word *words;

@@ -38,13 +38,14 @@ typedef void conf_value_read(struct conf_reader *r, const struct conf_key *key, 
 
 /* conf_values.c */
 conf_value_read conf_value_u16, conf_value_u32, conf_value_u64, conf_value_seconds, conf_value_bool, conf_value_word,
-    conf_value_flag, conf_value_bit, conf_value_text, conf_value_path, conf_value_access, conf_value_name, conf_value_via,
-    conf_value_address;
+    conf_value_flag, conf_value_bit, conf_value_text, conf_value_path, conf_value_access, conf_value_regex, conf_value_name,
+    conf_value_via, conf_value_address;
 /* conf_lists.c */
-conf_value_read conf_list_servers, conf_list_upstreams, conf_list_networks, conf_list_ports, conf_list_headers, conf_list_protocols;
+conf_value_read conf_list_servers, conf_list_upstreams, conf_list_networks, conf_list_ports, conf_list_headers, conf_list_protocols,
+    conf_list_bits, conf_list_senders;
 /* conf_strings.c */
 conf_value_read conf_strings_names, conf_strings_interfaces, conf_strings_hosts, conf_strings_methods, conf_strings_patterns,
-    conf_strings_origins, conf_strings_tokens, conf_strings_words;
+    conf_strings_origins, conf_strings_tokens, conf_strings_members, conf_strings_words;
 
 /* The text of a string node, not empty and without control characters; else NULL, and the error is reported at `line`. */
 const char *conf_node_clean_text(struct conf_reader *r, const struct conf_node *node, unsigned line);

@@ -4,6 +4,7 @@
 
 #include "conf/conf_hosts.h"
 #include "policy/rules.h"
+#include "policy/ws_match.h"
 
 #define INSTANCE_TEXT 24
 #define RESOLVER_SERVERS 8
@@ -17,12 +18,16 @@ struct generation {
     uint16_t number; /* 1, 2, ...: of this posternd */
     struct conf *conf;
     struct rules *rules;
-    struct hostset *files; /* one a policy; memory is mapped */
+    struct ws_match **matches; /* one a policy; NULL: it has no rules about the content of WebSocket messages */
+    struct hostset *files;     /* one a policy; memory is mapped */
     struct conf_hosts *hosts;
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
     char instance[INSTANCE_TEXT]; /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
 };
+
+/* Compiles what is in `conf` and `files`: rules and matches. false: no memory. */
+MUST_CHECK bool generation_compile(struct generation *g);
 
 struct generation *generation_ref(struct generation *g);
 /* Frees it, and what it maps, with the last reference. NULL is fine. */

@@ -108,8 +108,9 @@ struct rules_near {
 size_t rules_near(const struct rules *rules, const struct facts *facts, bool last, struct rules_near *out, size_t max);
 
 /*
- * What the policy that allowed a WebSocket says of its handshake: R_NONE, R_ORIGIN_DENIED or R_SUBPROTOCOL_DENIED (subprotocols
- * were offered and none is allowed). offer->protocols is reduced to the allowed ones, in the client's order.
+ * What the policy that allowed a WebSocket says of its handshake: R_NONE, R_ORIGIN_DENIED, R_SUBPROTOCOL_DENIED (subprotocols were
+ * offered and none is allowed) or R_EXTENSION_DENIED (deflate = "deny" and permessage-deflate was offered, acceptably or not).
+ * offer->protocols is reduced to the allowed ones, in the client's order, and offer->deflate to what may be passed on.
  */
 MUST_CHECK enum reason rules_websocket(const struct conf_policy *policy, const struct h1_head *head, struct ws_offer *offer);
 

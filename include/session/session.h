@@ -11,7 +11,6 @@
 #include "proto/hello.h"
 #include "proto/socks.h"
 #include "proto/target.h"
-#include "proto/ws_frame.h"
 #include "session/engine.h"
 #include "session/judge.h"
 
@@ -33,6 +32,7 @@
  */
 struct session;
 struct pooled;
+struct websocket; /* session/websocket.h */
 
 /* What the log says about the current exchange or tunnel; it outlives struct exchange for tunnels and WebSockets. */
 struct account {
@@ -71,16 +71,6 @@ struct exchange {
     enum conf_reuse reuse;
     size_t upstream_index; /* reverse: which upstream */
     struct ws_offer offer;
-};
-
-/* The two readers of a WebSocket, and how far its close handshake is. */
-struct websocket {
-    struct ws_reader readers[DIRECTIONS];
-    enum closer first_closer;         /* who sent the first close frame */
-    uint64_t closing_since;           /* ms: when; 0: nobody did */
-    uint64_t window[DIRECTIONS];      /* ms: begin of the window in which control frames are counted */
-    uint64_t window_base[DIRECTIONS]; /* control frames before it */
-    uint64_t control[DIRECTIONS];     /* control frames so far */
 };
 
 /* A tunnel that a client opened by CONNECT or SOCKS, or an intercepted flow that is none of HTTP. */
@@ -132,6 +122,7 @@ struct session {
     struct websocket *websocket;
     struct tunnel *tunnel;
     struct standing *standing;
+    const struct conf_policy *counted; /* among whose WebSockets this is one, or asks to be; in `generation` (ws_caps.c) */
     struct resolver_query *query;
     struct dial *dial;
     struct sockets *sockets;    /* asked of the filter process, for a dial */
@@ -252,10 +243,21 @@ void tunnel_connected(struct session *s);
 /* Judges and resolves; called again when the resolver answered. */
 void tunnel_proceed(struct session *s);
 
-/* websocket.c */
+/* websocket.c, ws_end.c */
 void websocket_begin(struct session *s);
+void websocket_free(struct session *s);
 /* Ends it from here: both sides get a close frame with the code for this reason. */
 void websocket_close(struct session *s, enum reason why);
+/* The same for R_REVOKED, with the name of the policy (or the reason) that says so, and the policy's line. */
+void websocket_revoke(struct session *s, const char *by, unsigned line);
+
+/* ws_caps.c: how many WebSockets a policy lets be open */
+/* One more by this policy: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
+MUST_CHECK enum reason caps_take(struct session *s, const struct conf_policy *policy);
+/* It is one of this policy now, whatever its caps. */
+void caps_move(struct session *s, const struct conf_policy *policy);
+/* One fewer, if it was counted. */
+void caps_give(struct session *s);
 
 /* revoke.c: what lives long, judged again */
 /* Remembers what the stream was judged by. Takes `head`, even on failure. false: no memory. */

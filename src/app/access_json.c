@@ -130,6 +130,8 @@ static void exchange(struct line *l, const struct record *r, const struct shard 
     line_name(l, "policy", shard, row->policy);
     if (r->event == RECORD_END || r->event == RECORD_DENIED)
         line_text(l, "reason", reason_name((enum reason)row->reason));
+    if (r->near_count > 0 && r->near[0].condition == NEAR_IS_RULE)
+        line_name(l, "rule", shard, r->near[0].policy);
 }
 
 static uint64_t frame_sum(const struct row *row, enum direction d)

@@ -5,7 +5,9 @@
  */
 #include "app/ctl.h"
 
+#include "app/ctl_rates.h"
 #include "app/ctl_table.h"
+#include "base/clock.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -37,7 +39,9 @@ static void print_sessions(const json_t *rows)
                                 LEFT("PATH", "path"),
                                 LEFT("POLICY", "policy"),
                                 RIGHT("UP", "bytes_up"),
-                                RIGHT("DOWN", "bytes_down") };
+                                RIGHT("DOWN", "bytes_down"),
+                                OPTIONAL("MESSAGES/S", "messages_per_second", NULL),
+                                OPTIONAL("BYTES/S", "bytes_per_second", NULL) };
 
     ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), rows);
 }
@@ -197,12 +201,13 @@ static void print_denials(const json_t *list)
 /* The screen again where there is one; elsewhere what changed, as it comes. */
 static void print_watch(const json_t *answer)
 {
-    const json_t *sessions = json_object_get(answer, "sessions"), *ended = json_object_get(answer, "ended");
+    json_t *sessions = json_object_get(answer, "sessions"), *ended = json_object_get(answer, "ended");
 
     if (isatty(STDOUT_FILENO))
         fputs("\033[H\033[2J", stdout);
     printf("%s: %zu sessions %s, %zu ended\n", json_string_value(json_object_get(answer, "time")), json_array_size(sessions),
            json_is_true(json_object_get(answer, "changes")) ? "changed" : "open", json_array_size(ended));
+    ctl_rates_add(sessions, ended, clock_ms());
     if (json_array_size(sessions) > 0)
         print_sessions(sessions);
     if (json_array_size(ended) > 0) {

@@ -144,11 +144,8 @@ struct generation *generation_finish(struct generation_inbox *in)
     in->growing = NULL;
     if (g == NULL)
         fail(in, "no generation was sent");
-    if (in->error[0] == '\0') {
-        g->rules = rules_new(g->conf, g->files);
-        if (g->rules == NULL)
-            fail(in, "no memory for the policies");
-    }
+    if (in->error[0] == '\0' && !generation_compile(g))
+        fail(in, "no memory for the policies");
     if (in->error[0] == '\0')
         return g;
     generation_unref(g);

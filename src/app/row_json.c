@@ -99,6 +99,16 @@ json_t *row_object(const struct row *row, const struct shard *shard, const char 
     return object;
 }
 
+/* What denied a message, or revoked the stream. */
+static void put_rule(json_t *object, const struct record *record, const struct shard *shard, const char *file)
+{
+    const struct near_miss *rule = &record->near[0];
+    char name[TABLE_NAME_SIZE];
+
+    if (record->near_count > 0 && rule->condition == NEAR_IS_RULE)
+        put_policy(object, "rule", table_name(shard, rule->policy, name), file, rule->line);
+}
+
 json_t *record_object(const struct record *record, const struct shard *shard, const char *file)
 {
     json_t *object = json_object();
@@ -109,6 +119,7 @@ json_t *record_object(const struct record *record, const struct shard *shard, co
     put_number(object, "duration_ms", record->duration_us / 1000);
     put_count(object, "port", record->port);
     put_row(object, &record->row, shard, file);
+    put_rule(object, record, shard, file);
     return object;
 }
 
@@ -167,8 +178,12 @@ static json_t *near_list(const struct record *record, const struct shard *shard,
     for (unsigned i = 0; i < record->near_count && i < NEAR_MISSES; i++) {
         const struct near_miss *near = &record->near[i];
         char name[TABLE_NAME_SIZE];
-        json_t *item = json_object(), *conditions = json_array();
+        json_t *item, *conditions;
 
+        if (near->condition == NEAR_IS_RULE)
+            continue;
+        item = json_object();
+        conditions = json_array();
         put_text(item, "name", table_name(shard, near->policy, name));
         put_text(item, "file", file);
         put_count(item, "line", near->line);
@@ -194,6 +209,7 @@ json_t *record_explained(const struct record *record, const struct shard *shard,
     if (denied && record->stage < STAGE_COUNT)
         put_text(object, "stage", stage_name((enum stage)record->stage));
     put_row_policy(object, &record->row, shard, file);
+    put_rule(object, record, shard, file);
     put_facts(object, &record->row, shard, record->port);
     put_count(object, "status", record->row.status);
     put_text(object, "closed_by", closer_name((enum closer)record->row.closed_by));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One shard of the session table in shared memory: header (counters, names), counts per client, sequence counters, rows, ended
- * streams, each part on pages of its own. The memory is sparse: rows are taken lowest first, so what was never used costs nothing.
+ * One shard of the session table in shared memory: header (counters, names), counts per client and of WebSockets, sequence
+ * counters, rows, ended streams, each part on pages of its own. The memory is sparse: rows are taken lowest first, so what was
+ * never used costs nothing.
  *
  * Rows are guarded by sequence counters: odd while the writer changes one, so a reader that sees the same even number before and
  * after its copy has a consistent one. The same is done to ended streams with the sequence in the record itself. Which rows are
@@ -13,6 +14,7 @@
  */
 #include "base/table.h"
 
+#include "base/log.h"
 #include "base/slots.h"
 #include "base/tally.h"
 
@@ -40,7 +42,7 @@ struct shard {
     size_t bytes;
     uint32_t rows;
     struct header *header;
-    struct tally clients;
+    struct tally clients, streams;
     sequence *sequences;
     struct row *row;
     struct record *ended;
@@ -79,15 +81,22 @@ static size_t pages(size_t bytes)
 
 /* Where the parts begin, in bytes from the start. */
 struct layout {
-    size_t clients, sequences, rows, ended, end;
+    size_t clients, streams, sequences, rows, ended, end;
 };
+
+/* A WebSocket counts twice: for its policy, and for its client by that policy. */
+static uint32_t stream_entries(uint32_t rows)
+{
+    return tally_entries(rows < SLOTS_MAX / 2 ? 2 * rows : SLOTS_MAX);
+}
 
 static struct layout layout_of(uint32_t rows)
 {
     struct layout at;
 
     at.clients = pages(sizeof(struct header));
-    at.sequences = at.clients + pages(tally_bytes(tally_entries(rows)));
+    at.streams = at.clients + pages(tally_bytes(tally_entries(rows)));
+    at.sequences = at.streams + pages(tally_bytes(stream_entries(rows)));
     at.rows = at.sequences + pages(rows * sizeof(sequence));
     at.ended = at.rows + pages(rows * sizeof(struct row));
     at.end = at.ended + pages(TABLE_ENDED * sizeof(struct record));
@@ -147,6 +156,7 @@ struct shard *shard_map(int fd, uint32_t rows, bool writer)
     s->rows = rows;
     s->header = (void *)memory;
     s->clients = (struct tally){ (void *)(memory + at.clients), tally_entries(rows), &s->header->key };
+    s->streams = (struct tally){ (void *)(memory + at.streams), stream_entries(rows), &s->header->key };
     s->sequences = (void *)(memory + at.sequences);
     s->row = (void *)(memory + at.rows);
     s->ended = (void *)(memory + at.ended);
@@ -291,6 +301,7 @@ uint32_t shard_clear(struct shard *s, void (*lost)(const struct row *row, void *
         }
     }
     tally_clear(&s->clients);
+    tally_clear(&s->streams);
     count_set(s, COUNT_SESSIONS_OPEN, 0);
     count_set(s, COUNT_WEBSOCKETS_OPEN, 0);
     count_set(s, COUNT_ROWS_HIGH, 0);
@@ -380,6 +391,35 @@ bool clients_add(struct shard *s, const struct addr *client, int delta)
 uint32_t clients_read(const struct shard *s, const struct addr *client)
 {
     return tally_read(&s->clients, client_key(client));
+}
+
+/* The same in every shard: names are the operator's, so nobody else can choose what collides. */
+static uint64_t stream_key(const char *policy, const struct addr *client)
+{
+    static const struct hash_key fixed = { 1, 2 };
+    struct {
+        uint64_t client, of_client;
+        char policy[TABLE_NAME_SIZE];
+    } of = { client != NULL ? client_key(client) : 0, client != NULL, "" };
+
+    strncpy(of.policy, policy, sizeof(of.policy) - 1);
+    return hash_bytes(&fixed, &of, sizeof(of));
+}
+
+bool streams_add(struct shard *s, const char *policy, const struct addr *client, int delta)
+{
+    if (!tally_add(&s->streams, stream_key(policy, NULL), delta))
+        return false;
+    if (tally_add(&s->streams, stream_key(policy, client), delta))
+        return true;
+    if (delta > 0 && !tally_add(&s->streams, stream_key(policy, NULL), -delta))
+        log_debug("a policy's count was already gone");
+    return false;
+}
+
+uint32_t streams_read(const struct shard *s, const char *policy, const struct addr *client)
+{
+    return tally_read(&s->streams, stream_key(policy, client));
 }
 
 void ended_put(struct shard *s, const struct record *record)

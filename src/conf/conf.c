@@ -63,6 +63,18 @@ static void free_listener(struct conf_listener *listener)
     free(listener->ports.items);
 }
 
+static void free_websocket(struct conf_websocket *websocket)
+{
+    free_strings(&websocket->origins);
+    free_strings(&websocket->subprotocols);
+    for (size_t i = 0; i < websocket->match_count; i++) {
+        free(websocket->matches[i].pattern);
+        free_strings(&websocket->matches[i].required);
+        free_strings(&websocket->matches[i].forbidden);
+    }
+    free(websocket->matches);
+}
+
 static void free_policy(struct conf_policy *policy)
 {
     free_strings(&policy->from);
@@ -80,8 +92,7 @@ static void free_policy(struct conf_policy *policy)
         free(policy->headers[i].pattern);
     }
     free(policy->headers);
-    free_strings(&policy->websocket.origins);
-    free_strings(&policy->websocket.subprotocols);
+    free_websocket(&policy->websocket);
 }
 
 static void free_filter(struct conf_packet_filter *filter)

@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define LATER_FRAMES "WebSocket frame rules"
 #define LATER_SANDBOX "sandbox"
 #define LATER_MEMORY "memory limit"
 const char conf_later_tls[] = "TLS termination and inspection";
@@ -23,6 +22,9 @@ const char conf_later_tls[] = "TLS termination and inspection";
 #define MAX_PATH 4095
 #define MAX_RUNTIME_DIR 90 /* the control socket's path must fit sockaddr_un */
 #define MAX_SERVERS 8
+#define MAX_MATCHES 256
+#define MAX_PATTERN 4096
+#define MAX_MEMBERS 64
 
 static const struct conf_word log_levels[] = {
     { "error", NULL }, { "warn", NULL }, { "info", NULL }, { "debug", NULL }, { NULL, NULL }
@@ -41,6 +43,16 @@ static const struct conf_word exits[] = { { "closed", NULL }, { "open", NULL }, 
 static const struct conf_word transports[] = { { "tcp", NULL }, { "udp", NULL }, { NULL, NULL } }; /* from CONF_TCP on */
 static const struct conf_word helpers[] = { { "ftp", NULL },  { "tftp", NULL },   { "irc", NULL },  { "sip", NULL },
                                             { "pptp", NULL }, { "amanda", NULL }, { "sane", NULL }, { NULL, NULL } };
+
+static const struct conf_word deflates[] = {
+    { "strip", NULL }, { "deny", NULL }, { "pass", NULL }, { "inspect", NULL }, { NULL, NULL }
+};
+static const struct conf_word violations[] = { { "close", NULL }, { "drop_message", NULL }, { "log", NULL }, { NULL, NULL } };
+static const struct conf_word opcodes[] = { { "text", NULL },
+                                            { "binary", NULL },
+                                            { NULL, NULL } }; /* the bits of enum conf_opcode */
+static const struct conf_word senders[] = { { "client", NULL }, { "server", NULL }, { NULL, NULL } }; /* of UP, of DOWN */
+static const struct conf_word verdicts[] = { { "deny", NULL }, { "allow", NULL }, { NULL, NULL } };
 
 /* clang-format off */
 #define GROUP(in_, name_, opens_, line_, help_)                                                                                    \
@@ -70,6 +82,39 @@ static const struct conf_word helpers[] = { { "ftp", NULL },  { "tftp", NULL }, 
 #define ZONE(member) offsetof(struct conf_zone, member)
 #define LISTENER(member) offsetof(struct conf_listener, member)
 #define POLICY(member) offsetof(struct conf_policy, member)
+#define WEBSOCKET(member) offsetof(struct conf_policy, websocket.member)
+#define MATCH(member) offsetof(struct conf_ws_match, member)
+#define WS_NUMBER(in_, name_, type_, member_, standard_, min_, max_, help_)                                                        \
+    { .in = in_, .name = name_, .type = type_, .offset = WEBSOCKET(member_), .standard = standard_, .min = min_, .max = max_,      \
+      .help = help_ }
+#define WS_TIME(in_, name_, member_, help_)                                                                                        \
+    { .in = in_, .name = name_, .type = KEY_TIME, .offset = WEBSOCKET(member_), .min = 1, .max = MAX_SECONDS, .help = help_ }
+/* Said of both sides at once: stored with each of them, and printed there. */
+#define WS_BOTH(name_, type_, member_, standard_, min_, max_, words_, help_)                                                       \
+    { .in = IN_WEBSOCKET, .name = name_, .type = type_, .offset = WEBSOCKET(sides[UP].member_),                                    \
+      .twin = WEBSOCKET(sides[DOWN].member_), .standard = standard_, .min = min_, .max = max_, .words = words_, .help = help_ }
+#define BOTH_OPCODES (CONF_TEXT | CONF_BINARY)
+#define MESSAGE_BYTES 16777216
+/* What client and server have alike. */
+#define WS_SIDE(in_, side_)                                                                                                        \
+    { .in = in_, .name = "send", .type = KEY_BOOL, .offset = WEBSOCKET(side_.send), .standard = 1,                                 \
+      .help = "Whether this side may send messages at all." },                                                                     \
+    { .in = in_, .name = "opcodes", .type = KEY_BITS, .offset = WEBSOCKET(side_.opcodes), .standard = BOTH_OPCODES, .min = 1,      \
+      .max = 2, .words = opcodes, .help = "Kinds of messages of this side." },                                                     \
+    WS_NUMBER(in_, "message_bytes", KEY_U64, side_.message_bytes, MESSAGE_BYTES, 0, 1ull << 62,                                    \
+              "Payload of a message of this side; 0: no limit."),                                                                  \
+    WS_NUMBER(in_, "frame_bytes", KEY_U64, side_.frame_bytes, 0, 0, 1ull << 62,                                                    \
+              "Payload of a frame of this side; 0: no limit."),                                                                    \
+    WS_NUMBER(in_, "fragments", KEY_U32, side_.fragments, 1024, 0, 1000000000,                                                     \
+              "Frames of a message of this side; 0: no limit."),                                                                   \
+    WS_NUMBER(in_, "control_frames", KEY_U32, side_.control_frames, 100, 0, 1000000000,                                            \
+              "Pings and pongs of this side in 10 seconds; 0: no limit."),                                                         \
+    WS_NUMBER(in_, "messages_per_second", KEY_U32, side_.messages_per_second, 0, 0, 1000000000,                                    \
+              "Messages of this side a second; 0: no limit."),                                                                     \
+    WS_NUMBER(in_, "bytes_per_second", KEY_U64, side_.bytes_per_second, 0, 0, 1ull << 62,                                          \
+              "Payload of this side a second; 0: no limit."),                                                                      \
+    { .in = in_, .name = "burst", .type = KEY_SECONDS, .offset = WEBSOCKET(side_.burst), .standard = 1000, .min = 1,               \
+      .max = MAX_SECONDS, .help = "Seconds of a rate that may be saved up." }
 
 const struct conf_key conf_keys[] = {
     NUMBER(IN_TOP, "workers", KEY_U32, workers, 0, 0, 64, "Worker processes; 0: one per core."),
@@ -172,21 +217,63 @@ const struct conf_key conf_keys[] = {
     LATER(IN_POLICY, "tls_fingerprints", conf_later_tls, "Fingerprints of the TLS client."),
     LATER(IN_POLICY, "upstream_tls", conf_later_tls, "TLS towards the server."),
 
-    GROUP(IN_POLICY, "websocket", IN_WEBSOCKET, POLICY(websocket.line), "What a WebSocket handshake must be like beyond RFC 6455."),
-    LIST(IN_WEBSOCKET, "origins", KEY_ORIGINS, POLICY(websocket.origins), "Origins that may open one; absent: any."),
-    { .in = IN_WEBSOCKET, .name = "origin_required", .type = KEY_BOOL, .offset = POLICY(websocket.origin_required), .standard = 1,
+    GROUP(IN_POLICY, "websocket", IN_WEBSOCKET, POLICY(websocket.line), "What WebSockets must be like beyond RFC 6455."),
+    LIST(IN_WEBSOCKET, "origins", KEY_ORIGINS, WEBSOCKET(origins), "Origins that may open one; absent: any."),
+    { .in = IN_WEBSOCKET, .name = "origin_required", .type = KEY_BOOL, .offset = WEBSOCKET(origin_required), .standard = 1,
       .help = "With origins: whether a handshake without an Origin field is denied." },
-    LIST(IN_WEBSOCKET, "subprotocols", KEY_TOKENS, POLICY(websocket.subprotocols), "Subprotocols that are allowed; absent: any."),
-    LATER(IN_WEBSOCKET, "deflate", LATER_FRAMES, "What is done with compression."),
-    LATER(IN_WEBSOCKET, "opcodes", LATER_FRAMES, "Kinds of messages that are allowed."),
-    LATER(IN_WEBSOCKET, "message_bytes", LATER_FRAMES, "Bytes of a message."),
-    LATER(IN_WEBSOCKET, "frame_bytes", LATER_FRAMES, "Bytes of a frame."),
-    LATER(IN_WEBSOCKET, "client", LATER_FRAMES, "Rates of the client."),
-    LATER(IN_WEBSOCKET, "server", LATER_FRAMES, "The push contract of the server."),
-    LATER(IN_WEBSOCKET, "ping_interval", LATER_FRAMES, "Seconds between pings."),
-    LATER(IN_WEBSOCKET, "idle", LATER_FRAMES, "Seconds without a message."),
-    LATER(IN_WEBSOCKET, "on_violation", LATER_FRAMES, "What a violation leads to."),
-    LATER(IN_WEBSOCKET, "match", LATER_FRAMES, "Patterns of the payload."),
+    LIST(IN_WEBSOCKET, "subprotocols", KEY_TOKENS, WEBSOCKET(subprotocols), "Subprotocols that are allowed; absent: any."),
+    WORD(IN_WEBSOCKET, "deflate", conf_policy, websocket.deflate, false, DEFLATE_STRIP, deflates,
+         "permessage-deflate: its offer is removed, refused, passed on with the payload unread, or passed on and the payload read."),
+    WS_NUMBER(IN_WEBSOCKET, "inflate_ratio", KEY_U32, inflate_ratio, 100, 0, 2000,
+              "With deflate = \"inspect\": inflated bytes for each compressed byte of a message; 0: no limit."),
+    WS_BOTH("opcodes", KEY_BITS, opcodes, BOTH_OPCODES, 1, 2, opcodes, "Kinds of messages."),
+    WS_BOTH("message_bytes", KEY_U64, message_bytes, MESSAGE_BYTES, 0, 1ull << 62, NULL, "Payload of a message; 0: no limit."),
+    WS_BOTH("frame_bytes", KEY_U64, frame_bytes, 0, 0, 1ull << 62, NULL, "Payload of a frame; 0: no limit."),
+    WS_BOTH("fragments", KEY_U32, fragments, 1024, 0, 1000000000, NULL, "Frames of a message; 0: no limit."),
+    WS_BOTH("control_frames", KEY_U32, control_frames, 100, 0, 1000000000, NULL, "Pings and pongs in 10 seconds; 0: no limit."),
+    WS_TIME(IN_WEBSOCKET, "ping_interval", ping_interval,
+            "Seconds of silence after which a side is pinged, and for which an answer is waited; absent: no pings."),
+    WS_TIME(IN_WEBSOCKET, "idle", idle, "Seconds without a message in either direction; absent: timeouts.tunnel_idle."),
+    WS_TIME(IN_WEBSOCKET, "age", age, "Seconds that it may be open; absent: no limit."),
+    WS_NUMBER(IN_WEBSOCKET, "streams", KEY_U32, streams, 0, 0, 10000000, "WebSockets of this policy at once; 0: no limit."),
+    WS_NUMBER(IN_WEBSOCKET, "streams_per_client", KEY_U32, streams_per_client, 0, 0, 10000000,
+              "WebSockets of this policy and one client at once; 0: no limit."),
+    { .in = IN_WEBSOCKET, .name = "tunnels", .type = KEY_BOOL, .offset = WEBSOCKET(tunnels), .standard = 1,
+      .help = "Whether binary messages may begin like TLS, SSH, HTTP or SOCKS." },
+    WORD(IN_WEBSOCKET, "on_violation", conf_policy, websocket.on_violation, false, VIOLATION_CLOSE, violations,
+         "What a message against these rules leads to."),
+    GROUP(IN_WEBSOCKET, "client", IN_WS_CLIENT, 0, "What the client may say; before what is said of both."),
+    WS_SIDE(IN_WS_CLIENT, sides[UP]),
+    GROUP(IN_WEBSOCKET, "server", IN_WS_SERVER, 0, "The same of the server, and its push contract."),
+    WS_SIDE(IN_WS_SERVER, sides[DOWN]),
+    { .in = IN_WS_SERVER, .name = "first", .type = KEY_BOOL, .offset = WEBSOCKET(server_first), .standard = 1,
+      .help = "Whether the server may speak before the client did." },
+    WS_NUMBER(IN_WS_SERVER, "messages_per_client_message", KEY_U32, messages_per_client_message, 0, 0, 1000000000,
+              "Messages of the server after each of the client; 0: no limit."),
+    WS_NUMBER(IN_WS_SERVER, "bytes_per_client_byte", KEY_U32, bytes_per_client_byte, 0, 0, 1000000000,
+              "Payload of the server after each message of the client, for each byte of that; 0: no limit."),
+    WS_TIME(IN_WS_SERVER, "quiet_after", quiet_after,
+            "Seconds after a message of the client for which the server may speak; absent: no limit."),
+    { .in = IN_WEBSOCKET, .name = "match", .type = KEY_ITEMS, .opens = IN_WS_MATCH, .kind = CONF_KINDS, .max = MAX_MATCHES,
+      .offset = WEBSOCKET(matches), .count = WEBSOCKET(match_count), .size = sizeof(struct conf_ws_match), .line = MATCH(line),
+      .help = "Rules about the content of messages: the first that fits decides; none fits: allowed." },
+    NAME(IN_WS_MATCH, CONF_KINDS, conf_ws_match, "Name of the rule."),
+    { .in = IN_WS_MATCH, .name = "from", .type = KEY_SENDERS, .standard = 3, .min = 1, .max = 2, .words = senders,
+      .help = "Whose messages: client, server or both." },
+    { .in = IN_WS_MATCH, .name = "pattern", .type = KEY_REGEX, .offset = MATCH(pattern), .max = MAX_PATTERN,
+      .help = "Regular expression (PCRE2); the rule fits text messages in which it is found." },
+    { .in = IN_WS_MATCH, .name = "action", .type = KEY_FLAG, .offset = MATCH(allow), .words = verdicts,
+      .help = "deny or allow what the pattern fits." },
+    { .in = IN_WS_MATCH, .name = "json", .type = KEY_GROUP, .opens = IN_WS_JSON, .given = MATCH(json),
+      .help = "Messages that are not JSON like this are denied." },
+    { .in = IN_WS_JSON, .name = "bytes", .type = KEY_U64, .offset = MATCH(json_bytes), .max = 1ull << 62,
+      .help = "Bytes of the text; 0: no limit." },
+    { .in = IN_WS_JSON, .name = "depth", .type = KEY_U32, .offset = MATCH(json_depth), .standard = 32, .min = 1, .max = 1000,
+      .help = "How deep arrays and objects nest." },
+    { .in = IN_WS_JSON, .name = "required", .type = KEY_MEMBERS, .offset = MATCH(required), .max = MAX_MEMBERS,
+      .help = "Members of the outermost object that must be there, \"a\" or \"a.b\"." },
+    { .in = IN_WS_JSON, .name = "forbidden", .type = KEY_MEMBERS, .offset = MATCH(forbidden), .max = MAX_MEMBERS,
+      .help = "Members that must not be there." },
 
     GROUP(IN_TOP, "packet_filter", IN_FILTER, offsetof(struct conf, packet_filter.line),
           "The kernel's packet filter, made from zones and policies; absent: it is not touched."),

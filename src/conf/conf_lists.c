@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Readers of lists whose items are more than strings: addresses, networks, ports, upstreams, header fields, protocols. A
+ * Readers of lists whose items are more than strings: addresses, networks, ports, upstreams, header fields, sets of words. A
  * single value stands for a list of one. An empty list is refused where an absent one means "any": whoever empties a list of
  * hosts rarely wants to allow all of them.
  */
@@ -210,20 +210,47 @@ void conf_list_headers(struct conf_reader *r, const struct conf_key *key, const 
     }
 }
 
-void conf_list_protocols(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+/* A list of words as the bits that they stand for; false: the list itself was refused. */
+static bool read_bits(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, unsigned *bits)
 {
-    struct conf_policy *policy = target;
     struct conf_list list;
 
     if (!conf_list_open(r, key, node, &list))
-        return;
-    policy->protocols = 0;
-    policy->protocols_given = true;
+        return false;
+    *bits = 0;
     for (size_t i = 0; i < list.count; i++) {
         const char *text = conf_node_clean_text(r, conf_list_at(&list, i), list.line);
         int bit = text ? conf_word_find(r, key, text, list.line) : -1;
 
         if (bit >= 0)
-            policy->protocols |= 1u << bit;
+            *bits |= 1u << bit;
     }
+    return true;
+}
+
+void conf_list_protocols(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    struct conf_policy *policy = target;
+
+    if (read_bits(r, key, node, &policy->protocols))
+        policy->protocols_given = true;
+}
+
+void conf_list_bits(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    unsigned bits;
+
+    if (read_bits(r, key, node, &bits))
+        memcpy(target, &bits, sizeof(bits));
+}
+
+void conf_list_senders(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    struct conf_ws_match *match = target;
+    unsigned bits;
+
+    if (!read_bits(r, key, node, &bits))
+        return;
+    match->of_client = bits & 1u << UP;
+    match->of_server = bits & 1u << DOWN;
 }

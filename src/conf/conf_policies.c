@@ -108,8 +108,6 @@ static void check_treatment(const struct eye *e)
 
     if (p->websocket.line != 0 && !(allows && (p->protocols & CONF_WEBSOCKET)))
         warn(e, "websocket", "is never looked at: this policy allows no WebSocket");
-    if (p->websocket.line != 0 && !p->websocket.origin_required && p->websocket.origins.count == 0)
-        warn(e, "websocket", "origin_required means nothing without origins");
     if (p->upstream_reuse != REUSE_SESSION && !(allows && (p->protocols & REQUESTS)))
         warn(e, "upstream_reuse", "is never looked at: this policy allows no requests");
 }
@@ -157,6 +155,8 @@ void conf_check_policies(const struct conf *conf, const struct conf_node *list, 
         check_packets(&e);
         check_requests(&e);
         check_treatment(&e);
+        if (e.policy->websocket.line != 0)
+            conf_check_websocket(e.policy, conf_node_member(e.node, "websocket"), report);
         check_listeners(&e);
         check_openness(&e);
     }

@@ -101,6 +101,12 @@ static void print_seconds(struct page *page, const struct conf_key *key, const v
         put(page, "%u.%03u", ms / 1000, ms % 1000);
 }
 
+static void print_time(struct page *page, const struct conf_key *key, const void *source)
+{
+    if (*(const uint32_t *)source > 0)
+        print_seconds(page, key, source);
+}
+
 static void print_bool(struct page *page, const struct conf_key *key, const void *source)
 {
     (void)key;
@@ -259,18 +265,37 @@ static void print_headers(struct page *page, const struct conf_key *key, const v
     end_list(page, policy->header_count);
 }
 
-static void print_protocols(struct page *page, const struct conf_key *key, const void *source)
+static void put_bits(struct page *page, const struct conf_key *key, unsigned bits)
 {
-    const struct conf_policy *policy = source;
     size_t printed = 0;
 
-    for (size_t bit = 0; policy->protocols_given && key->words[bit].name != NULL; bit++) {
-        if (!(policy->protocols & (1u << bit)))
+    for (size_t bit = 0; key->words[bit].name != NULL; bit++) {
+        if (!(bits & (1u << bit)))
             continue;
         put_before(page, printed++);
         put_text(page, key->words[bit].name);
     }
     end_list(page, printed);
+}
+
+static void print_protocols(struct page *page, const struct conf_key *key, const void *source)
+{
+    const struct conf_policy *policy = source;
+
+    if (policy->protocols_given)
+        put_bits(page, key, policy->protocols);
+}
+
+static void print_bits(struct page *page, const struct conf_key *key, const void *source)
+{
+    put_bits(page, key, *(const unsigned *)source);
+}
+
+static void print_senders(struct page *page, const struct conf_key *key, const void *source)
+{
+    const struct conf_ws_match *match = source;
+
+    put_bits(page, key, (unsigned)match->of_client << UP | (unsigned)match->of_server << DOWN);
 }
 
 static void print_strings(struct page *page, const struct conf_key *key, const void *source)
@@ -286,20 +311,39 @@ static void print_strings(struct page *page, const struct conf_key *key, const v
 }
 
 static print_value *const printers[KEY_TYPE_COUNT] = {
-    [KEY_U16] = print_u16,           [KEY_U32] = print_u32,
-    [KEY_U64] = print_u64,           [KEY_SECONDS] = print_seconds,
-    [KEY_BOOL] = print_bool,         [KEY_WORD] = print_word,
-    [KEY_FLAG] = print_flag,         [KEY_BIT] = print_bit,
-    [KEY_TEXT] = print_text,         [KEY_PATH] = print_text,
-    [KEY_ACCESS] = print_text,       [KEY_NAME] = print_name,
-    [KEY_VIA] = print_via,           [KEY_ADDRESS] = print_address,
-    [KEY_SERVERS] = print_servers,   [KEY_UPSTREAMS] = print_upstreams,
-    [KEY_NETWORKS] = print_networks, [KEY_PORTS] = print_ports,
-    [KEY_HEADERS] = print_headers,   [KEY_PROTOCOLS] = print_protocols,
-    [KEY_NAMES] = print_strings,     [KEY_INTERFACES] = print_strings,
-    [KEY_HOSTS] = print_strings,     [KEY_METHODS] = print_strings,
-    [KEY_PATTERNS] = print_strings,  [KEY_ORIGINS] = print_strings,
-    [KEY_TOKENS] = print_strings,    [KEY_WORDS] = print_strings,
+    [KEY_U16] = print_u16,
+    [KEY_U32] = print_u32,
+    [KEY_U64] = print_u64,
+    [KEY_SECONDS] = print_seconds,
+    [KEY_BOOL] = print_bool,
+    [KEY_WORD] = print_word,
+    [KEY_FLAG] = print_flag,
+    [KEY_BIT] = print_bit,
+    [KEY_TEXT] = print_text,
+    [KEY_PATH] = print_text,
+    [KEY_ACCESS] = print_text,
+    [KEY_NAME] = print_name,
+    [KEY_VIA] = print_via,
+    [KEY_ADDRESS] = print_address,
+    [KEY_SERVERS] = print_servers,
+    [KEY_UPSTREAMS] = print_upstreams,
+    [KEY_NETWORKS] = print_networks,
+    [KEY_PORTS] = print_ports,
+    [KEY_HEADERS] = print_headers,
+    [KEY_PROTOCOLS] = print_protocols,
+    [KEY_TIME] = print_time,
+    [KEY_BITS] = print_bits,
+    [KEY_REGEX] = print_text,
+    [KEY_SENDERS] = print_senders,
+    [KEY_MEMBERS] = print_strings,
+    [KEY_NAMES] = print_strings,
+    [KEY_INTERFACES] = print_strings,
+    [KEY_HOSTS] = print_strings,
+    [KEY_METHODS] = print_strings,
+    [KEY_PATTERNS] = print_strings,
+    [KEY_ORIGINS] = print_strings,
+    [KEY_TOKENS] = print_strings,
+    [KEY_WORDS] = print_strings,
 };
 
 static void print_keys(struct page *page, enum conf_group in, const char *base, unsigned depth);
@@ -331,7 +375,7 @@ static void print_group(struct page *page, const struct conf_key *key, const cha
 
     if (key->line != 0)
         memcpy(&line, base + key->line, sizeof(line));
-    if (line == 0)
+    if (line == 0 || (key->given != 0 && !base[key->given]))
         return;
     begin = page->len;
     put(page, "{\n");
@@ -343,12 +387,12 @@ static void print_group(struct page *page, const struct conf_key *key, const cha
         page->len = begin;
 }
 
-/* Has the struct at `base` no such key? */
+/* Has the struct at `base` no such key, or do other keys show its value? */
 static bool is_foreign(const struct conf_key *key, const char *base)
 {
     const struct conf_listener *listener = (const void *)base;
 
-    return key->type == KEY_LATER || (key->transparent && listener->mode != MODE_TRANSPARENT);
+    return key->type == KEY_LATER || key->twin != 0 || (key->transparent && listener->mode != MODE_TRANSPARENT);
 }
 
 /* "key = value;" for every key of a group that has one. */

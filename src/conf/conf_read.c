@@ -16,13 +16,16 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_U32] = conf_value_u32,
     [KEY_U64] = conf_value_u64,
     [KEY_SECONDS] = conf_value_seconds,
+    [KEY_TIME] = conf_value_seconds,
     [KEY_BOOL] = conf_value_bool,
     [KEY_WORD] = conf_value_word,
     [KEY_FLAG] = conf_value_flag,
     [KEY_BIT] = conf_value_bit,
+    [KEY_BITS] = conf_list_bits,
     [KEY_TEXT] = conf_value_text,
     [KEY_PATH] = conf_value_path,
     [KEY_ACCESS] = conf_value_access,
+    [KEY_REGEX] = conf_value_regex,
     [KEY_NAME] = conf_value_name,
     [KEY_VIA] = conf_value_via,
     [KEY_ADDRESS] = conf_value_address,
@@ -32,6 +35,7 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_PORTS] = conf_list_ports,
     [KEY_HEADERS] = conf_list_headers,
     [KEY_PROTOCOLS] = conf_list_protocols,
+    [KEY_SENDERS] = conf_list_senders,
     [KEY_NAMES] = conf_strings_names,
     [KEY_INTERFACES] = conf_strings_interfaces,
     [KEY_HOSTS] = conf_strings_hosts,
@@ -39,6 +43,7 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_PATTERNS] = conf_strings_patterns,
     [KEY_ORIGINS] = conf_strings_origins,
     [KEY_TOKENS] = conf_strings_tokens,
+    [KEY_MEMBERS] = conf_strings_members,
     [KEY_WORDS] = conf_strings_words,
 };
 
@@ -64,7 +69,7 @@ static void set_default(struct conf_reader *r, const struct conf_key *key, char 
     bool flag = key->standard != 0;
     char *text;
 
-    if (key->type == KEY_U32 || key->type == KEY_SECONDS || key->type == KEY_WORD)
+    if (key->type == KEY_U32 || key->type == KEY_SECONDS || key->type == KEY_WORD || key->type == KEY_BITS)
         memcpy(base + key->offset, &small, sizeof(small));
     else if (key->type == KEY_U64)
         memcpy(base + key->offset, &key->standard, sizeof(key->standard));
@@ -72,6 +77,8 @@ static void set_default(struct conf_reader *r, const struct conf_key *key, char 
         memcpy(base + key->offset, &flag, sizeof(flag));
     else if (key->type == KEY_PROTOCOLS)
         ((struct conf_policy *)(void *)base)->protocols = small;
+    else if (key->type == KEY_SENDERS)
+        ((struct conf_ws_match *)(void *)base)->of_client = ((struct conf_ws_match *)(void *)base)->of_server = true;
     else if (key->type == KEY_NAME && key->text != NULL)
         memcpy(base + key->offset, key->text, strlen(key->text) + 1);
     else if (key->text != NULL && (text = conf_keep(r, key->text)) != NULL)
@@ -164,22 +171,40 @@ static void read_items(struct conf_reader *r, const struct conf_key *key, const 
         take_names(r, key, node, items);
 }
 
-static void read_key(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)
+/* With a twin: what could be read at the first place is read again for the second. */
+static void read_value(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)
+{
+    size_t errors = r->report->errors;
+
+    readers[key->type](r, key, node, base + key->offset);
+    if (key->twin != 0 && r->report->errors == errors)
+        readers[key->type](r, key, node, base + key->twin);
+}
+
+static void read_subgroup(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)
 {
     unsigned line = conf_node_line(node);
 
-    if (key->type == KEY_LATER)
-        conf_reader_later(r, line, key->later);
-    else if (key->type == KEY_ITEMS)
-        read_items(r, key, node, base);
-    else if (key->type != KEY_GROUP)
-        readers[key->type](r, key, node, base + key->offset);
-    else if (conf_node_type(node) != NODE_GROUP)
+    if (conf_node_type(node) != NODE_GROUP)
         conf_reader_error(r, line, "expected a group: { key = value; }");
     else
         read_group(r, key->opens, node, base);
-    if (key->type == KEY_GROUP && key->line != 0)
+    if (key->line != 0)
         memcpy(base + key->line, &line, sizeof(line));
+    if (key->given != 0)
+        base[key->given] = true;
+}
+
+static void read_key(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)
+{
+    if (key->type == KEY_LATER)
+        conf_reader_later(r, conf_node_line(node), key->later);
+    else if (key->type == KEY_ITEMS)
+        read_items(r, key, node, base);
+    else if (key->type == KEY_GROUP)
+        read_subgroup(r, key, node, base);
+    else
+        read_value(r, key, node, base);
 }
 
 static void read_unknown(struct conf_reader *r, enum conf_group in, const struct conf_node *node)

@@ -126,6 +126,18 @@ static char *item_token(struct conf_reader *r, const struct conf_key *key, const
     return NULL;
 }
 
+/* "a" or "a.b": names without dots, so that each path means one member. */
+static char *item_member(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
+{
+    const char *dot = strchr(text, '.');
+
+    (void)key;
+    if (dot == NULL || (dot != text && dot[1] != '\0' && strchr(dot + 1, '.') == NULL))
+        return conf_keep(r, text);
+    conf_reader_error(r, line, "\"%.80s\" names no member; expected \"a\", or \"a.b\" for b in the object a", text);
+    return NULL;
+}
+
 static char *item_word(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
 {
     return conf_word_find(r, key, text, line) >= 0 ? conf_keep(r, text) : NULL;
@@ -218,6 +230,11 @@ void conf_strings_origins(struct conf_reader *r, const struct conf_key *key, con
 void conf_strings_tokens(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
 {
     read_strings(r, key, node, target, item_token);
+}
+
+void conf_strings_members(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    read_strings(r, key, node, target, item_member);
 }
 
 void conf_strings_words(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)

@@ -6,6 +6,8 @@
  */
 #include "conf/conf_read.h"
 
+#include "base/regex.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +204,22 @@ void conf_value_access(struct conf_reader *r, const struct conf_key *key, const 
         store_text(r, "-", target);
     else
         conf_value_path(r, key, node, target);
+}
+
+/* Compiled once to see if it can be; who searches with it compiles it again. */
+void conf_value_regex(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    size_t errors = r->report->errors;
+    struct regex *regex;
+    char why[160];
+
+    conf_value_text(r, key, node, target);
+    if (r->report->errors > errors || r->report->no_memory)
+        return;
+    regex = regex_new(*(char **)target, why, sizeof(why));
+    if (regex == NULL)
+        conf_reader_error(r, conf_node_line(node), "is no regular expression: %s", why);
+    regex_free(regex);
 }
 
 /* A name that looks wrong is kept all the same, so that what refers to it is not wrong as well. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a policy says of a WebSocket handshake that it allowed: the pages that may open it (Origin, RFC 6455 10.2), and the
- * subprotocols that may be passed on. The handshake itself was checked before (proto/ws_handshake.h).
+ * What a policy says of a WebSocket handshake that it allowed: the pages that may open it (Origin, RFC 6455 10.2), the subprotocols
+ * that may be passed on, and whether compression may (permessage-deflate, RFC 7692). The handshake itself was checked before
+ * (proto/ws_handshake.h).
+ *
+ * A compressed message may refer to the ones before it. Where one may vanish for what it says, each has to stand alone.
  */
 #include "policy/rules.h"
 
@@ -54,6 +57,14 @@ static bool reduce(const struct conf_strings *allowed, char *offered)
     return used > 0 || !any;
 }
 
+static void reduce_deflate(const struct conf_websocket *ws, struct ws_deflate *offer)
+{
+    if (ws->deflate == DEFLATE_STRIP || ws->deflate == DEFLATE_DENY)
+        offer->on = false;
+    else if (ws->on_violation == VIOLATION_DROP_MESSAGE)
+        ws_deflate_no_context(offer);
+}
+
 enum reason rules_websocket(const struct conf_policy *policy, const struct h1_head *head, struct ws_offer *offer)
 {
     const struct conf_websocket *ws = &policy->websocket;
@@ -62,5 +73,8 @@ enum reason rules_websocket(const struct conf_policy *policy, const struct h1_he
         return R_ORIGIN_DENIED;
     if (ws->subprotocols.count > 0 && !reduce(&ws->subprotocols, offer->protocols))
         return R_SUBPROTOCOL_DENIED;
+    if (ws->deflate == DEFLATE_DENY && offer->deflate.named)
+        return R_EXTENSION_DENIED;
+    reduce_deflate(ws, &offer->deflate);
     return R_NONE;
 }

@@ -4,11 +4,13 @@
  * which range the next one must lie in: only the second byte of a character has a range of its own (RFC 3629 4), and that range is
  * what keeps overlong forms, surrogates and everything above U+10FFFF out.
  *
- * Most text is ASCII, so eight bytes are looked at in one go wherever a character may begin. The mask of a WebSocket frame is laid
- * over them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
+ * Most text is ASCII, so 32 or 8 bytes are looked at in one go wherever a character may begin; other characters are taken whole
+ * where eight bytes are there, and byte by byte near the end and where they are wrong. The mask of a WebSocket frame is laid over
+ * them as a word that is turned to the position in the frame; bytes without a mask are bytes under a mask of zeros.
  */
 #include "proto/utf8.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define STATE(left, low, high) ((uint32_t)(left) << 16 | (low) << 8 | (high))
@@ -45,6 +47,62 @@ uint32_t utf8_feed(uint32_t state, struct span bytes)
     return utf8_feed_masked(state, bytes, no_mask, 0);
 }
 
+/* Of eight bytes, first byte lowest, how many stand before the first whose high bit is set in `high` (one is)? */
+static size_t bytes_before(uint64_t high)
+{
+    return (size_t)__builtin_ctzll(high) / 8;
+}
+
+/* The length of the character that these bytes begin with, first byte lowest, if it is a good one of more than one byte; or 0. */
+static size_t character_front(uint32_t c)
+{
+    if ((c & 0xc0e0) == 0x80c0)
+        return (c & 0x1e) != 0 ? 2 : 0; /* not overlong */
+    if ((c & 0xc0c0f0) == 0x8080e0)
+        return (c & 0x200f) != 0 && (c & 0x200f) != 0x200d ? 3 : 0; /* nor a surrogate */
+    if ((c & 0xc0c0c0f8) == 0x808080f0)
+        return (c & 0x3007) != 0 && ((c & 0x04) == 0 || (c & 0x3003) == 0) ? 4 : 0; /* nor above U+10FFFF */
+    return 0;
+}
+
+/* How many bytes at the front are ASCII, but for up to seven at the end; `key` is the mask from the first of them on. */
+static size_t ascii_front(const char *at, size_t len, uint64_t key)
+{
+    size_t i = 0;
+    uint64_t w[4];
+
+    for (; len - i >= sizeof(w); i += sizeof(w)) {
+        memcpy(w, at + i, sizeof(w));
+        if ((((w[0] ^ key) | (w[1] ^ key) | (w[2] ^ key) | (w[3] ^ key)) & HIGH_BITS) != 0)
+            break;
+    }
+    for (; len - i >= sizeof(key); i += sizeof(key)) {
+        memcpy(w, at + i, sizeof(key));
+        w[0] = le64toh((w[0] ^ key) & HIGH_BITS);
+        if (w[0] != 0)
+            return i + bytes_before(w[0]);
+    }
+    return i;
+}
+
+/* Whole characters at the front; 0 if the first must be looked at byte by byte. */
+static size_t whole_front(const char *at, size_t len, uint64_t key)
+{
+    uint64_t word;
+    size_t ascii;
+
+    if (len < sizeof(word))
+        return 0;
+    memcpy(&word, at, sizeof(word));
+    word = le64toh(word ^ key);
+    if ((word & 0x80) != 0)
+        return character_front((uint32_t)word);
+    if ((word & HIGH_BITS) == 0)
+        return ascii_front(at, len, key);
+    ascii = bytes_before(word & HIGH_BITS);
+    return ascii <= 4 ? ascii + character_front((uint32_t)(word >> 8 * ascii)) : ascii;
+}
+
 uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[4], unsigned at)
 {
     uint8_t ring[12]; /* eight bytes of mask from each of its positions */
@@ -53,18 +111,17 @@ uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[
     for (unsigned k = 0; k < sizeof(ring); k++)
         ring[k] = mask[(at + k) & 3];
     while (i < bytes.len && state != UTF8_BAD) {
-        uint64_t word, key;
+        size_t whole = 0;
 
-        if (state == 0 && bytes.len - i >= sizeof(word)) {
-            memcpy(&word, bytes.at + i, sizeof(word));
+        if (state == 0) {
+            uint64_t key;
+
             memcpy(&key, ring + (i & 3), sizeof(key));
-            if (((word ^ key) & HIGH_BITS) == 0) {
-                i += sizeof(word);
-                continue;
-            }
+            whole = whole_front(bytes.at + i, bytes.len - i, key);
         }
-        state = next_byte(state, (uint8_t)bytes.at[i] ^ ring[i & 3]);
-        i++;
+        if (whole == 0)
+            state = next_byte(state, (uint8_t)bytes.at[i] ^ ring[i & 3]);
+        i += whole > 0 ? whole : 1;
     }
     return state;
 }

@@ -3,12 +3,14 @@
  * The WebSocket handshake, both halves (RFC 6455 4). A 101 turns an HTTP connection into a stream of bytes, so it must be exactly
  * the answer to exactly the question that was passed on: what the request asked for is remembered in a ws_offer, and the answer is
  * held against it, the accept key included. Everything else in an answer (another protocol, a body, an extension that was not
- * passed on) makes it no handshake.
+ * passed on) makes it no handshake. Which compression may be agreed on is proto/ws_deflate.h.
  *
  * Heads come from proto/h1.h, parsed and checked as HTTP. Which origins and subprotocols are allowed is policy/rules.h. The first
  * ws_accept() fetches SHA-1 from libcrypto and keeps it: a worker calls it once before it gives up the right to open files.
  */
 #include "proto/ws_handshake.h"
+
+#include "proto/ws_extension.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -88,54 +90,16 @@ static bool add_protocols(struct ws_offer *offer, struct span value)
     return true;
 }
 
-/* Takes a token from the front of `s`; false if there is none. */
-static bool skip_token(struct span *s)
-{
-    size_t n = 0;
-
-    while (n < s->len && byte_is_token((unsigned char)s->at[n]))
-        n++;
-    *s = span_skip(*s, n);
-    return n > 0;
-}
-
-static bool skip_byte(struct span *s, char c)
-{
-    if (s->len == 0 || s->at[0] != c)
-        return false;
-    *s = span_skip(*s, 1);
-    return true;
-}
-
-/* A quoted-string that is a token once its escapes are resolved (RFC 6455 9.1). */
-static bool skip_quoted_token(struct span *s)
-{
-    size_t n = 0;
-
-    while (!skip_byte(s, '"')) {
-        skip_byte(s, '\\');
-        if (s->len == 0 || !byte_is_token((unsigned char)s->at[0]))
-            return false;
-        *s = span_skip(*s, 1);
-        n++;
-    }
-    return n > 0;
-}
-
-/* extension = token *( ";" token [ "=" ( token / quoted-string ) ] ) */
 static bool is_extension(struct span item)
 {
-    if (!skip_token(&item))
+    struct span name;
+    struct ws_param param;
+
+    if (!ws_extension_name(&item, &name))
         return false;
-    for (item = span_trim(item); item.len > 0; item = span_trim(item)) {
-        if (!skip_byte(&item, ';'))
+    while (item.len > 0)
+        if (!ws_extension_param(&item, &param))
             return false;
-        item = span_trim(item);
-        if (!skip_token(&item))
-            return false;
-        if (skip_byte(&item, '=') && !(skip_byte(&item, '"') ? skip_quoted_token(&item) : skip_token(&item)))
-            return false;
-    }
     return true;
 }
 
@@ -184,6 +148,7 @@ enum reason ws_request_check(const struct h1_head *head, struct ws_offer *offer)
         return R_WS_VERSION;
     if (!is_key(key) || !span_cstr(key, offer->key, sizeof(offer->key)) || !read_lists(head, offer))
         return R_HANDSHAKE_MALFORMED;
+    ws_deflate_offer(head, &offer->deflate);
     return R_NONE;
 }
 
@@ -196,7 +161,7 @@ static bool accept_is_right(const struct h1_head *head, const struct ws_offer *o
     return given.len == WS_ACCEPT_TEXT && span_eq(given, span_str(expected));
 }
 
-enum reason ws_response_check(const struct h1_head *head, const struct ws_offer *offer)
+enum reason ws_response_check(const struct h1_head *head, struct ws_offer *offer)
 {
     size_t protocols = h1_count(head, H1_WS_PROTOCOL);
     struct span chosen = only_value(head, H1_WS_PROTOCOL);
@@ -207,5 +172,5 @@ enum reason ws_response_check(const struct h1_head *head, const struct ws_offer 
         return R_ACCEPT_MISMATCH;
     if (protocols > 0 && (!span_is_token(chosen) || !list_has(span_str(offer->protocols), chosen)))
         return R_SUBPROTOCOL_UNOFFERED;
-    return h1_find(head, H1_WS_EXTENSIONS) == NULL ? R_NONE : R_EXTENSION_UNOFFERED;
+    return ws_deflate_answer(head, &offer->deflate, &offer->agreed);
 }

@@ -98,11 +98,21 @@ static void write_fields(struct text *t, const struct h1_head *head)
         case H1_UPGRADE:
         case H1_KEEP_ALIVE:
         case H1_PROXY_CONNECTION:
+        case H1_WS_EXTENSIONS: /* what was agreed is written anew */
             continue;
         default: /* the names that a server may send are open-ended: everything else passes */
             text_field(t, field->name, field->value);
         }
     }
+}
+
+static void write_upgrade(struct text *t, const struct ws_offer *offer)
+{
+    char extension[WS_DEFLATE_TEXT];
+
+    text_put(t, SPAN("Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    if (offer->agreed.on)
+        text_field(t, SPAN("Sec-WebSocket-Extensions"), span_str(ws_deflate_text(&offer->agreed, false, extension)));
 }
 
 /* Writes a head of the server anew and puts it into the client's stream. */
@@ -116,7 +126,7 @@ static bool send_head(struct session *s, const struct h1_head *head)
     text_format(&t, "HTTP/1.1 %03u %s\r\n", head->status, answer_phrase(head->status));
     write_fields(&t, head);
     if (head->status == 101)
-        text_put(&t, SPAN("Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+        write_upgrade(&t, &x->offer);
     if (head->status >= 200) {
         if (!listener->via_off)
             text_format(&t, "Via: 1.%u %s\r\n", head->minor, listener->via[0] ? listener->via : s->generation->instance);

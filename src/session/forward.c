@@ -89,10 +89,14 @@ static void write_max_forwards(struct text *t, const struct h1_head *head)
 
 static void write_connection(struct text *t, const struct exchange *x)
 {
+    char extension[WS_DEFLATE_TEXT];
+
     if (x->websocket) {
         text_put(t, SPAN("Connection: Upgrade\r\nUpgrade: websocket\r\n"));
         if (x->offer.protocols[0] != '\0')
             text_field(t, SPAN("Sec-WebSocket-Protocol"), span_str(x->offer.protocols));
+        if (x->offer.deflate.on)
+            text_field(t, SPAN("Sec-WebSocket-Extensions"), span_str(ws_deflate_text(&x->offer.deflate, true, extension)));
     } else if (x->reuse == REUSE_NEVER) {
         text_put(t, SPAN("Connection: close\r\n"));
     }

@@ -4,6 +4,7 @@
  * An account is opened when an exchange or tunnel begins and closed by its one record; whoever ends it first decides what it says.
  */
 #include "session/state.h"
+#include "session/websocket.h"
 
 #include "base/clock.h"
 
@@ -88,13 +89,18 @@ void report_first_byte(struct session *s)
     s->account.first_byte_us = clock_us();
 }
 
-/* Denials by policy are explained by the policies that came close. */
+/* Denials by policy are explained by the policies that came close, those of messages and revoked streams by who denied them. */
 static void add_near_misses(struct session *s, struct record *record, const struct judgement *j)
 {
     const struct conf *conf = s->generation->conf;
     struct rules_near near[NEAR_MISSES];
     enum reason why = (enum reason)record->row.reason;
 
+    if (s->websocket != NULL && s->websocket->rule != 0) {
+        record->near_count = 1;
+        record->near[0] = (struct near_miss){ s->websocket->rule, NEAR_IS_RULE, s->websocket->rule_line };
+        return;
+    }
     if (j == NULL || (why != R_POLICY_DENIED && why != R_NO_POLICY && why != R_TUNNEL_PROTOCOL && why != R_SERVER_FIRST))
         return;
     record->near_count = (uint8_t)rules_near(s->generation->rules, &j->facts, j->last, near, NEAR_MISSES);

@@ -16,6 +16,8 @@ void exchange_free(struct session *s)
 {
     if (s->exchange == NULL)
         return;
+    if (s->websocket == NULL)
+        caps_give(s);
     free(s->exchange->head);
     free(s->exchange);
     s->exchange = NULL;
@@ -65,12 +67,19 @@ static enum reason judge_request(struct session *s, const struct h1_head *head, 
     struct exchange *x = s->exchange;
     struct judge_context context = engine_judge_context(s->engine, s->generation);
     enum reason why = examine_addresses(&context, &x->judge, head, &x->offer);
+    const struct conf_policy *policy;
 
     if (why != R_NONE) {
         report_judged(s, &x->judge);
         return why;
     }
-    x->reuse = s->generation->conf->policies[x->judge.verdict.policy].upstream_reuse;
+    policy = &s->generation->conf->policies[x->judge.verdict.policy];
+    why = x->websocket ? caps_take(s, policy) : R_NONE;
+    if (why != R_NONE) {
+        report_judged(s, &x->judge);
+        return why;
+    }
+    x->reuse = policy->upstream_reuse;
     if (x->reuse == REUSE_SHARED && sockets_are_wanted(s))
         x->reuse = REUSE_SESSION; /* it has this client's address */
     return forward_write(s, head, target, is_explicit(s) ? span_of(NULL, 0) : head->host);

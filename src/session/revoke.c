@@ -6,6 +6,7 @@
  */
 #include "session/examine.h"
 #include "session/state.h"
+#include "session/websocket.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ bool standing_keep(struct session *s, const struct judgement *j, char *head, uin
     return true;
 }
 
-/* The request as it would be judged now: only what conditions look at. */
+/* The request as it would be judged now: only what conditions look at, and of compression what was agreed on. */
 static enum reason read_again(struct session *s, const struct generation *g, struct facts *facts, struct ws_offer *offer)
 {
     const struct conf_limits *l = &g->conf->limits;
@@ -54,7 +55,17 @@ static enum reason read_again(struct session *s, const struct generation *g, str
     facts->path = target.path;
     facts->head = head;
     facts->known |= KNOWN_REQUEST;
-    return ws_request_check(head, offer);
+    why = ws_request_check(head, offer);
+    offer->deflate = s->websocket->agreed;
+    return why;
+}
+
+static enum reason judge_handshake(const struct session *s, const struct conf_policy *policy, const struct judgement *j,
+                                   struct ws_offer *offer)
+{
+    enum reason why = rules_websocket(policy, j->facts.head, offer);
+
+    return why == R_NONE && !websocket_fits(s->websocket, policy) ? R_EXTENSION_DENIED : why;
 }
 
 static enum reason judge_again(struct session *s, const struct generation *g, int listener, struct judgement *j)
@@ -81,8 +92,35 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
     if (why == R_NONE)
         why = judge_addresses(&context, j, true);
     if (why == R_NONE && standing->head != NULL)
-        why = rules_websocket(&g->conf->policies[j->verdict.policy], j->facts.head, &offer);
+        why = judge_handshake(s, &g->conf->policies[j->verdict.policy], j, &offer);
     return why;
+}
+
+/* Who says no: the policy that denies, or whose handshake the stream does not fit any more; otherwise the reason. */
+static void revoke(struct session *s, const struct generation *g, const struct judgement *j, enum reason why)
+{
+    const struct conf_policy *policy = j->verdict.policy >= 0 ? &g->conf->policies[j->verdict.policy] : NULL;
+    bool named = policy != NULL && (why == R_POLICY_DENIED || j->verdict.granted);
+
+    if (s->phase == PHASE_WEBSOCKET)
+        websocket_revoke(s, named ? policy->name : reason_name(why), named ? policy->line : 0);
+    else
+        session_finish(s, R_REVOKED, CLOSER_POSTERN);
+}
+
+/* What the stream was counted among is in the generation that it leaves. */
+static void go_on(struct session *s, const struct judgement *j)
+{
+    caps_give(s);
+    if (!session_adopt_generation(s)) {
+        session_finish(s, R_REVOKED, CLOSER_POSTERN);
+        return;
+    }
+    report_judged(s, j);
+    if (s->phase == PHASE_WEBSOCKET) {
+        websocket_renew(s, j->verdict.policy);
+        caps_move(s, s->websocket->policy);
+    }
 }
 
 void session_judge_again(struct session *s)
@@ -90,19 +128,17 @@ void session_judge_again(struct session *s)
     const struct generation *g = s->engine->generation;
     struct judgement j;
     int listener;
+    enum reason why;
 
     if (s->standing == NULL || s->generation == g || s->phase == PHASE_CLOSING)
         return;
     listener = session_find_listener(s, g->conf);
     if (listener < 0)
         return; /* its listener is gone: it lives on under the generation that opened it */
-    if (judge_again(s, g, listener, &j) == R_NONE && session_adopt_generation(s)) {
-        report_judged(s, &j);
-        return;
-    }
-    if (s->phase == PHASE_WEBSOCKET)
-        websocket_close(s, R_REVOKED);
+    why = judge_again(s, g, listener, &j);
+    if (why == R_NONE)
+        go_on(s, &j);
     else
-        session_finish(s, R_REVOKED, CLOSER_POSTERN);
+        revoke(s, g, &j, why);
     session_run(s);
 }

@@ -259,6 +259,7 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
     if (s->websocket != NULL)
         count_sub(e->shard, COUNT_WEBSOCKETS_OPEN, 1);
     exchange_free(s);
+    caps_give(s);
     timer_clear(loop_wheel(e->loop), &s->timer);
     count_sub(e->shard, COUNT_SESSIONS_OPEN, 1);
     session_set_phase(s, PHASE_DEAD);
@@ -286,7 +287,7 @@ void session_drop(struct session *s, enum reason why)
 
 void session_free(struct session *s)
 {
-    free(s->websocket);
+    websocket_free(s);
     standing_free(s);
     if (s->tunnel != NULL)
         free(s->tunnel->judge);
@@ -310,6 +311,7 @@ void session_finish(struct session *s, enum reason why, enum closer by)
     }
     connect_cancel(s);
     exchange_free(s);
+    caps_give(s);
     session_set_phase(s, PHASE_CLOSING);
     stream_shutdown(&s->client);
     if (ledger_is_settled(&s->ledger))

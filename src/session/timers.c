@@ -5,6 +5,7 @@
  * moved away meanwhile is simply set again.
  */
 #include "session/state.h"
+#include "session/websocket.h"
 
 #include "base/clock.h"
 
@@ -61,13 +62,33 @@ static struct due due_of_exchange(const struct session *s, const struct conf_tim
     return (struct due){ s->asked_since + t->response, R_TIMEOUT_RESPONSE };
 }
 
+static struct due sooner(struct due a, struct due b)
+{
+    return b.at < a.at ? b : a;
+}
+
+/* A side that has a ping of ours has as long as it may be silent before it gets one. What waits for it holds the ping up, too. */
+static uint64_t ping_due(const struct ws_half *h)
+{
+    return (h->heard > h->pinged ? h->heard : h->pinged) + h->session->websocket->policy->websocket.ping_interval;
+}
+
 static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
 {
+    const struct websocket *w = s->websocket;
+    const struct conf_websocket *ws = &w->policy->websocket;
+    struct due due = { s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
     bool ended = s->client.eof || s->server.eof; /* whoever closed its half, or all, behind its close frame */
 
-    if (s->websocket->closing_since != 0)
-        return (struct due){ s->websocket->closing_since + (ended ? WS_ENDED_MS : WS_CLOSE_MS), R_TIMEOUT_CLOSE };
-    return (struct due){ s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
+    if (w->closing_since != 0)
+        return (struct due){ w->closing_since + (ended ? WS_ENDED_MS : WS_CLOSE_MS), R_TIMEOUT_CLOSE };
+    if (ws->idle != 0)
+        due.at = w->spoke + ws->idle;
+    if (ws->age != 0)
+        due = sooner(due, (struct due){ s->phase_since + ws->age, R_TIMEOUT_AGE });
+    for (enum direction d = UP; d < DIRECTIONS && ws->ping_interval != 0; d++)
+        due = sooner(due, (struct due){ ping_due(&w->halves[d]), w->halves[d].waits ? R_TIMEOUT_PING : R_NONE });
+    return due;
 }
 
 /* Who still takes our last bytes is given the time of a body, but not in a drain; then it has a moment to go. */
@@ -132,8 +153,13 @@ static void note_taken(struct session *s, struct stream *side, enum direction to
     if (stream_waiting(side) == 0)
         return;
     s->taken[towards] = stream_acknowledged(side);
-    if (s->taken[towards] != before)
-        session_moved(s, side);
+    if (s->taken[towards] == before)
+        return;
+    session_moved(s, side);
+    if (s->phase == PHASE_WEBSOCKET) {
+        s->websocket->spoke = s->progress;
+        s->websocket->halves[towards == UP ? DOWN : UP].heard = s->progress;
+    }
 }
 
 void timers_update(struct session *s)
@@ -150,6 +176,21 @@ void timers_update(struct session *s)
         timer_set(loop_wheel(s->engine->loop), &s->timer, due.at);
 }
 
+/* Sides that are silent get a ping; one that got it and stays silent is dead. */
+static void ping_sides(struct session *s)
+{
+    for (enum direction d = UP; d < DIRECTIONS && s->phase == PHASE_WEBSOCKET; d++) {
+        struct ws_half *h = &s->websocket->halves[d];
+
+        if (ping_due(h) > clock_ms())
+            continue;
+        if (h->waits)
+            ws_end_dead(s, d);
+        else
+            ws_alive_ping(h);
+    }
+}
+
 static void expired(struct session *s, enum reason why)
 {
     switch (s->phase) {
@@ -157,7 +198,10 @@ static void expired(struct session *s, enum reason why)
         session_close(s, R_NONE, CLOSER_POSTERN);
         break;
     case PHASE_WEBSOCKET:
-        websocket_close(s, why);
+        if (why == R_NONE || why == R_TIMEOUT_PING)
+            ping_sides(s);
+        else
+            websocket_close(s, why);
         break;
     case PHASE_SNIFF:
         if (why == R_NONE) {

@@ -1,36 +1,117 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * WebSocket, once the handshake is done: frames pass both ways as they came, each checked on its way (proto/ws_frame.c). Nothing is
- * buffered but an incomplete header or control frame, which stays in its stream. Whoever breaks a rule gets a close frame with the
- * code for it, the other side 1001 or 1011, each only where what was passed on ends at the end of a frame; elsewhere a close frame
- * would be read as payload, and the end of the connection has to say it.
+ * WebSocket, once the handshake is done: frames pass both ways as they came, each checked on its way (proto/ws_frame.c) by the
+ * limits and the contract of the policy that allowed it (ws_rules.c). Nothing is buffered but an incomplete header or control
+ * frame, which stays in its stream, and messages that the policy wants to judge (ws_hold.c).
+ *
+ * A reader hands out its input in runs that go one way: they pass, vanish, or are held. Where the policy asks nothing of single
+ * frames, a run is all that was read.
  */
 #include "session/state.h"
+#include "session/websocket.h"
 
 #include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define CONTROL_WINDOW_MS 10000
-#define CONTROL_FRAMES_MAX 100 /* control frames of one side in a window */
+#define HELD_BYTES 16777216 /* the most that is held of a message if the policy has no limit (conf/ demands one) */
+#define HELD_FRAGMENTS 65536
+
+uint64_t websocket_limit(const struct ws_half *h)
+{
+    const struct websocket *w = h->session->websocket;
+    uint64_t limit = w->policy->websocket.sides[h->from].message_bytes;
+    bool holds = w->match != NULL || h->raw.len > 0;
+
+    return limit == 0 && holds ? HELD_BYTES : limit;
+}
+
+/* Deflate makes what cannot be compressed a little longer: what is read is measured when it is inflated. */
+static uint64_t wire_bytes(const struct ws_half *h, uint64_t limit)
+{
+    return limit != 0 && h->inflater != NULL ? limit + limit / 256 + 1024 : limit;
+}
+
+static struct ws_limits limits_of(const struct ws_half *h)
+{
+    const struct websocket *w = h->session->websocket;
+    const struct conf_ws_side *side = &w->policy->websocket.sides[h->from];
+    bool closes = w->policy->websocket.on_violation == VIOLATION_CLOSE;
+    struct ws_limits limits = { .frame_bytes = side->frame_bytes,
+                                .message_bytes = wire_bytes(h, websocket_limit(h)),
+                                .fragments = side->fragments,
+                                .no_text = closes && !(side->opcodes & CONF_TEXT),
+                                .no_binary = closes && !(side->opcodes & CONF_BINARY),
+                                .compressed = w->agreed.on };
+
+    if (w->match != NULL && limits.fragments == 0)
+        limits.fragments = HELD_FRAGMENTS;
+    return limits;
+}
+
+/* From now on the policy w->policy is in force. */
+static void set_rules(struct websocket *w)
+{
+    for (enum direction d = UP; d < DIRECTIONS; d++) {
+        struct ws_half *h = &w->halves[d];
+
+        h->reader.limits = limits_of(h);
+        h->reader.calls = ws_rules_calls(h);
+        if (h->reader.calls.on_payload == NULL) /* and this message will not be, should the policy change again */
+            h->is_read = h->sniffs = false;
+    }
+}
+
+static bool open_inflaters(struct websocket *w)
+{
+    const struct conf_websocket *ws = &w->policy->websocket;
+    const struct ws_inflate_limits limits = { 0, ws->inflate_ratio }; /* how much comes out is counted where it is used */
+
+    if (!w->agreed.on || ws->deflate != DEFLATE_INSPECT)
+        return true;
+    for (enum direction d = UP; d < DIRECTIONS; d++)
+        if ((w->halves[d].inflater = ws_inflater_new(&w->agreed, d == UP, &limits)) == NULL)
+            return false;
+    return true;
+}
+
+static struct websocket *make(struct session *s, const struct exchange *x)
+{
+    struct websocket *w = calloc(1, sizeof(*w));
+    int policy = x->judge.verdict.policy;
+
+    if (w == NULL)
+        return NULL;
+    w->policy = &s->generation->conf->policies[policy];
+    w->match = s->generation->matches[policy];
+    w->agreed = x->offer.agreed;
+    w->spoke = clock_ms();
+    ws_contract_init(&w->contract, &w->policy->websocket, clock_ms());
+    for (enum direction d = UP; d < DIRECTIONS; d++) {
+        w->halves[d].session = s;
+        w->halves[d].from = d;
+        w->halves[d].heard = clock_ms();
+        ws_reader_init(&w->halves[d].reader, d == UP ? WS_CLIENT : WS_SERVER);
+    }
+    return w;
+}
 
 void websocket_begin(struct session *s)
 {
-    struct websocket *w = calloc(1, sizeof(*w));
     struct exchange *x = s->exchange;
     bool kept = standing_keep(s, &x->judge, x->head, x->written_len);
 
     x->head = NULL;
-    if (w == NULL || !kept) {
-        free(w);
+    s->websocket = kept ? make(s, x) : NULL;
+    if (s->websocket == NULL || !open_inflaters(s->websocket)) {
+        websocket_free(s);
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
     }
-    ws_reader_init(&w->readers[UP], WS_CLIENT);
-    ws_reader_init(&w->readers[DOWN], WS_SERVER);
-    s->websocket = w;
+    set_rules(s->websocket);
+    if (s->counted != s->websocket->policy) /* of several addresses another one than the first is connected */
+        caps_move(s, s->websocket->policy);
     exchange_free(s);
     if (s->tunnel != NULL) {
         free(s->tunnel->judge);
@@ -42,146 +123,137 @@ void websocket_begin(struct session *s)
     report_alive(s, RECORD_START);
 }
 
-static struct stream *side_of(struct session *s, enum direction towards)
+static void close_inflater(struct ws_half *h)
 {
-    return towards == UP ? &s->server : &s->client;
+    if (h->inflater != NULL)
+        ws_inflater_free(h->inflater);
+    h->inflater = NULL;
 }
 
-/* A close frame of ours towards one side, where it can be understood. */
-static void send_close(struct session *s, enum direction towards, unsigned code, enum reason why)
+void websocket_free(struct session *s)
 {
-    const struct ws_reader *r = &s->websocket->readers[towards];
-    char frame[WS_CLOSE_MAX];
-    uint8_t mask[4] = { 0 };
-    size_t len;
-
-    if (r->closed || !ws_at_boundary(r) || side_of(s, towards)->failed)
-        return;
-    if (towards == UP && getrandom(mask, sizeof(mask), 0) != sizeof(mask))
-        return;
-    len = ws_write_close(frame, towards == UP ? WS_CLIENT : WS_SERVER, code, span_str(reason_name(why)), mask);
-    if (!stream_put(side_of(s, towards), frame, len))
-        side_of(s, towards)->failed = true;
+    for (enum direction d = UP; s->websocket != NULL && d < DIRECTIONS; d++) {
+        close_inflater(&s->websocket->halves[d]);
+        ws_bytes_drop(&s->websocket->halves[d].raw);
+        ws_bytes_drop(&s->websocket->halves[d].plain);
+    }
+    free(s->websocket);
+    s->websocket = NULL;
 }
 
-/* `from` names the side that broke a rule by the direction in which its frames go. */
-static void violation(struct session *s, enum direction from, enum reason why)
+/* What was compressed with what went before it can be inflated only by who read that, too. */
+bool websocket_fits(const struct websocket *w, const struct conf_policy *policy)
 {
-    enum direction back = from == UP ? DOWN : UP;
+    enum conf_deflate deflate = policy->websocket.deflate;
 
-    log_remote("session %u-%llu: %s from the %s", s->row->worker, (unsigned long long)s->row->number, reason_name(why),
-               from == UP ? "client" : "server");
-    s->server_offends = from == DOWN;
-    s->row->close_code = (uint16_t)reason_close_code(why);
-    send_close(s, back, reason_close_code(why), why);
-    send_close(s, from, from == UP ? 1001 : 1011, why);
-    session_finish(s, why, CLOSER_POSTERN);
+    return !w->agreed.on || deflate == DEFLATE_PASS || (deflate == DEFLATE_INSPECT && w->halves[UP].inflater != NULL);
 }
 
-void websocket_close(struct session *s, enum reason why)
-{
-    if (s->websocket->first_closer == CLOSER_NONE)
-        s->row->close_code = (uint16_t)reason_close_code(why);
-    send_close(s, DOWN, reason_close_code(why), why);
-    send_close(s, UP, why == R_DRAINED ? 1001 : reason_close_code(why), why);
-    session_finish(s, why, CLOSER_POSTERN);
-}
-
-/* One side is gone without a close frame: 1006 to the log, and the other side is told. */
-static void went_away(struct session *s, enum direction from)
+void websocket_renew(struct session *s, int policy)
 {
     struct websocket *w = s->websocket;
-    enum closer by = from == UP ? CLOSER_CLIENT : CLOSER_SERVER;
-    enum reason why = from == UP ? R_CLIENT_GONE : R_UPSTREAM_CLOSED;
-    bool reset = side_of(s, from == UP ? DOWN : UP)->failed;
 
-    if (w->readers[from].closed && !reset)
-        return; /* it has said all that it had to say, and may be waiting for the other's close frame */
-    if (w->readers[UP].closed || w->readers[DOWN].closed) { /* it had been told to go, or had said so */
-        session_finish(s, R_NONE, w->first_closer);
-        return;
-    }
-    s->row->close_code = 1006;
-    send_close(s, from, 1001, why);
-    session_finish(s, reset ? R_PEER_RESET : why, by);
+    w->policy = &s->generation->conf->policies[policy];
+    w->match = s->generation->matches[policy];
+    ws_contract_renew(&w->contract, &w->policy->websocket, clock_ms());
+    for (enum direction d = UP; d < DIRECTIONS && w->policy->websocket.deflate == DEFLATE_PASS; d++)
+        close_inflater(&w->halves[d]);
+    set_rules(w);
 }
 
-static void count_frames(struct session *s, enum direction direction)
+static void count_frames(struct session *s, const struct ws_half *h)
 {
-    const struct ws_reader *r = &s->websocket->readers[direction];
+    const struct ws_reader *r = &h->reader;
     struct row *row = s->row;
 
     for (unsigned k = 0; k < WS_KIND_COUNT; k++)
-        row->frames[direction][k] = (uint32_t)r->frames[k];
-    if (direction == UP)
+        row->frames[h->from][k] = (uint32_t)r->frames[k];
+    if (h->from == UP)
         row->pushes = r->messages != row->messages[UP] ? 0 : row->pushes;
     else
         row->pushes += (uint32_t)(r->messages - row->messages[DOWN]);
-    row->messages[direction] = r->messages;
+    row->messages[h->from] = (uint32_t)r->messages;
 }
 
-/* More control frames than anybody needs are an attack on the other side. */
-static bool is_flood(struct session *s, enum direction direction)
+/* Was it, or a part of it, of data frames? */
+static bool has_data(struct ws_half *h)
 {
-    struct websocket *w = s->websocket;
-    const uint64_t *frames = w->readers[direction].frames;
-    uint64_t before = w->control[direction], control = frames[WS_KIND_PING] + frames[WS_KIND_PONG];
+    const uint64_t *frames = h->reader.frames;
+    uint64_t data = frames[WS_KIND_CONTINUATION] + frames[WS_KIND_TEXT] + frames[WS_KIND_BINARY];
+    bool moved = data != h->data_frames || h->data_left > 0;
 
-    if (clock_ms() - w->window[direction] >= CONTROL_WINDOW_MS) {
-        w->window[direction] = clock_ms();
-        w->window_base[direction] = before;
-    }
-    w->control[direction] = control;
-    return control - w->window_base[direction] > CONTROL_FRAMES_MAX;
+    h->data_frames = data;
+    h->data_left = h->reader.left;
+    return moved;
 }
 
-/* The close handshake: code and closer are those of the first close frame; after the second both connections end. */
-static void note_close(struct session *s, enum direction direction)
+/* What was read of a side is good: it is counted, and goes its way. */
+static enum reason take_run(struct session *s, struct ws_half *h, struct span run)
 {
-    struct websocket *w = s->websocket;
-    struct ws_reader *r = &w->readers[direction];
+    uint64_t now = clock_ms();
 
-    if (!r->closed)
-        return;
-    if (w->first_closer == CLOSER_NONE) {
-        w->first_closer = direction == UP ? CLOSER_CLIENT : CLOSER_SERVER;
-        w->closing_since = clock_ms();
-        s->row->close_code = r->close_code;
+    if (h->reader.way != WS_DROP)
+        s->progress = now;
+    ws_alive_heard(h, now);
+    if (has_data(h))
+        s->websocket->spoke = now;
+    report_bytes(s, h->from, run.len);
+    count_frames(s, h);
+    switch (h->reader.way) {
+    case WS_PASS:
+        return stream_send(ws_target(s, h->from), run) ? R_NONE : R_MEMORY;
+    case WS_HOLD:
+        return ws_hold(h, run);
+    case WS_DROP:
+        break;
     }
-    if (w->readers[UP].closed && w->readers[DOWN].closed)
-        session_finish(s, R_NONE, w->first_closer);
+    return R_NONE;
+}
+
+/* Runs of what was read, until there is no more, or a rule is broken. Returns how much was used. */
+static size_t take_runs(struct session *s, struct ws_half *h, struct span input, enum reason *why)
+{
+    size_t used = 0, good;
+
+    *why = R_NONE;
+    do {
+        enum reason offence = R_NONE;
+
+        good = ws_feed(&h->reader, span_skip(input, used), &offence);
+        if (good > 0)
+            *why = take_run(s, h, span_of(input.at + used, good));
+        if (*why == R_NONE)
+            *why = offence;
+        used += good;
+    } while (good > 0 && used < input.len && *why == R_NONE);
+    return used;
 }
 
 static bool relay(struct session *s, enum direction direction)
 {
-    struct stream *from = side_of(s, direction == UP ? DOWN : UP), *to = side_of(s, direction);
-    struct ws_reader *r = &s->websocket->readers[direction];
-    enum reason why = R_NONE;
+    struct ws_half *h = &s->websocket->halves[direction];
+    struct stream *from = ws_target(s, ws_back(direction)), *to = ws_target(s, direction);
     struct span input;
-    size_t good;
+    enum reason why;
+    size_t used;
 
     if (stream_waiting(to) >= STREAM_HIGH_WATER)
         return false;
     input = stream_input(from, true);
-    good = ws_feed(r, input, &why);
-    if (good > 0) {
-        s->progress = clock_ms();
-        report_bytes(s, direction, good);
-        count_frames(s, direction);
-    }
-    if (!stream_send(to, span_of(input.at, good)) || !stream_taken(from, input, good)) {
+    used = take_runs(s, h, input, &why);
+    if (why == R_MEMORY || !stream_taken(from, input, used)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
-    if (why == R_NONE && good > 0 && is_flood(s, direction))
-        why = R_CONTROL_FLOOD;
-    if (why == R_NONE)
-        note_close(s, direction);
-    else
-        violation(s, direction, why);
+    if (why != R_NONE)
+        ws_end_violation(s, direction, why);
+    else if (h->reader.closed)
+        ws_end_note(s, direction);
+    if (s->phase == PHASE_WEBSOCKET)
+        ws_alive_pay(&s->websocket->halves[ws_back(direction)]);
     if (s->phase == PHASE_WEBSOCKET && (from->eof || from->failed))
-        went_away(s, direction);
-    return good > 0;
+        ws_end_gone(s, direction);
+    return used > 0;
 }
 
 bool websocket_on_client(struct session *s)
@@ -194,7 +266,7 @@ bool websocket_on_server(struct session *s)
     enum reason why = ledger_bytes(&s->ledger);
 
     if (why != R_NONE) {
-        violation(s, DOWN, why);
+        ws_end_violation(s, DOWN, why);
         return false;
     }
     return relay(s, DOWN);

@@ -11,10 +11,12 @@ from lib.postern import ROOT
 ROWS = re.compile(r"^\| *`([^`]+)` *\|(.*)\|$", re.M)
 GROUPS = {"TOP": "", "LOG": "log.", "ADMIN": "admin.", "RESOLVER": "resolver.", "LIMITS": "limits.", "TIMEOUTS": "timeouts.",
           "ZONE": "zones.", "LISTENER": "listeners.", "POLICY": "policies.", "WEBSOCKET": "policies.websocket.",
+          "WS_CLIENT": "policies.websocket.client.", "WS_SERVER": "policies.websocket.server.",
+          "WS_MATCH": "policies.websocket.match.", "WS_JSON": "policies.websocket.match.json.",
           "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
 # The arguments of each macro of the table, up to the name; NAME has none.
-KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES)\(IN_(\w+), "(\w+)"|\{ \.in = IN_(\w+), \.name = "(\w+)"'
-                 r'|(NAME)\(IN_(\w+)|ITEMS\("(\w+)")', re.M)
+KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|WS_NUMBER|WS_TIME)\(IN_(\w+), "(\w+)"'
+                 r'|\{ \.in = IN_(\w+), \.name = "(\w+)"|(NAME)\(IN_(\w+)|ITEMS\("(\w+)"|WS_BOTH\("(\w+)")', re.M)
 
 
 def read(*path):
@@ -22,25 +24,32 @@ def read(*path):
         return file.read()
 
 
+def table_of_keys():
+    """The rows, with the macro that stands for those of one side of a WebSocket replaced by them."""
+    text = read("src", "conf", "conf_keys.c")
+    side = re.search(r"#define WS_SIDE\(in_, side_\) *\\\n((?:.*\\\n)*.*\n)", text).group(1).replace("\\\n", "\n")
+    text = text[text.index("const struct conf_key conf_keys[] = {"):]
+    return re.sub(r"^ *WS_SIDE\((\w+), .*\),$", lambda match: side.replace("in_", match.group(1)).rstrip() + ",", text, flags=re.M)
+
+
 def keys_of_table():
     """[(group, name, belongs to a later capability)]"""
-    text = read("src", "conf", "conf_keys.c")
-    text = text[text.index("const struct conf_key conf_keys[]"):]
-    for match in KEY.finditer(text):
+    for match in KEY.finditer(table_of_keys()):
         later = match.group(0).strip().startswith("LATER")
         if match.group(5):
             yield match.group(6), "name", later
         elif match.group(7):
             yield "TOP", match.group(7), later
+        elif match.group(8):
+            yield "WEBSOCKET", match.group(8), later
         else:
             yield match.group(1) or match.group(3), match.group(2) or match.group(4), later
 
 
 def test_table_of_keys_is_read():
     keys = list(keys_of_table())
-    counted = len(re.findall(r"^    (?:GROUP|ITEMS|LATER|NUMBER|SECONDS|TEXT|WORD|NAME|LIST|NAMES)\(|^    \{ \.in = ",
-                             read("src", "conf", "conf_keys.c").split("conf_keys[] = {")[1], re.M))
-    assert len(keys) == counted and counted > 80
+    counted = len(re.findall(r"^    (?:[A-Z_]+\(|\{ \.in = )", table_of_keys(), re.M))
+    assert len(keys) == counted and counted > 120
 
 
 @pytest.mark.parametrize("group,name,later", list(keys_of_table()))
@@ -63,10 +72,12 @@ def test_no_key_is_made_up():
 
 def defaults_of_table():
     """{key: what the table says its default is, in the document's unit}"""
-    text = read("src", "conf", "conf_keys.c")
-    number = re.compile(r'NUMBER\(IN_(\w+), "(\w+)", KEY_U\w+, [\w.]+, (\d+), (\d+), ([^,]+),')
+    text = table_of_keys().replace("MESSAGE_BYTES,", "16777216,")
+    number = re.compile(r'NUMBER\(IN_(\w+), "(\w+)", KEY_U\w+, [\w.\[\]]+, (\d+), (\d+), ([^,]+),')
+    both = re.compile(r'WS_BOTH\("(\w+)", KEY_U\w+, \w+, (\d+), (\d+), ([^,]+),')
     seconds = re.compile(r'SECONDS\(IN_(\w+), "(\w+)", [\w.]+, (\d+),')
-    for group, name, standard, low, high in number.findall(text):
+    numbers = number.findall(text) + [("WEBSOCKET", *row) for row in both.findall(text)]
+    for group, name, standard, low, high in numbers:
         yield GROUPS[group] + name, standard, f"{low} to {'2^62' if '<<' in high else high}"
     for group, name, ms in seconds.findall(text):
         yield GROUPS[group] + name, f"{int(ms) / 1000:g}", None

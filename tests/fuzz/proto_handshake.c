@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The WebSocket handshake behind the HTTP parser. Input: a request head or, if it begins with "HTTP", an answer to a fixed request.
- * For an accepted request the right answer must be accepted too, and with an extension it must not.
+ * For an accepted request the right answer must be accepted too, and with an extension that was not passed on it
+ * must not.
  */
 #include "proto/ws_handshake.h"
 
@@ -39,7 +40,7 @@ static struct span check_protocols(const struct ws_offer *offer)
     return item;
 }
 
-static void answer(const struct ws_offer *offer)
+static void answer(struct ws_offer *offer)
 {
     char accept[WS_ACCEPT_TEXT + 1];
     struct span protocol = check_protocols(offer);
@@ -57,7 +58,8 @@ static void answer(const struct ws_offer *offer)
         add(H1_WS_PROTOCOL, "");
         head.fields[head.field_count - 1].value = protocol;
     }
-    must(ws_response_check(&head, offer) == R_NONE);
+    must(ws_response_check(&head, offer) == R_NONE && !offer->agreed.on);
+    offer->deflate.on = false;
     add(H1_WS_EXTENSIONS, "permessage-deflate");
     must(ws_response_check(&head, offer) == R_EXTENSION_UNOFFERED);
 }
@@ -74,7 +76,7 @@ static void run_request(struct span in)
 static void run_answer(struct span in)
 {
     static const struct h1_asked asked = { .upgrade = true };
-    static const struct ws_offer offer = { .key = "dGhlIHNhbXBsZSBub25jZQ==", .protocols = "chat,v1" };
+    static struct ws_offer offer = { .key = "dGhlIHNhbXBsZSBub25jZQ==", .protocols = "chat,v1" };
 
     if (h1_parse(&head, H1_RESPONSE, in, &limits, &asked) != R_NONE || ws_response_check(&head, &offer) != R_NONE)
         return;

@@ -10,6 +10,7 @@
 
 #include "session/engine.h"
 #include "session/session.h"
+#include "session/websocket.h"
 
 #include <stdio.h>
 #include <stdlib.h>

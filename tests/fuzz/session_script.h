@@ -25,6 +25,11 @@ static const char script_config[] =
     "\"inside\" ]; } );\n"
     "policies = ( { name = \"secret\"; hosts = \"a.test\"; paths = \"/secret\"; action = \"deny\"; },\n"
     "  { name = \"drop\"; hosts = \"a.test\"; paths = \"/drop\"; action = \"drop\"; },\n"
+    "  { name = \"app-ws\"; listeners = \"app\"; protocols = \"websocket\"; action = \"allow\";\n"
+    "    websocket = { message_bytes = 4096; match = ( { name = \"word\"; pattern = \"hi\"; from = \"client\"; } ); tunnels = "
+    "false;\n"
+    "      on_violation = \"drop_message\"; ping_interval = 1.0; client = { messages_per_second = 2; }; age = 60.0;\n"
+    "      server = { messages_per_client_message = 3; }; deflate = \"inspect\"; streams = 2; }; },\n"
     "  { name = \"revoked\"; hosts = \"a.test\"; protocols = [ \"websocket\", \"tls\" ]; action = \"%s\"; },\n"
     "  { name = \"a\"; hosts = \"a.test\"; action = \"allow\"; },\n"
     "  { name = \"app\"; listeners = \"app\"; action = \"allow\"; },\n"
@@ -72,6 +77,8 @@ static const struct span client_messages[] = {
     SPAN("\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03"
          "0123456789abcdef0123456789abcdef" /* TLS without a name */
          "\x00\x00\x02\x13\x01\x01\x00\x00\x00"),
+    SPAN("\x01\x82\x00\x00\x00\x00ho"), /* the begin of a text */
+    SPAN("\x80\x82\x00\x00\x00\x00hu"), /* its end */
 };
 
 /* What a message of the server is to the harness: what it does to the count of answers. */

@@ -329,7 +329,7 @@ static struct generation *make_generation(const char *action)
     REQUIRE(g->conf != NULL);
     g->hosts = conf_hosts_parse(span_str(script_hosts));
     g->files = calloc(g->conf->policy_count, sizeof(*g->files));
-    g->rules = rules_new(g->conf, g->files);
+    REQUIRE(generation_compile(g));
     g->refs = 1;
     g->number = action[0] == 'a' ? 1 : 2;
     snprintf(g->instance, sizeof(g->instance), "postern-fuzz");

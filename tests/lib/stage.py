@@ -9,14 +9,14 @@ from .postern import Postern
 ORIGIN_PORT, PROXY_PORT, SITE_PORT = 8000, 3128, 8080
 
 
-def settings(prefix, **overrides):
+def settings(prefix, clients="127.0.0.1/32", **overrides):
     """Clients are 127.0.0.1, the origin is the only server; everything is allowed to it. `overrides` replace whole keys."""
     origin = f"{prefix}.1"
     whole = {
         "workers": 1,
         "timeouts": {"drain": 1.0},
         "resolver": {"servers": [f"{prefix}.3:5353"], "timeout": 1.0},      # nobody's: no question leaves the machine
-        "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{origin}/32"]}],
+        "zones": [{"name": "client", "networks": [clients]}, {"name": "origin", "networks": [f"{origin}/32"]}],
         "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{prefix}.2:{PROXY_PORT}"},
                       {"name": "site", "mode": "reverse", "address": f"{prefix}.2:{SITE_PORT}",
                        "upstreams": [f"{origin}:{ORIGIN_PORT}"]}],

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "app/ctl.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -200,11 +201,35 @@ static void test_status(void **state)
     }
 }
 
+#define WATCHED(messages, bytes)                                                                                                   \
+    "{\"time\":\"now\",\"changes\":true,\"sessions\":[{\"id\":\"0-7\",\"protocol\":\"websocket\",\"messages_up\":" messages        \
+    ",\"messages_down\":2,\"bytes_up\":" bytes ",\"bytes_down\":10}],\"ended\":[{\"id\":\"0-8-1\"}]}"
+
+/* Rates are known from the second reading on, and of a session that ended nothing is known any more. */
+static void test_rates(void **state)
+{
+    static const char gone[] = "{\"time\":\"now\",\"changes\":true,\"sessions\":[],\"ended\":[{\"id\":\"0-7-1\"}]}";
+    const char *text;
+
+    (void)state;
+    clock_set(1000);
+    text = printed("watch", WATCHED("1", "100"));
+    assert_null(strstr(text, "MESSAGES/S"));
+    clock_set(3000);
+    text = printed("watch", WATCHED("4", "300"));
+    assert_non_null(strstr(text, "MESSAGES/S"));
+    assert_non_null(strstr(text, "1.5"));
+    assert_non_null(strstr(text, "100"));
+    printed("watch", gone);
+    text = printed("watch", WATCHED("9", "900"));
+    assert_null(strstr(text, "MESSAGES/S"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests), cmocka_unit_test(test_sessions),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests),  cmocka_unit_test(test_sessions),
                                         cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands),
-                                        cmocka_unit_test(test_status) };
+                                        cmocka_unit_test(test_status),    cmocka_unit_test(test_rates) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static bool name_is_sane(const char *name)
 
 static bool close_code_is_sane(unsigned code)
 {
-    return code == 1000 || code == 1001 || code == 1002 || (code >= 1006 && code <= 1009) || (code >= 1011 && code <= 1013);
+    return (code >= 1000 && code <= 1003) || (code >= 1006 && code <= 1009) || (code >= 1011 && code <= 1013);
 }
 
 static void test_rows(void **state)
@@ -62,9 +62,25 @@ static void test_out_of_range(void **state)
     assert_int_equal(reason_close_code(wild), 1011);
 }
 
+/* What breaks a protocol or hides one is hostile; what a policy does not allow, or a server does, is not. */
+static void test_hostile(void **state)
+{
+    static const enum reason hostile[] = { R_FRAME_MALFORMED, R_MESSAGE_TOO_BIG,   R_UTF8_INVALID,  R_FRAGMENT_LIMIT,
+                                           R_CONTROL_FLOOD,   R_DEFLATE_MALFORMED, R_DEFLATE_RATIO, R_TUNNEL_INSIDE };
+    static const enum reason harmless[] = { R_NONE,         R_OPCODE_DENIED, R_SEND_DENIED,      R_MATCH_DENIED,
+                                            R_TIMEOUT_AGE,  R_TIMEOUT_PING,  R_EXTENSION_DENIED, R_STREAM_LIMIT,
+                                            R_FRAME_MASKED, R_PUSH_CONTRACT, R_POLICY_DENIED };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
+        assert_true(reason_is_hostile(hostile[i]));
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+        assert_false(reason_is_hostile(harmless[i]));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_names),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_names), cmocka_unit_test(test_hostile),
                                         cmocka_unit_test(test_out_of_range) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

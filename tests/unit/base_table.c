@@ -268,6 +268,29 @@ static void test_clients(void **state)
     assert_int_equal(clients_read(f->reader, &v4), 0);
 }
 
+static void test_streams(void **state)
+{
+    struct fixture *f = *state;
+    struct addr one = address("::1"), other = address("192.0.2.1");
+
+    assert_true(streams_add(f->writer, "chat", &one, 1));
+    assert_true(streams_add(f->writer, "chat", &other, 1));
+    assert_true(streams_add(f->writer, "chat", &other, 1));
+    assert_true(streams_add(f->writer, "feed", &other, 1));
+    assert_int_equal(streams_read(f->reader, "chat", NULL), 3);
+    assert_int_equal(streams_read(f->reader, "chat", &one), 1);
+    assert_int_equal(streams_read(f->reader, "chat", &other), 2);
+    assert_int_equal(streams_read(f->reader, "feed", NULL), 1);
+    assert_int_equal(streams_read(f->reader, "chatter", NULL), 0);
+    assert_true(streams_add(f->writer, "chat", &one, -1));
+    assert_int_equal(streams_read(f->reader, "chat", NULL), 2);
+    assert_int_equal(streams_read(f->reader, "chat", &one), 0);
+    assert_false(streams_add(f->writer, "none", &one, -1));
+    shard_clear(f->writer, NULL, NULL);
+    assert_int_equal(streams_read(f->reader, "chat", NULL), 0);
+    assert_int_equal(streams_read(f->reader, "feed", &other), 0);
+}
+
 /* As many clients as there are rows, all different, again and again: there is always room, and nobody is forgotten. */
 static void test_clients_churn(void **state)
 {
@@ -432,6 +455,7 @@ int main(void)
         FRESH(test_clients),
         FRESH(test_clients_churn),
         FRESH(test_clients_full),
+        FRESH(test_streams),
         FRESH(test_ended),
         FRESH(test_ended_never_torn),
         FRESH(test_death),

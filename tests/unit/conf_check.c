@@ -104,7 +104,7 @@ static void odd_policies(void **state)
         { POLICIES("{ name = \"p\"; action = \"deny\"; websocket = { subprotocols = \"a\"; }; }"),
           "W f:1: policies.p.websocket: is never looked at: this policy allows no WebSocket\n" },
         { POLICY("from = \"in\"; websocket = { origin_required = false; };"),
-          "W f:1: policies.p.websocket: origin_required means nothing without origins\n" },
+          "W f:1: policies.p.websocket.origin_required: means nothing without origins\n" },
         { POLICY("from = \"in\"; upstream_reuse = \"shared\"; protocols = \"tls\";"),
           "W f:1: policies.p.upstream_reuse: is never looked at: this policy allows no requests\n" },
         { POLICY("listeners = \"site\";\nto = \"out\";"),

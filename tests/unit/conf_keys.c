@@ -54,7 +54,7 @@ static void rows_are_complete(void **state)
         assert_int_equal(key->help[strlen(key->help) - 1], '.');
         assert_int_equal(key->type == KEY_LATER, key->later != NULL);
         assert_int_equal(key->type == KEY_WORD || key->type == KEY_PROTOCOLS || key->type == KEY_FLAG || key->type == KEY_BIT ||
-                             key->type == KEY_WORDS,
+                             key->type == KEY_WORDS || key->type == KEY_BITS || key->type == KEY_SENDERS,
                          key->words != NULL);
         if (key->type == KEY_U32 || key->type == KEY_U64 || key->type == KEY_SECONDS)
             assert_true(key->min <= key->standard && key->standard <= key->max);
@@ -62,28 +62,31 @@ static void rows_are_complete(void **state)
     assert_null(conf_key_find(IN_TOP, "sessions"));
 }
 
-static const char *group_name(enum conf_group in)
-{
-    for (size_t i = 0; i < conf_key_count; i++)
-        if (conf_keys[i].type == KEY_GROUP && conf_keys[i].opens == in)
-            return conf_keys[i].name;
-    return NULL;
-}
+/* What stands around a key of these groups, so that nothing else is wrong. */
+#define WEBSOCKET(text) "policies = ({ name = \"p\"; action = \"allow\"; websocket = { " text " }; });"
+static const char *const places[] = {
+    [IN_TOP] = "%s = %s;",
+    [IN_LOG] = "log = { %s = %s; };",
+    [IN_RESOLVER] = "resolver = { %s = %s; };",
+    [IN_LIMITS] = "limits = { %s = %s; };",
+    [IN_TIMEOUTS] = "timeouts = { %s = %s; };",
+    [IN_FILTER] = "packet_filter = { backend = \"nftables\"; %s = %s; };",
+    [IN_WEBSOCKET] = WEBSOCKET("%s = %s;"),
+    [IN_WS_CLIENT] = WEBSOCKET("client = { %s = %s; };"),
+    [IN_WS_SERVER] = WEBSOCKET("server = { %s = %s; };"),
+    [IN_WS_JSON] = WEBSOCKET("match = ({ name = \"r\"; json = { %s = %s; }; });"),
+};
 
 /* "limits = { sessions = 1; };" and is that accepted? */
 static bool value_accepted(const struct conf_key *key, const char *value)
 {
-    const char *group = group_name(key->in);
     char text[256];
-    const char *more = key->in == IN_FILTER                     ? "backend = \"nftables\"; "
-                       : strcmp(key->name, "header_bytes") == 0 ? "uri_bytes = 64; "
-                       : strcmp(key->name, "uri_bytes") == 0    ? "header_bytes = 65536; "
-                                                                : "";
+    const char *more = strcmp(key->name, "header_bytes") == 0 ? "limits = { uri_bytes = 64; %s = %s; };"
+                       : strcmp(key->name, "uri_bytes") == 0  ? "limits = { header_bytes = 65536; %s = %s; };"
+                                                              : NULL;
 
-    if (group != NULL)
-        snprintf(text, sizeof(text), "%s = { %s%s = %s; };", group, more, key->name, value);
-    else
-        snprintf(text, sizeof(text), "%s = %s;", key->name, value);
+    assert_non_null(places[key->in]);
+    snprintf(text, sizeof(text), more ? more : places[key->in], key->name, value);
     return accepted(text);
 }
 
@@ -111,7 +114,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 11);
+    assert_int_equal(seen, 34);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -123,7 +126,7 @@ static void seconds_hold_their_bounds(void **state)
 
     (void)state;
     for (size_t i = 0; i < conf_key_count; i++) {
-        if (conf_keys[i].type != KEY_SECONDS)
+        if (conf_keys[i].type != KEY_SECONDS && conf_keys[i].type != KEY_TIME)
             continue;
         for (size_t k = 0; k < sizeof(good) / sizeof(good[0]); k++)
             assert_true(value_accepted(&conf_keys[i], good[k]));
@@ -131,7 +134,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 11);
+    assert_int_equal(seen, 17);
 }
 
 static void later_keys_name_their_capability(void **state)

@@ -298,9 +298,6 @@ static void conditions(void **state)
           "f:1: policies.p.protocols: \"https\" is none of \"http\", \"websocket\", "
           "\"tls\", \"tunnel\", \"tcp\", \"udp\", \"icmp\"; did you mean \"http\"?\n" },
         { POLICY("ports = 1; tls = \"inspect\";"), "f:1: policies.p.tls: " LATER "TLS termination and inspection\n" },
-        { POLICY("ports = 1; websocket = { deflate = \"strip\"; client = { }; };"),
-          "f:1: policies.p.websocket.deflate: " LATER "WebSocket frame rules\nf:1: policies.p.websocket.client: " LATER
-          "WebSocket frame rules\n" },
         { POLICY("ports = 1; websocket = { origins = [ \"https://A.example:8443\", \"null\" ]; origin_required = false; };"), "" },
         { POLICY("ports = 1; websocket = { origins = [ \"a.example\", \"https://a.example/\" ]; };"),
           "f:1: policies.p.websocket.origins: \"a.example\" is no origin; expected \"https://chat.example\" or \"null\"\n"

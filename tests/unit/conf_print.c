@@ -78,7 +78,18 @@ static void examples(void **state)
     "hosts = [ \"*.x\", \"::1\" ]; hosts_file = \"/a\\\"b\"; networks = \"fd00::/8\"; ports = ( 1, \"2-3\" ); methods = \"GET\";"  \
     "paths = \"/\\\"\\\\*\"; headers = [ \"A: \\\"x\\\"\", \"B\" ]; protocols = [ \"tunnel\", \"http\", \"websocket\" ];"          \
     "action = \"allow\"; upstream_reuse = \"shared\"; websocket = { origins = \"null\"; origin_required = false;"                  \
-    "subprotocols = [ \"a\", \"b\" ]; }; }, { name = \"q\"; from = \"a\"; action = \"allow\"; websocket = { }; },"                 \
+    "subprotocols = [ \"a\", \"b\" ]; deflate = \"inspect\"; inflate_ratio = 2000; opcodes = \"text\"; message_bytes = "           \
+    "67108864;"                                                                                                                    \
+    "frame_bytes = 7; fragments = 0; control_frames = 1; ping_interval = 1.5; idle = 2; age = 3; streams = 5; "                    \
+    "streams_per_client = 4; tunnels = false; on_violation = \"drop_message\";"                                                    \
+    "client = { send = false; messages_per_second = 0; control_frames = 9; };"                                                     \
+    "server = { opcodes = [ \"binary\", \"text\" ]; message_bytes = 8; messages_per_second = 10; "                                 \
+    "bytes_per_second = 4611686018427387904L; burst = 0.5; "                                                                       \
+    "first = true; messages_per_client_message = 11; bytes_per_client_byte = 12; quiet_after = 86400; };"                          \
+    "match = ({ name = \"m\"; from = \"server\"; pattern = \"\\\"\\\\d\"; action = \"allow\"; }, "                                 \
+    "{ name = \"n\"; json = { bytes = 5; depth = 6; required = [ \"a\", \"b.c\" ]; forbidden = \"d\"; }; }, "                      \
+    "{ name = \"o\"; from = \"server\"; json = { }; }); }; }, "                                                                    \
+    "{ name = \"q\"; from = \"a\"; action = \"allow\"; websocket = { }; },"                                                        \
     "{ name = \"s\"; to = [ \"self\", \"a\" ]; protocols = [ \"icmp\", \"tcp\", \"udp\" ]; action = \"allow\"; },"                 \
     "{ name = \"r\"; action = \"drop\"; });"
 
@@ -126,6 +137,36 @@ static void everything(void **state)
         "headers = [ \"A: \\\"x\\\"\", \"B\" ];",
         "protocols = [ \"http\", \"websocket\", \"tunnel\" ];",
         "origin_required = false;",
+        "deflate = \"inspect\";",
+        "inflate_ratio = 2000;",
+        "ping_interval = 1.500;",
+        "idle = 2.0;",
+        "age = 3.0;",
+        "streams = 5;",
+        "streams_per_client = 4;",
+        "tunnels = false;",
+        "on_violation = \"drop_message\";",
+        "opcodes = [ \"text\" ];",
+        "message_bytes = 67108864;",
+        "opcodes = [ \"text\", \"binary\" ];",
+        "message_bytes = 8;",
+        "frame_bytes = 7;",
+        "fragments = 0;",
+        "control_frames = 9;",
+        "control_frames = 1;",
+        "bytes_per_second = 4611686018427387904L;",
+        "burst = 0.500;",
+        "messages_per_client_message = 11;",
+        "bytes_per_client_byte = 12;",
+        "quiet_after = 86400.0;",
+        "from = [ \"server\" ];",
+        "pattern = \"\\\"\\\\d\";",
+        "action = \"allow\";",
+        "bytes = 5;",
+        "depth = 6;",
+        "required = [ \"a\", \"b.c\" ];",
+        "forbidden = [ \"d\" ];",
+        "from = [ \"client\", \"server\" ];",
         "action = \"drop\";",
     };
     char *out = printed(FULL, 0);
@@ -171,12 +212,33 @@ static void absent(void **state)
     free(out);
 }
 
+/* What a websocket group says of both sides is printed with each, so that nothing is said twice; a rule without json prints none.
+ */
+static void sides_and_rules(void **state)
+{
+    static const char text[] =
+        "policies = ({ name = \"p\"; action = \"allow\"; websocket = { fragments = 7; client = { fragments = 8; };"
+        "match = ({ name = \"m\"; pattern = \"x\"; }); }; });";
+    char *out = printed(text, 4), *client = strstr(out, "client = {"), *server = strstr(out, "server = {");
+
+    (void)state;
+    assert_true(client != NULL && server > client);
+    assert_true(strstr(out, "fragments") > client);
+    assert_true(strstr(out, "fragments = 8;") < server);
+    assert_true(strstr(out, "fragments = 7;") > server);
+    assert_null(strstr(out, "json"));
+    assert_null(strstr(out, "quiet_after"));
+    free(out);
+    check_round(text, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples),
         cmocka_unit_test(everything),
         cmocka_unit_test(absent),
+        cmocka_unit_test(sides_and_rules),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

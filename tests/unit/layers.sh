@@ -35,5 +35,7 @@ only 'jansson' 'src/app/|include/app/|src/filter/nft' # what nft lists is JSON
 only 'libmnl' 'src/filter/'
 only 'nftables' 'src/filter/nft'
 only 'libnetfilter_conntrack' 'src/filter/conntrack'
+only 'zlib' 'src/proto/ws_deflate\.c'
+only 'pcre2' 'src/base/regex\.c'
 only 'openssl/ssl' 'src/net/'
 exit $bad

@@ -700,6 +700,40 @@ static void test_websocket(void **state)
     assert_int_equal(rules_websocket(&policy, &the_head, &offer), R_ORIGIN_DENIED);
 }
 
+static void test_websocket_deflate(void **state)
+{
+    static const struct {
+        enum conf_deflate deflate;
+        enum conf_violation on_violation;
+        bool named, on; /* offered */
+        enum reason want;
+        bool passes, alone;
+    } cases[] = {
+        { DEFLATE_STRIP, VIOLATION_CLOSE, true, true, R_NONE, false, false },
+        { DEFLATE_STRIP, VIOLATION_DROP_MESSAGE, true, true, R_NONE, false, false },
+        { DEFLATE_PASS, VIOLATION_DROP_MESSAGE, true, true, R_NONE, true, true },
+        { DEFLATE_DENY, VIOLATION_CLOSE, true, true, R_EXTENSION_DENIED, true, false },
+        { DEFLATE_DENY, VIOLATION_CLOSE, true, false, R_EXTENSION_DENIED, false, false }, /* with parameters that nobody knows */
+        { DEFLATE_DENY, VIOLATION_CLOSE, false, false, R_NONE, false, false },
+        { DEFLATE_PASS, VIOLATION_CLOSE, true, true, R_NONE, true, false },
+        { DEFLATE_PASS, VIOLATION_CLOSE, true, false, R_NONE, false, false },
+        { DEFLATE_INSPECT, VIOLATION_CLOSE, true, true, R_NONE, true, false },
+        { DEFLATE_INSPECT, VIOLATION_LOG, true, true, R_NONE, true, false },
+        { DEFLATE_INSPECT, VIOLATION_DROP_MESSAGE, true, true, R_NONE, true, true },
+    };
+
+    (void)state;
+    the_head.field_count = 0;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conf_policy policy = { .websocket = { .deflate = cases[i].deflate, .on_violation = cases[i].on_violation } };
+        struct ws_offer offer = { .deflate = { .named = cases[i].named, .on = cases[i].on } };
+
+        assert_int_equal(rules_websocket(&policy, &the_head, &offer), cases[i].want);
+        assert_int_equal(offer.deflate.on, cases[i].passes);
+        assert_int_equal(offer.deflate.alone, cases[i].alone);
+    }
+}
+
 /* Each of many policies decides what is its own, beyond one word of a set. */
 static void test_many_policies(void **state)
 {
@@ -768,6 +802,7 @@ int main(void)
         cmocka_unit_test(test_deny_before_protocol),
         cmocka_unit_test(test_near),
         cmocka_unit_test(test_websocket),
+        cmocka_unit_test(test_websocket_deflate),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_many_policies),
     };

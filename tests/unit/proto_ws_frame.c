@@ -3,6 +3,7 @@
  * WebSocket frames. Each case is a stream as its sender would write it; it is fed whole, one byte at a time, and in pieces of every
  * other size, and must come out the same. WF, WG, WC, WU and WX numbers are those of tests/vectors.jsonl.
  */
+#include "proto/utf8.h"
 #include "proto/ws_frame.h"
 
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #define STREAM_MAX 70000
+#define MESSAGE_MAX (16u << 20)
 
 struct stream {
     enum ws_sender sender;
@@ -97,6 +99,7 @@ static void expect_bad(enum reason reason)
         size_t passed;
 
         ws_reader_init(&r, s.sender);
+        r.limits.message_bytes = MESSAGE_MAX;
         passed = feed(&r, sizes[i], &why);
         assert_int_equal(why, reason);
         assert_true(passed < s.len);
@@ -166,7 +169,7 @@ static void test_bad_frames(void **state)
         { 0x82, 127, 1ull << 63, SPAN("x"), R_MESSAGE_TOO_BIG }, /* WF-15 */
         { 0x82, 127, INT64_MAX, SPAN("x"), R_MESSAGE_TOO_BIG },  /* WF-16 */
         { 0x82, 127, UINT64_MAX, SPAN("x"), R_MESSAGE_TOO_BIG }, /* WF-17 */
-        { 0x82, 127, WS_MESSAGE_MAX + 1, SPAN("x"), R_MESSAGE_TOO_BIG },
+        { 0x82, 127, MESSAGE_MAX + 1, SPAN("x"), R_MESSAGE_TOO_BIG },
         { 0x80, 0, 1, SPAN("x"), R_FRAME_MALFORMED },
         { 0x00, 0, 1, SPAN("x"), R_FRAME_MALFORMED }, /* WG-01, 02 */
         { 0x09, 0, 1, SPAN("x"), R_FRAME_MALFORMED },
@@ -371,8 +374,8 @@ static void test_limits(void **state)
     add(0x89, SPAN("a long ping, no part of the message"));
     add(0x00, SPAN("6789"));
     ws_reader_init(&r, WS_SERVER);
-    r.frame_limit = 5;
-    r.message_limit = 10;
+    r.limits.frame_bytes = 5;
+    r.limits.message_bytes = 10;
     assert_int_equal(feed(&r, STREAM_MAX, &why), s.len);
     assert_int_equal(ws_feed(&r, SPAN("\x80\x02"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
@@ -384,7 +387,7 @@ static void test_limits(void **state)
     assert_int_equal(why, R_NONE);
     assert_int_equal(ws_feed(&r, SPAN("\x80\x06"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
-    r.message_limit = 4; /* lowered below what has passed */
+    r.limits.message_bytes = 4; /* lowered below what has passed */
     assert_int_equal(ws_feed(&r, SPAN("\x80\x01"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
 }
@@ -397,7 +400,6 @@ static void test_no_limits(void **state)
 
     (void)state;
     ws_reader_init(&r, WS_SERVER);
-    r.frame_limit = r.message_limit = UINT64_MAX;
     assert_int_equal(ws_feed(&r, SPAN("\x82\x7f\x80\0\0\0\0\0\0\0"), &why), 0);
     assert_int_equal(why, R_MESSAGE_TOO_BIG);
     assert_int_equal(ws_feed(&r, SPAN("\x02\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), &why), 10);
@@ -455,6 +457,309 @@ static void test_write_close(void **state)
     }
 }
 
+/* A slow and strict reader of RFC 6455 for what was passed on: whole frames, one after the other, from one side. */
+struct strict {
+    unsigned open, frames;
+    bool closed, compressed;
+    size_t text_len;
+    char text[STREAM_MAX];
+};
+
+static size_t strict_frame(struct strict *o, enum ws_sender sender, const uint8_t *at, size_t len, bool may_compress)
+{
+    unsigned opcode = at[0] & 15, masked = sender == WS_CLIENT, form = at[1] & 127;
+    size_t bytes = form == 127 ? 8 : form == 126 ? 2 : 0, head = 2 + bytes + (masked ? 4 : 0), payload = bytes > 0 ? 0 : form;
+
+    assert_true(len >= 2 && len >= head && !o->closed && at[1] >> 7 == masked);
+    for (size_t i = 0; i < bytes; i++)
+        payload = payload << 8 | at[2 + i];
+    assert_true(len - head >= payload && (form < 126 || payload >= (form == 126 ? 126u : 65536u)));
+    assert_true((at[0] & 0x30) == 0 && (!(at[0] & 0x40) || (may_compress && (opcode == 1 || opcode == 2))));
+    if (opcode >= 8) {
+        assert_true(opcode <= 10 && (at[0] & 0x80) && form < 126);
+        o->closed = opcode == 8;
+        return head + payload;
+    }
+    assert_true(opcode <= 2 && (opcode == 0) == (o->open != 0));
+    if (opcode != 0) {
+        o->open = opcode;
+        o->compressed = at[0] & 0x40;
+        o->text_len = 0;
+    }
+    for (size_t i = 0; i < payload; i++)
+        o->text[o->text_len++] = (char)(at[head + i] ^ (masked ? at[head - 4 + (i & 3)] : 0));
+    if (at[0] & 0x80) {
+        assert_true(o->open != 1 || o->compressed || utf8_feed(0, span_of(o->text, o->text_len)) == 0);
+        o->open = 0;
+    }
+    return head + payload;
+}
+
+static void strict_stream(enum ws_sender sender, const char *bytes, size_t len, bool may_compress)
+{
+    static struct strict o;
+
+    o.open = 0;
+    o.closed = false;
+    for (size_t done = 0; done < len;)
+        done += strict_frame(&o, sender, (const uint8_t *)bytes + done, len - done, may_compress);
+}
+
+/* What a policy might say: ways by the number of the message; what is held is passed on at its end if the number is even. */
+struct owner {
+    struct ws_reader r;
+    unsigned ways, messages, asked;
+    uint64_t payload;
+    size_t passed, held;
+    char out[STREAM_MAX], raw[STREAM_MAX];
+};
+
+static enum reason on_frame(void *arg, const struct ws_frame *frame, enum ws_way *way)
+{
+    struct owner *o = arg;
+
+    o->asked++;
+    if (frame->begins)
+        *way = (enum ws_way)((o->ways + o->messages++) % 3);
+    else if (frame->opcode == 10 && frame->control.len == 1)
+        *way = WS_DROP;
+    return R_NONE;
+}
+
+static enum reason on_payload(void *arg, struct span payload, const uint8_t *mask, unsigned at)
+{
+    struct owner *o = arg;
+
+    assert_true(payload.len > 0);
+    for (size_t i = 0; i < payload.len; i++) /* must not depend on the cut */
+        o->payload = o->payload * 31 + ((uint8_t)payload.at[i] ^ (mask == NULL ? 0u : mask[(at + i) & 3]));
+    return R_NONE;
+}
+
+static void take(struct owner *o, struct span run)
+{
+    switch (o->r.way) {
+    case WS_PASS:
+        memcpy(o->out + o->passed, run.at, run.len);
+        o->passed += run.len;
+        break;
+    case WS_HOLD:
+        memcpy(o->raw + o->held, run.at, run.len);
+        o->held += run.len;
+        if (!o->r.ended)
+            break;
+        if (o->messages % 2 == 0) {
+            memcpy(o->out + o->passed, o->raw, o->held);
+            o->passed += o->held;
+        }
+        o->held = 0;
+        break;
+    case WS_DROP:
+        break;
+    }
+}
+
+static enum reason own(struct owner *o, unsigned ways, size_t size)
+{
+    enum reason why = R_NONE;
+    size_t used = 0, end = 0, n;
+
+    memset(o, 0, offsetof(struct owner, out));
+    ws_reader_init(&o->r, s.sender);
+    o->r.calls = (struct ws_calls){ .on_frame = on_frame, .on_payload = on_payload, .arg = o };
+    o->r.limits.compressed = true;
+    o->ways = ways;
+    while (end < s.len && why == R_NONE) {
+        end = s.len - end < size ? s.len : end + size;
+        do {
+            n = ws_feed(&o->r, span_of(s.bytes + used, end - used), &why);
+            if (n > 0)
+                take(o, span_of(s.bytes + used, n));
+            used += n;
+        } while (n > 0 && why == R_NONE);
+    }
+    return why;
+}
+
+static uint32_t draw(uint32_t *seed, uint32_t below)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return (*seed >> 16) % below;
+}
+
+/* Frames that are valid, in any order that is. */
+static unsigned random_stream(uint32_t seed, bool compressed)
+{
+    unsigned frames = 1 + draw(&seed, 20), n = 0;
+    bool open = false;
+
+    begin(draw(&seed, 2) ? WS_SERVER : WS_CLIENT);
+    while (n < frames || open) {
+        static const char bytes[] = "0123456789 \x01 plain text that is a little longer than that, and then some more of it, "
+                                    "so that lengths of two bytes are among those that are drawn here as well as those of one. ";
+        struct span payload = span_of(bytes, draw(&seed, sizeof(bytes)));
+        bool fin = draw(&seed, 2) || n > 40;
+
+        n++;
+        if (draw(&seed, 3) == 0) {
+            add(draw(&seed, 2) ? 0x89 : 0x8a, span_of(bytes, draw(&seed, 3)));
+            continue;
+        }
+        add((fin ? 0x80u : 0) | (open ? 0 : 1 + draw(&seed, 2)) | (!open && compressed && draw(&seed, 2) ? 0x40u : 0), payload);
+        open = !fin;
+    }
+    return n;
+}
+
+static void test_ways(void **state)
+{
+    static struct owner whole, cut;
+
+    (void)state;
+    for (uint32_t seed = 0; seed < 1500; seed++) {
+        unsigned frames = random_stream(seed * 2654435761u, seed & 1);
+
+        for (unsigned ways = 0; ways < 3; ways++) {
+            assert_int_equal(own(&whole, ways, s.len), R_NONE);
+            assert_int_equal(whole.asked, frames);
+            assert_true(ws_at_boundary(&whole.r));
+            strict_stream(s.sender, whole.out, whole.passed, true);
+            for (size_t i = 1; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+                assert_int_equal(own(&cut, ways, sizes[i]), R_NONE);
+                assert_int_equal(cut.passed, whole.passed);
+                assert_memory_equal(cut.out, whole.out, whole.passed);
+                assert_int_equal(cut.asked, frames);
+                assert_true(cut.payload == whole.payload);
+            }
+        }
+    }
+}
+
+/* A message vanishes, a ping between its frames passes; what is behind it, too. */
+static void test_dropped(void **state)
+{
+    static struct owner o;
+
+    (void)state;
+    begin(WS_SERVER);
+    add(0x01, SPAN("dro"));
+    add(0x89, SPAN("ping"));
+    add(0x80, SPAN("pped"));
+    add(0x8a, SPAN("!"));
+    for (size_t size = 1; size <= s.len; size++) {
+        assert_int_equal(own(&o, WS_DROP, size), R_NONE);
+        assert_int_equal(o.passed, 6);
+        assert_memory_equal(o.out, "\x89\x04ping", 6);
+        assert_false(o.r.begun);
+        assert_true(o.payload == 0);
+    }
+    begin(WS_SERVER);
+    add_frame(0x01, 0, 9, SPAN("dro"));
+    assert_int_equal(own(&o, WS_DROP, 1), R_NONE);
+    assert_true(ws_at_boundary(&o.r)); /* nothing of it was passed on */
+    assert_int_equal(own(&o, WS_PASS, 1), R_NONE);
+    assert_false(ws_at_boundary(&o.r));
+    assert_true(o.r.begun);
+}
+
+/* RSV1: on the first frame of a data message alone, and then the payload is not read as UTF-8. */
+static void test_compressed(void **state)
+{
+    static const struct {
+        unsigned open, first;
+        enum reason why;
+    } table[] = {
+        { 0, 0xc1, R_NONE },
+        { 0, 0xc2, R_NONE },
+        { 0x41, 0x80, R_NONE },
+        { 0x41, 0xc0, R_FRAME_MALFORMED },
+        { 0x01, 0xc0, R_FRAME_MALFORMED },
+        { 0, 0xc9, R_FRAME_MALFORMED },
+        { 0, 0xc8, R_FRAME_MALFORMED },
+        { 0, 0xe1, R_FRAME_MALFORMED },
+        { 0, 0xa1, R_FRAME_MALFORMED },
+        { 0, 0x81, R_UTF8_INVALID },
+    };
+    static struct owner o;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        begin(WS_CLIENT);
+        if (table[i].open != 0)
+            add(table[i].open, SPAN(""));
+        add(table[i].first, SPAN("\xff\xff"));
+        assert_int_equal(own(&o, WS_PASS, 1), table[i].why);
+        assert_int_equal(own(&o, WS_PASS, s.len), table[i].why);
+    }
+}
+
+/* Each limit at it and one past it. */
+static void test_each_limit(void **state)
+{
+    static const struct {
+        struct ws_limits limits;
+        unsigned frames;
+        enum reason why;
+    } table[] = {
+        { { .frame_bytes = 4 }, 3, R_NONE },         { { .frame_bytes = 3 }, 3, R_MESSAGE_TOO_BIG },
+        { { .message_bytes = 12 }, 3, R_NONE },      { { .message_bytes = 11 }, 3, R_MESSAGE_TOO_BIG },
+        { { .fragments = 3 }, 3, R_NONE },           { { .fragments = 2 }, 3, R_FRAGMENT_LIMIT },
+        { { .fragments = 1 }, 1, R_NONE },           { { .no_binary = true }, 3, R_NONE },
+        { { .no_text = true }, 3, R_OPCODE_DENIED }, { { .fragments = 0 }, 300, R_NONE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+            struct ws_reader r;
+            enum reason why;
+
+            begin(WS_CLIENT);
+            for (unsigned n = 1; n <= table[i].frames; n++)
+                add((n == table[i].frames ? 0x80u : 0) | (n == 1 ? 1 : 0), SPAN("four"));
+            ws_reader_init(&r, WS_CLIENT);
+            r.limits = table[i].limits;
+            assert_int_equal(feed(&r, sizes[k], &why) == s.len, table[i].why == R_NONE);
+            assert_int_equal(why, table[i].why);
+        }
+}
+
+static void test_write_ping(void **state)
+{
+    char out[WS_PING_MAX], payload[126];
+    struct ws_reader r;
+    enum reason why;
+
+    (void)state;
+    memset(payload, 'p', sizeof(payload));
+    assert_int_equal(ws_write_ping(out, WS_SERVER, SPAN("postern:"), NULL), 10);
+    assert_memory_equal(out, "\x89\x08postern:", 10);
+    assert_int_equal(ws_write_ping(out, WS_SERVER, span_of(NULL, 0), NULL), 2);
+    for (size_t len = 125; len <= 126; len++) {
+        assert_int_equal(ws_write_ping(out, WS_CLIENT, span_of(payload, len), key), 6 + 125);
+        ws_reader_init(&r, WS_CLIENT);
+        assert_int_equal(ws_feed(&r, span_of(out, 131), &why), 131);
+        assert_int_equal(r.frames[WS_KIND_PING], 1);
+    }
+}
+
+static void test_unmask(void **state)
+{
+    char in[64], out[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(in); i++)
+        in[i] = (char)(i * 7);
+    for (unsigned at = 0; at < 4; at++)
+        for (size_t n = 0; n <= sizeof(in); n++) {
+            ws_unmask(out, in, n, key, at);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal((uint8_t)out[i], (uint8_t)in[i] ^ key[(at + i) & 3]);
+            ws_unmask(out, out, n, key, at);
+            assert_memory_equal(out, in, n);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,7 +767,9 @@ int main(void)
         cmocka_unit_test(test_fragments),   cmocka_unit_test(test_mask),        cmocka_unit_test(test_close_codes),
         cmocka_unit_test(test_after_close), cmocka_unit_test(test_early),       cmocka_unit_test(test_not_at_boundary),
         cmocka_unit_test(test_counters),    cmocka_unit_test(test_limits),      cmocka_unit_test(test_no_limits),
-        cmocka_unit_test(test_close_bytes), cmocka_unit_test(test_write_close),
+        cmocka_unit_test(test_close_bytes), cmocka_unit_test(test_write_close), cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_dropped),     cmocka_unit_test(test_compressed),  cmocka_unit_test(test_each_limit),
+        cmocka_unit_test(test_write_ping),  cmocka_unit_test(test_unmask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

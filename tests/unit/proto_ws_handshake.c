@@ -254,7 +254,7 @@ static void test_extensions(void **state)
             fail_msg("accepted: %s", bad[i]);
 }
 
-static const struct ws_offer asked = { .key = KEY, .protocols = "chat,v1" };
+static struct ws_offer asked = { .key = KEY, .protocols = "chat,v1" };
 
 static void test_answer(void **state)
 {
@@ -311,7 +311,7 @@ static enum reason answer_with(enum h1_name id, const char *value)
 
 static void test_answer_choices(void **state)
 {
-    static const struct ws_offer none = { .key = KEY };
+    static struct ws_offer none = { .key = KEY };
 
     (void)state;
     assert_int_equal(answer_with(H1_WS_PROTOCOL, "chat"), R_NONE);
@@ -325,6 +325,34 @@ static void test_answer_choices(void **state)
     assert_int_equal(answer_with(H1_WS_PROTOCOL, ""), R_SUBPROTOCOL_UNOFFERED);
     assert_int_equal(answer_with(H1_WS_EXTENSIONS, "permessage-deflate"), R_EXTENSION_UNOFFERED);
     assert_int_equal(answer_with(H1_WS_EXTENSIONS, ""), R_EXTENSION_UNOFFERED);
+}
+
+/* What the client offers is in the offer; what is left of it by policies is what the server may answer. */
+static void test_deflate(void **state)
+{
+    struct ws_offer offer;
+
+    (void)state;
+    assert_int_equal(check(KEY, "13", NULL, NULL, &offer), R_NONE);
+    assert_false(offer.deflate.on || offer.deflate.named || offer.agreed.on);
+    assert_int_equal(check(KEY, "13", NULL, "x, permessage-deflate; bad", &offer), R_NONE);
+    assert_true(offer.deflate.named && !offer.deflate.on);
+    assert_int_equal(check(KEY, "13", NULL, "x, permessage-deflate; client_max_window_bits", &offer), R_NONE);
+    assert_true(offer.deflate.named && offer.deflate.on && offer.deflate.client_bits_said && !offer.agreed.on);
+    begin_answer();
+    add(H1_WS_ACCEPT, ACCEPT);
+    assert_int_equal(ws_response_check(&head, &offer), R_NONE);
+    assert_false(offer.agreed.on);
+    add(H1_WS_EXTENSIONS, "permessage-deflate; client_max_window_bits=9");
+    assert_int_equal(ws_response_check(&head, &offer), R_NONE);
+    assert_true(offer.agreed.on && offer.agreed.client_bits == 9);
+    head.fields[head.field_count - 1].value = SPAN("x");
+    assert_int_equal(ws_response_check(&head, &offer), R_EXTENSION_UNOFFERED);
+    assert_false(offer.agreed.on);
+    head.fields[head.field_count - 1].value = SPAN("permessage-deflate");
+    offer.deflate.on = false;
+    assert_int_equal(ws_response_check(&head, &offer), R_EXTENSION_UNOFFERED);
+    assert_false(offer.agreed.on);
 }
 
 static void test_through_the_parser(void **state)
@@ -348,12 +376,19 @@ static void test_through_the_parser(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accept),          cmocka_unit_test(test_key),
-        cmocka_unit_test(test_version),         cmocka_unit_test(test_message),
-        cmocka_unit_test(test_protocols),       cmocka_unit_test(test_protocols_in_two_fields),
-        cmocka_unit_test(test_protocols_limit), cmocka_unit_test(test_extensions),
-        cmocka_unit_test(test_answer),          cmocka_unit_test(test_accept_field),
-        cmocka_unit_test(test_answer_choices),  cmocka_unit_test(test_through_the_parser),
+        cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_key),
+        cmocka_unit_test(test_version),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_protocols),
+        cmocka_unit_test(test_protocols_in_two_fields),
+        cmocka_unit_test(test_protocols_limit),
+        cmocka_unit_test(test_extensions),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_accept_field),
+        cmocka_unit_test(test_answer_choices),
+        cmocka_unit_test(test_deflate),
+        cmocka_unit_test(test_through_the_parser),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

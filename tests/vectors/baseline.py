@@ -13,11 +13,15 @@ TIMEOUTS = {"handshake": 2.0, "header": 2.0, "body": 2.0, "connect": 2.0, "respo
             "drain": 1.0}
 
 
+# What the policies for WebSockets say besides.
+SOCKETS = {"ws-deflate": {"deflate": "inspect"}, "ws-idle2": {"idle": 2.0}, "minrate": {"idle": 2.0}}
+
+
 def policies(policy, origin):
     target = {"from": "client", "to": "origin", "hosts": [origin], "ports": [ORIGIN_PORT], "action": "allow"}
     denied = {"name": "denied-paths", "paths": ["/deny*", "/SMUGGLED*"], "protocols": ["http", "websocket"], "action": "deny"}
     socket_ = {"name": "socket", **target, "paths": ["/ws"], "protocols": ["websocket"],
-               "websocket": {"origins": ["https://app.test"], "subprotocols": ["chat"]}}
+               "websocket": {"origins": ["https://app.test"], "subprotocols": ["chat"], **SOCKETS.get(policy, {})}}
     web = {"name": "web", **target, "methods": METHODS, "protocols": ["http"]}
     tls = {"name": "tls", **target, "protocols": ["tls"]}
     if policy == "denyhost-origin":

@@ -49,6 +49,25 @@ def part_of(part, names):
     raise ValueError(f"unknown DATA: {part}")
 
 
+LARGE = 64 << 20
+
+
+class Repeated(bytes):
+    """One frame that is to be written `times` times: more than should be in memory at once."""
+    times = 1
+
+
+def data_of(data, names):
+    """As bytes_of(), without a copy of what is a repetition of one large frame."""
+    part = data[0] if isinstance(data, list) and len(data) == 1 else data
+    if isinstance(part, dict) and "rep_ws" in part:
+        frame = Repeated(frame_of(part["rep_ws"], names))
+        if len(frame) * part["n"] > LARGE:
+            frame.times = part["n"]
+            return frame
+    return bytes_of(data, names)
+
+
 def bytes_of(data, names):
     parts = data if isinstance(data, list) else [data]
     return b"".join(part_of(part, names) for part in parts)

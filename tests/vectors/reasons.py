@@ -8,7 +8,8 @@ NO_REQUEST = {"head-malformed", "target-malformed", "host-malformed", "framing-a
               "upgrade-refused", "client-gone"}
 DENIED = {"policy-denied", "no-policy", "zone-unknown", "address-private", "host-mismatch", "name-unresolved", "name-timeout",
           "subprotocol-denied", "loop"}
-FRAMES = {"frame-malformed", "frame-unmasked", "frame-masked", "close-malformed", "message-too-big", "utf8-invalid", "control-flood"}
+FRAMES = {"frame-malformed", "frame-unmasked", "frame-masked", "close-malformed", "message-too-big", "utf8-invalid", "control-flood",
+          "deflate-malformed", "deflate-ratio", "opcode-denied", "fragment-limit"}
 HANDSHAKE = {"handshake-malformed", "ws-version", "accept-mismatch", "upgrade-unasked", "subprotocol-unoffered", "extension-unoffered",
              "framing-ambiguous", "response-malformed", "head-malformed", "method-unknown", "upgrade-refused", "surplus-answer"}
 TOKENS = {
@@ -16,7 +17,7 @@ TOKENS = {
     "policy": DENIED | NO_REQUEST,
     "limit": {"head-too-large", "uri-too-long", "body-too-large", "pipeline-limit", "message-too-big", "rate-exceeded", "overload"},
     "timeout": {"timeout-handshake", "timeout-header", "timeout-body", "timeout-connect", "timeout-response", "timeout-keepalive",
-                "timeout-tunnel", "timeout-close"},
+                "timeout-tunnel", "timeout-close", "timeout-age", "timeout-ping"},
     "upstream-malformed": {"response-malformed", "response-truncated", "unsolicited-bytes", "surplus-answer", "answer-before-request",
                            "interim-limit", "upgrade-unasked", "upstream-closed", "body-malformed", "peer-reset"},
     "ws-handshake": HANDSHAKE,

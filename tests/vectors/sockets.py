@@ -7,7 +7,7 @@ import time
 
 from lib.dns import NameServer
 from lib.lease import Lease
-from lib.postern import POSTERND, Postern
+from lib.postern import POSTERND, Postern, rss_kib
 from vectors import baseline
 from vectors.world import Upstream, World
 
@@ -159,6 +159,9 @@ class SocketWorld(World):
 
     def records(self):
         return self.target.records({conn.port for conn in self.all_clients})
+
+    def rss_kib(self):
+        return sum(rss_kib(pid) for pid in self.target.pids or ())
 
     def find_secrets(self, secrets):
         return self.target.find_secrets(secrets)

@@ -5,7 +5,7 @@ A step returns nothing when it holds and a sentence when it does not. Prohibitio
 everything that was going to happen has happened.
 """
 from lib import http1, ws
-from vectors.data import bytes_of, fill
+from vectors.data import Repeated, data_of, fill
 
 WITHIN = 3000
 OPTIONAL = 700
@@ -25,8 +25,25 @@ def pieces_of(data, size):
     return pieces_of(data[:FINELY], size) + [data[FINELY:-FINELY]] + pieces_of(data[-FINELY:], size)
 
 
+STALLED = 500
+
+
+def write_all(conn, data, world, ms):
+    """A long repetition, until it is written or nobody takes any more of it."""
+    for _ in range(data.times):
+        conn.write(data)
+    before = None
+    while ms > 0 and conn.pending and before != conn.left and not conn.end:
+        before = conn.left
+        world.wait(lambda: not conn.pending or conn.end, min(ms, STALLED))
+        ms -= STALLED
+
+
 def write(conn, data, world, ms):
     """Whole, or in the pieces that the backend wants."""
+    if isinstance(data, Repeated):
+        write_all(conn, data, world, ms)
+        return
     for piece in pieces_of(data, world.split) if world.split else [data]:
         conn.write(piece)
         world.wait(lambda: not conn.pending or conn.end == "rst", ms)
@@ -176,6 +193,12 @@ def do_upstream_expect_close(step, world):
     if conn is None or world.wait(lambda: conn.end or conn.closed, within):
         return None
     return f"upstream_expect_close: open after {within} ms"
+
+
+def do_proxy_rss_delta_max_kib(step, world):
+    """Since the vector began."""
+    grown, most = world.rss_kib() - world.rss_before, step["proxy_rss_delta_max_kib"]
+    return f"proxy_rss_delta_max_kib {most}: grew by {grown} KiB" if grown > most else None
 
 
 def do_expect_silence_ms(step, world):
@@ -343,7 +366,8 @@ def kind_of(step):
 def run(vector, world):
     """Runs the steps; returns what did not hold. A failed action ends the run, a failed expectation does not."""
     # Before anything begins: making 64 MiB of masked frames takes longer than a timer.
-    world.data = {id(step): bytes_of(step["data"], world.names) for step in vector["send"] if "data" in step}
+    world.data = {id(step): data_of(step["data"], world.names) for step in vector["send"] if "data" in step}
+    world.rss_before = world.rss_kib()
     failures, prohibitions = [], []
     for step in vector["send"]:
         kind = kind_of(step)

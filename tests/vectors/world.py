@@ -35,6 +35,11 @@ class Conn:
         if data:
             self.queue.append(memoryview(data))
 
+    @property
+    def left(self):
+        """How much of what is written the socket has not taken."""
+        return sum(len(part) for part in self.queue)
+
     def flush(self):
         moved = False
         while self.queue and not self.closed:
@@ -107,6 +112,11 @@ class Upstream(Conn):
         return b" 101 " in self.sent[:13] and bool(self.requests) and self.requests[-1].upgrades
 
     @property
+    def deflates(self):
+        """Whether messages may be compressed."""
+        return self.switched and b"permessage-deflate" in self.sent[:self.sent.find(b"\r\n\r\n")]
+
+    @property
     def head_end(self):
         end = self.received.find(b"\r\n\r\n")
         return end + 4 if end >= 0 else None
@@ -138,6 +148,7 @@ class World:
         self.original = names["O"]   # transparent: what the next client dials, as the kernel would say it
         self.last = None             # the answer that was read last
         self.data = {}               # of each step, by its identity
+        self.rss_before = 0          # KiB
 
     # Given by the backends.
 
@@ -157,6 +168,10 @@ class World:
     def records(self):
         """Access records of this vector's clients so far."""
         raise NotImplementedError
+
+    def rss_kib(self):
+        """Resident memory of the program under test; 0 where that says nothing."""
+        return 0
 
     # What both share.
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from lib import ws
+from lib import libconfig, ws
 from lib.postern import BUILD
 from vectors.wire import Host
 from vectors.world import Conn
@@ -32,14 +32,17 @@ TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "respo
 STUCK_SECONDS = 20.0
 
 
-def settings(hosts, limits):
-    """Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
+def settings(hosts, limits, websocket=None, policies=()):
+    """`websocket`: that group of the policies to-site and web; `policies` stand in front of the others. Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
     anything. Transparent ones: `strict`, `resolve` and `off` by their check, and `kept`, which keeps the client's address."""
     def reverse(name, last, reuse):
         listener = {"name": name, "mode": "reverse", "address": f"{PREFIX}.2:{last}", "upstreams": [ORIGIN]}
         policy = {"name": f"to-{name}", "listeners": [name], "protocols": ["http", "websocket"], "upstream_reuse": reuse,
                   "action": "allow"}
         return listener, policy
+
+    def allowing(policy):
+        return {**policy, "websocket": websocket} if websocket else policy
 
     def transparent(name, last, **more):
         return {"name": name, "mode": "transparent", "address": f"{PREFIX}.2:{last}", "intercept": "tproxy", "ports": [last], **more}
@@ -58,9 +61,9 @@ def settings(hosts, limits):
         + ways,
         "packet_filter": {"backend": "nftables"},
         "policies": [{"name": "denied", "paths": ["/deny*"], "protocols": ["http", "websocket"], "action": "deny"}]
-        + [kind[1] for kind in kinds]
-        + [{"name": "web", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [8000],
-            "protocols": ["http", "websocket", "tls"], "action": "allow"},
+        + list(policies) + [allowing(kind[1]) for kind in kinds]
+        + [allowing({"name": "web", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [8000],
+                     "protocols": ["http", "websocket", "tls"], "action": "allow"}),
            {"name": "way", **way, "hosts": known, "ports": [8000], "protocols": ["http", "websocket", "tls"], "action": "allow",
             "upstream_reuse": "shared"},
            {"name": "way-open", **way, "ports": [7000], "protocols": ["http", "tunnel"], "action": "allow"},
@@ -76,11 +79,11 @@ class End(Conn):
 
 
 class Ring:
-    def __init__(self, folder, **limits):
-        hosts = os.path.join(folder, "hosts")
-        with open(hosts, "w") as file:
+    def __init__(self, folder, websocket=None, **limits):
+        self.hosts, self.limits = os.path.join(folder, "hosts"), limits
+        with open(self.hosts, "w") as file:
             file.write(HOSTS)
-        self.host = Host(PROGRAM, settings(hosts, limits))
+        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket))
         self.ends, self.seen = [], []
 
     def client(self, listener="site", original=""):
@@ -88,6 +91,13 @@ class Ring:
         answer, sock = self.host.ask(f"client {listener} {original}".strip())
         assert sock is not None, answer
         return self.keep(sock)
+
+    def reload(self, websocket=None, policies=()):
+        path = f"{self.hosts}.conf"
+        with open(path, "w") as file:
+            file.write(libconfig.text_of(settings(self.hosts, self.limits, websocket, policies)))
+        assert self.host.ask(f"reload {path}")[0] == "ok"
+        self.settle()
 
     def dial(self):
         """Our end of the next connection that the program opens, before it knows that it is open; None: it opens none."""
@@ -188,9 +198,13 @@ class Ring:
         client.received.clear()
         return client, server
 
-    def websocket(self):
-        client, server = self.asked(head=ws.handshake("/ws", "a.test"))
-        self.say(server, ws.switching())
+    def websocket(self, path="/ws", offered="", agreed=""):
+        """(client, server) of an open one; `offered` and `agreed` are Sec-WebSocket-Extensions."""
+        def with_extension(head, value):
+            return head[:-2] + f"Sec-WebSocket-Extensions: {value}\r\n\r\n".encode() if value else head
+
+        client, server = self.asked(head=with_extension(ws.handshake(path, "a.test"), offered))
+        self.say(server, with_extension(ws.switching(), agreed))
         assert client.received.startswith(b"HTTP/1.1 101"), client.received
         client.received.clear()
         server.received.clear()

@@ -15,6 +15,7 @@
  *   sessions         how many are open
  *   kill N           as posternctl does; "ok" or "none"
  *   drain MS         as TERM does
+ *   reload CONFIG    as HUP does
  *   kernel           what the filter process was told since the last call (wire_kernel.c)
  *   gone             there is no filter process to ask any more
  *   socket REQUEST [ADDRESS]
@@ -67,7 +68,7 @@ static char *read_file(const char *path, size_t *len)
     return text;
 }
 
-static struct generation *make_generation(const char *path)
+static struct generation *make_generation(const char *path, uint16_t number)
 {
     struct generation *g = calloc(1, sizeof(*g));
     struct conf_messages messages;
@@ -85,9 +86,10 @@ static struct generation *make_generation(const char *path)
     g->hosts = conf_hosts_parse(span_of(text, len));
     free(text);
     g->refs = 1;
-    g->number = 1;
+    g->number = number;
     g->files = calloc(g->conf->policy_count + 1, sizeof(*g->files));
-    g->rules = rules_new(g->conf, g->files);
+    if (!generation_compile(g))
+        fatal("the policies cannot be compiled");
     g->server_count = g->conf->resolver_server_count < RESOLVER_SERVERS ? g->conf->resolver_server_count : RESOLVER_SERVERS;
     for (size_t i = 0; i < g->server_count; i++)
         g->servers[i] = g->conf->resolver_servers[i];
@@ -108,7 +110,7 @@ static void open_host(struct wire *h, const char *config, int control)
     close(fd);
     h->ring_memory = calloc(1, ring_bytes(LOG_SLOTS, sizeof(struct record)) + 64);
     ring_attach(&h->ring, (void *)(((uintptr_t)h->ring_memory + 63) & ~(uintptr_t)63), LOG_SLOTS, sizeof(struct record));
-    h->generation = make_generation(config);
+    h->generation = make_generation(config, 1);
     h->engine = engine_new(&(struct engine_args){ .loop = h->loop,
                                                   .workers = 1,
                                                   .shards = &h->shard,
@@ -224,6 +226,15 @@ static void give_records(struct wire *h)
     reply(h, h->answer, len, -1);
 }
 
+static void reload(struct wire *h, const char *path)
+{
+    struct generation *fresh = make_generation(path, (uint16_t)(h->generation->number + 1));
+
+    engine_set_generation(h->engine, fresh);
+    generation_unref(h->generation);
+    h->generation = fresh;
+}
+
 static void on_empty(void *arg)
 {
     (void)arg;
@@ -240,6 +251,8 @@ static bool arrange(struct wire *h, const char *command, const char *argument)
         loop_turn(h->loop);
     else if (strcmp(command, "drain") == 0 && argument != NULL)
         engine_drain(h->engine, strtoull(argument, NULL, 10), on_empty, NULL);
+    else if (strcmp(command, "reload") == 0 && argument != NULL)
+        reload(h, argument);
     else if (strcmp(command, "kill") == 0 && argument != NULL)
         done = engine_kill(h->engine, strtoull(argument, NULL, 10));
     else

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Regular expressions over bytes that strangers send, with patterns that the operator wrote: PCRE2 in UTF mode. A pattern may take
+ * time that is exponential in the text, so every search is bounded in several ways, and one that runs into a bound is no answer:
+ *
+ * - PCRE2's own limits: how often it tries again at one position, how deep it goes, how much memory it takes for that.
+ * - The processor time of all positions together. PCRE2 begins its count anew at each position, so a search that is quadratic in
+ *   the text would never be stopped. A callout at the front of each pattern lets us look at the clock now and then. What a search
+ *   may take grows with its text.
+ *
+ * Machine code (JIT) is made when the pattern is compiled, where the system lets us write what we execute. If it does not, or if
+ * the code runs out of its stack, the interpreter does the same work, slower. Callouts in the pattern itself do nothing else than
+ * ours does. PCRE2 checks the text's UTF-8 itself: its machine code must not see bytes that are none.
+ *
+ * Because of the callout, settings that PCRE2 takes at the front of a pattern, like (*CRLF), are not known here.
+ */
+#include "base/regex.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MATCH_LIMIT 1000000
+#define DEPTH_LIMIT 100000
+#define HEAP_KIB 16384
+#define JIT_STACK_MIN 32768
+#define JIT_STACK_MAX (1024 * 1024)
+#define NS_BASE 50000000u /* what any search may take, in ns of processor time */
+#define NS_A_BYTE 100u    /* and for each byte of its text */
+#define CALLS_A_LOOK 32   /* positions between two looks at the clock */
+
+static const char heartbeat[] = "(?C)";
+
+struct regex {
+    pcre2_code *code;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack; /* NULL: no JIT */
+    unsigned calls;         /* since the last look at the clock */
+    uint64_t deadline;      /* of the search; 0: it has not looked yet */
+    uint64_t allowed;       /* ns */
+};
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Called by PCRE2 at each position where it tries the pattern. Anything negative ends the search with that error. */
+static int look_at_clock(pcre2_callout_block *block, void *arg)
+{
+    struct regex *r = arg;
+    uint64_t now;
+
+    (void)block;
+    if (++r->calls < CALLS_A_LOOK)
+        return 0;
+    r->calls = 0;
+    now = cpu_ns();
+    if (r->deadline == 0)
+        r->deadline = now + r->allowed;
+    return now > r->deadline ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
+static pcre2_code *compile(const char *pattern, char *error, size_t size)
+{
+    size_t len = strlen(pattern), front = sizeof(heartbeat) - 1, at = 0;
+    char *text = malloc(front + len + 1);
+    pcre2_code *code = NULL;
+    int number = PCRE2_ERROR_NOMEMORY;
+    unsigned char why[128];
+
+    if (text != NULL) {
+        memcpy(text, heartbeat, front);
+        memcpy(text + front, pattern, len + 1);
+        code = pcre2_compile((PCRE2_SPTR)text, front + len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &number, &at, NULL);
+        free(text);
+    }
+    if (code == NULL) {
+        pcre2_get_error_message(number, why, sizeof(why));
+        snprintf(error, size, "%s at offset %zu", (const char *)why, at > front ? at - front : 0);
+    }
+    return code;
+}
+
+static bool make_context(struct regex *r)
+{
+    r->context = pcre2_match_context_create(NULL);
+    if (r->context == NULL)
+        return false;
+    pcre2_set_match_limit(r->context, MATCH_LIMIT);
+    pcre2_set_depth_limit(r->context, DEPTH_LIMIT);
+    pcre2_set_heap_limit(r->context, HEAP_KIB);
+    pcre2_set_callout(r->context, look_at_clock, r);
+    return true;
+}
+
+/* Without JIT, or without a stack for it, everything works as well. */
+static void try_jit(struct regex *r)
+{
+    if (pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) != 0)
+        return;
+    r->stack = pcre2_jit_stack_create(JIT_STACK_MIN, JIT_STACK_MAX, NULL);
+    if (r->stack != NULL)
+        pcre2_jit_stack_assign(r->context, NULL, r->stack);
+}
+
+struct regex *regex_new(const char *pattern, char *error, size_t size)
+{
+    struct regex *r = calloc(1, sizeof(*r));
+
+    if (size > 0)
+        error[0] = '\0';
+    if (r == NULL || !make_context(r)) {
+        snprintf(error, size, "no memory");
+        regex_free(r);
+        return NULL;
+    }
+    r->code = compile(pattern, error, size);
+    if (r->code == NULL) {
+        regex_free(r);
+        return NULL;
+    }
+    try_jit(r);
+    return r;
+}
+
+void regex_free(struct regex *r)
+{
+    if (r == NULL)
+        return;
+    pcre2_jit_stack_free(r->stack);
+    pcre2_match_context_free(r->context);
+    pcre2_code_free(r->code);
+    free(r);
+}
+
+static int search(struct regex *r, pcre2_match_data *data, struct span text, uint32_t options)
+{
+    return pcre2_match(r->code, (PCRE2_SPTR)(text.len > 0 ? text.at : ""), text.len, 0, options, data, r->context);
+}
+
+/* Match data keeps the memory that a search took: it is not kept. */
+enum regex_result regex_find(struct regex *r, struct span text)
+{
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    int result;
+
+    if (data == NULL)
+        return REGEX_LIMIT;
+    r->calls = 0;
+    r->deadline = 0;
+    r->allowed = NS_BASE + (uint64_t)text.len * NS_A_BYTE;
+    result = search(r, data, text, 0);
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
+        result = search(r, data, text, PCRE2_NO_JIT);
+    pcre2_match_data_free(data);
+    if (result == PCRE2_ERROR_NOMATCH)
+        return REGEX_NONE;
+    return result >= 0 ? REGEX_FOUND : REGEX_LIMIT;
+}

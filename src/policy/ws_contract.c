@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Contracts of one WebSocket. Two kinds of bounds: rates, which any side may have, and the push contract, which ties what the
+ * server says to what the client said before. Both are asked before a frame passes, so nothing beyond a bound ever does.
+ *
+ * A bucket counts thousandths of a token: then a rate in tokens a second is what one millisecond adds, and nothing is lost to
+ * rounding however often it is filled up. All arithmetic stops at the ends of its range: a bucket that would hold more holds
+ * UINT64_MAX, and a cost that cannot be written is never paid.
+ *
+ * All bounds are asked before any of them is charged: a message that one refuses costs nothing of the others.
+ */
+#include "policy/ws_contract.h"
+
+#define TOKEN 1000
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    uint64_t result;
+
+    return __builtin_add_overflow(a, b, &result) ? UINT64_MAX : result;
+}
+
+static uint64_t product(uint64_t a, uint64_t b)
+{
+    uint64_t result;
+
+    return __builtin_mul_overflow(a, b, &result) ? UINT64_MAX : result;
+}
+
+/* What a bucket of this rate holds: a burst, and never less than one token. */
+static uint64_t room(uint64_t rate, uint32_t burst)
+{
+    uint64_t most = product(rate, burst);
+
+    return rate == 0 ? UINT64_MAX : most > TOKEN ? most : TOKEN;
+}
+
+static void fill(struct ws_bucket *b, uint64_t rate, uint32_t burst, uint64_t now)
+{
+    uint64_t most = room(rate, burst), level = sum(b->level, product(rate, now - b->at));
+
+    *b = (struct ws_bucket){ level < most ? level : most, now };
+}
+
+/* Takes tokens out if all of them are there. */
+static bool take(struct ws_bucket *b, uint64_t rate, uint32_t burst, uint64_t tokens, uint64_t now)
+{
+    uint64_t cost;
+
+    if (rate == 0)
+        return true;
+    fill(b, rate, burst, now);
+    if (__builtin_mul_overflow(tokens, (uint64_t)TOKEN, &cost) || cost > b->level)
+        return false;
+    b->level -= cost;
+    return true;
+}
+
+void ws_contract_init(struct ws_contract *c, const struct conf_websocket *conf, uint64_t now)
+{
+    *c = (struct ws_contract){ .spoke = now };
+    for (size_t d = 0; d < DIRECTIONS; d++) {
+        c->messages[d] = c->bytes[d] = (struct ws_bucket){ UINT64_MAX, now };
+        c->control_window[d] = now;
+    }
+    ws_contract_renew(c, conf, now);
+}
+
+/* A bucket that never had a rate is full to the brim of what one could hold, so a rate that comes later finds it full. */
+void ws_contract_renew(struct ws_contract *c, const struct conf_websocket *conf, uint64_t now)
+{
+    c->conf = conf;
+    for (size_t d = 0; d < DIRECTIONS; d++) {
+        const struct conf_ws_side *side = &conf->sides[d];
+
+        fill(&c->messages[d], side->messages_per_second, side->burst, now);
+        fill(&c->bytes[d], side->bytes_per_second, side->burst, now);
+    }
+}
+
+/* May the server speak now? */
+static bool may_push(const struct ws_contract *c, uint64_t now)
+{
+    const struct conf_websocket *conf = c->conf;
+
+    if (!conf->server_first && !c->client_began)
+        return false;
+    return conf->quiet_after == 0 || now - c->spoke <= conf->quiet_after;
+}
+
+static bool may_push_message(const struct ws_contract *c, uint64_t now)
+{
+    uint32_t most = c->conf->messages_per_client_message;
+
+    return may_push(c, now) && (most == 0 || c->pushes < most);
+}
+
+static bool may_push_bytes(const struct ws_contract *c, uint64_t bytes, uint64_t now)
+{
+    uint32_t ratio = c->conf->bytes_per_client_byte;
+    uint64_t most = product(c->spoke_bytes > 0 ? c->spoke_bytes : 1, ratio);
+
+    return may_push(c, now) && (ratio == 0 || (c->push_bytes <= most && bytes <= most - c->push_bytes));
+}
+
+enum reason ws_contract_message(struct ws_contract *c, enum direction from, uint64_t now)
+{
+    const struct conf_ws_side *side = &c->conf->sides[from];
+
+    if (!side->send)
+        return R_SEND_DENIED;
+    if (from == DOWN && !may_push_message(c, now))
+        return R_PUSH_CONTRACT;
+    if (!take(&c->messages[from], side->messages_per_second, side->burst, 1, now))
+        return R_RATE_EXCEEDED;
+    if (from == DOWN) {
+        c->pushes++;
+        return R_NONE;
+    }
+    c->client_began = true;
+    c->spoke = now;
+    c->pushes = c->push_bytes = c->spoke_bytes = 0;
+    return R_NONE;
+}
+
+enum reason ws_contract_payload(struct ws_contract *c, enum direction from, uint64_t bytes, uint64_t now)
+{
+    const struct conf_ws_side *side = &c->conf->sides[from];
+    uint64_t *counter = from == DOWN ? &c->push_bytes : &c->spoke_bytes;
+
+    if (from == DOWN && !may_push_bytes(c, bytes, now))
+        return R_PUSH_CONTRACT;
+    if (!take(&c->bytes[from], side->bytes_per_second, side->burst, bytes, now))
+        return R_RATE_EXCEEDED;
+    *counter = sum(*counter, bytes);
+    if (from == UP)
+        c->spoke = now;
+    return R_NONE;
+}
+
+enum reason ws_contract_control(struct ws_contract *c, enum direction from, uint64_t now)
+{
+    uint32_t most = c->conf->sides[from].control_frames;
+
+    if (now - c->control_window[from] >= WS_CONTROL_WINDOW) {
+        c->control_window[from] = now;
+        c->control_count[from] = 0;
+    }
+    if (most > 0 && c->control_count[from] >= most)
+        return R_CONTROL_FLOOD;
+    c->control_count[from] += c->control_count[from] < UINT32_MAX;
+    return R_NONE;
+}

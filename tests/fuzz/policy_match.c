@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Match rules: a pattern, a newline and a message. Whatever the pattern, if it compiles then its search ends, and an allowing and a
+ * denying rule with it agree: both deny what cannot be judged, and of a message that is found or not exactly one of two orders
+ * denies.
+ */
+#include "policy/ws_match.h"
+
+#include "base/regex.h"
+#include "proto/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static int judge(char *pattern, bool allow, bool text, struct span message)
+{
+    struct conf_ws_match rules[] = {
+        { .name = "a", .of_client = true, .pattern = pattern, .allow = allow },
+        { .name = "b", .of_client = true, .json = true, .json_depth = 0, .json_bytes = 1 }, /* denies all but a digit */
+    };
+    const struct conf_websocket websocket = { .matches = rules, .match_count = 2 };
+    struct ws_match *m = ws_match_new(&websocket);
+    int rule;
+
+    must(m != NULL && ws_match_asks(m, UP) && !ws_match_asks(m, DOWN));
+    rule = ws_match_judge(m, UP, text, message);
+    must(ws_match_judge(m, UP, text, message) == rule && ws_match_judge(m, DOWN, text, message) == -1);
+    ws_match_free(m);
+    return rule;
+}
+
+static void check(char *pattern, struct span message)
+{
+    int allowed = judge(pattern, true, true, message), denied = judge(pattern, false, true, message);
+
+    must(judge(pattern, false, false, message) == 1);
+    if (utf8_feed(0, message) != 0)
+        must(allowed == 0 && denied == 0);
+    else if (allowed == 0) /* nobody knows */
+        must(denied == 0);
+    else if (denied == 0) /* found */
+        must(allowed == -1);
+    else
+        must(allowed == denied && denied == (message.len == 1 && message.at[0] >= '0' && message.at[0] <= '9' ? -1 : 1));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *newline = memchr(data, '\n', size);
+    char pattern[256], error[128];
+    struct regex *r;
+
+    if (newline == NULL || newline - data >= (long)sizeof(pattern))
+        return 0;
+    memcpy(pattern, data, (size_t)(newline - data));
+    pattern[newline - data] = '\0';
+    r = regex_new(pattern, error, sizeof(error));
+    must((r == NULL) == (error[0] != '\0'));
+    if (r != NULL)
+        check(pattern, span_of((const char *)newline + 1, size - (size_t)(newline - data) - 1));
+    regex_free(r);
+    return 0;
+}

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: ISC
+"""Both ends of WebSockets through Postern, as plain sockets: a test writes frames on one end and reads what arrives at the other."""
+import re
+import socket
+import time
+
+from . import ws
+from .http1 import response_at
+from .stage import ORIGIN_PORT, Stage
+
+PATIENCE = 15.0
+
+
+class End:
+    """One end: reads frames one by one; answers nothing by itself unless `lively` (pings, then)."""
+
+    def __init__(self, sock, mask, rest=b"", lively=False):
+        self.socket, self.mask, self.buffer, self.ended, self.lively = sock, mask, bytearray(rest), False, lively
+        self.parts, self.op = [], 0
+        self.pinged = []
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, op, payload=b"", fin=1, rsv=0):
+        self.socket.sendall(ws.frame(op, payload, fin, rsv, self.mask))
+
+    def say(self, op, payload):
+        """A message; a list of payloads is sent as fragments."""
+        parts = payload if isinstance(payload, list) else [payload]
+        for number, part in enumerate(parts):
+            self.send(op if number == 0 else 0, part, int(number == len(parts) - 1))
+
+    def close(self, code=1000, reason=b""):
+        self.socket.sendall(ws.close_frame(code, reason, self.mask))
+
+    def frame(self, seconds=PATIENCE):
+        """The next whole frame; None when the connection has ended (a part of a frame is then left in `buffer`)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = ws.frame_at(self.buffer, 0)
+            if found and found.complete:
+                del self.buffer[:found.end]
+                return found
+            if self.ended:
+                return None
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self.socket.recv(262144)
+            except TimeoutError:
+                raise
+            except OSError:
+                data = b""
+            self.buffer += data
+            self.ended = not data
+
+    def message(self, seconds=PATIENCE):
+        """The next (opcode, payload) of a message or control frame; None at the end."""
+        while True:
+            frame = self.frame(seconds)
+            if frame is None:
+                return None
+            if frame.op == ws.PING and self.lively:
+                self.pinged.append(frame.payload)
+                self.send(ws.PONG, frame.payload)
+            elif frame.op >= 8:
+                return frame.op, frame.payload
+            else:
+                self.op = frame.op or self.op
+                self.parts.append(frame.payload)
+                if frame.fin:
+                    payload, self.parts = b"".join(self.parts), []
+                    return self.op, payload
+
+    def closed(self, seconds=PATIENCE):
+        """(code, reason) of the close frame, and then the connection's end, whatever comes before them; (1006, "") without one."""
+        close = (1006, "")
+        while (found := self.message(seconds)) is not None:
+            if found[0] == ws.CLOSE:
+                close = (int.from_bytes(found[1][:2], "big") if found[1] else 1005, found[1][2:].decode())
+        return close
+
+    def is_silent(self, seconds=0.3):
+        try:
+            self.socket.settimeout(seconds)
+            data = self.socket.recv(262144)
+            self.buffer += data
+            self.ended = not data
+            return False
+        except TimeoutError:
+            return not self.buffer
+
+    def drop(self):
+        """Ends the connection without a close frame; a thread that reads from it sees the end."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+
+
+class Refused(Exception):
+    def __init__(self, answer):
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Pair:
+    """`client` and `server` behind the handshakes; `request` is the head that the server got, `answer` what the client got."""
+
+    def __init__(self, world, path, way="absolute", extensions=None, accepted=None, source=None, origin=None, lively=False):
+        self.world = world
+        sock = self._dial(way, source)
+        self.port = sock.getsockname()[1]
+        target = f"{world.stage.url}{path}" if way == "absolute" else path
+        more = f"Sec-WebSocket-Extensions: {extensions}\r\n\r\n".encode() if extensions else b"\r\n"
+        sock.sendall(ws.handshake(target, world.stage.origin_authority, origin)[:-2] + more)
+        sock.settimeout(PATIENCE)
+        self.request, server = self._accept(sock)
+        more = f"Sec-WebSocket-Extensions: {accepted}\r\n\r\n".encode() if accepted else b"\r\n"
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", self.request)[1]
+        server.sendall(ws.switching(key)[:-2] + more)
+        self.answer, rest = self.head(sock)
+        self.client, self.server = End(sock, True, rest, lively), End(server, False, lively=lively)
+
+    def _dial(self, way, source):
+        stage = self.world.stage
+        host, port = (stage.site if way == "reverse" else stage.proxy).split(":")
+        sock = socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None)
+        if way == "tunnel":
+            authority = stage.origin_authority
+            sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+            assert self.head(sock)[0].startswith(b"HTTP/1.1 200")
+        return sock
+
+    @staticmethod
+    def head(sock):
+        data = bytearray()
+        while b"\r\n\r\n" not in data:
+            part = sock.recv(65536)
+            assert part, f"closed behind {bytes(data)!r}"
+            data += part
+        end = data.index(b"\r\n\r\n") + 4
+        return bytes(data[:end]), bytes(data[end:])
+
+    def _accept(self, client):
+        """The server's connection and the head on it; Refused if the client is answered instead."""
+        listener = self.world.listener
+        listener.settimeout(0.02)
+        deadline, answer = time.monotonic() + PATIENCE, bytearray()
+        while time.monotonic() < deadline:
+            try:
+                server, _ = listener.accept()
+                server.settimeout(PATIENCE)
+                head, rest = self.head(server)
+                assert not rest
+                return head, server
+            except TimeoutError:
+                pass
+            try:
+                client.setblocking(False)
+                answer += client.recv(65536)
+            except BlockingIOError:
+                pass
+            finally:
+                client.settimeout(PATIENCE)
+            found = response_at(answer, 0)
+            if found and found.complete:
+                client.close()
+                raise Refused(found)
+        raise AssertionError(f"neither dialled nor answered: {bytes(answer)!r}")
+
+    def records(self):
+        return [line for line in self.world.stage.postern.access() if self._is_ours(line)]
+
+    def _is_ours(self, line):
+        """Of the WebSocket, not of the CONNECT around it."""
+        return line.get("client", "").endswith(f":{self.port}") and line.get("method") == "GET"
+
+    def wait_record(self, **facts):
+        """The first record of this WebSocket with these facts."""
+        def fits(line):
+            return self._is_ours(line) and all(line.get(key) == value for key, value in facts.items())
+        try:
+            return self.world.stage.postern.wait_access(fits)
+        except AssertionError:
+            raise AssertionError(f"no record with {facts} among {self.records()}") from None
+
+    def drop(self):
+        self.client.drop()
+        self.server.drop()
+
+
+class PairWorld:
+    """A stage whose origin is a bare socket. `groups`: path (without the slash) -> websocket group; one policy for each, of that name."""
+
+    def __init__(self, groups, **overrides):
+        policies = [{"name": name, "from": "client", "paths": [f"/{name}", f"/{name}/*"], "protocols": ["websocket"], "action": "allow",
+                     **({"websocket": group} if group else {})} for name, group in groups.items()]
+        tunnels = {"name": "tunnels", "from": "client", "to": "origin", "methods": ["CONNECT"], "protocols": ["http"], "action": "allow"}
+        overrides.setdefault("policies", [*policies, tunnels])
+        self.stage = Stage(origin=False, clients="127.0.0.0/28", **overrides)
+        self.settings = self.stage.settings
+        self.listener = socket.create_server((f"{self.stage.lease.prefix}.1", ORIGIN_PORT), backlog=512)
+
+    @property
+    def postern(self):
+        return self.stage.postern
+
+    def pair(self, path, **options):
+        return Pair(self, path, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self.listener.close()
+        self.stage.__exit__(*failure)
