@@ -62,14 +62,17 @@ static void test_out_of_range(void **state)
     assert_int_equal(reason_close_code(wild), 1011);
 }
 
-/* What breaks a protocol or hides one is hostile; what a policy does not allow, or a server does, is not. */
+/* What breaks a protocol is hostile. What a policy does not allow, a server does, or a page can make an honest browser do, is not.
+ */
 static void test_hostile(void **state)
 {
-    static const enum reason hostile[] = { R_FRAME_MALFORMED, R_MESSAGE_TOO_BIG,   R_UTF8_INVALID,  R_FRAGMENT_LIMIT,
-                                           R_CONTROL_FLOOD,   R_DEFLATE_MALFORMED, R_DEFLATE_RATIO, R_TUNNEL_INSIDE };
-    static const enum reason harmless[] = { R_NONE,         R_OPCODE_DENIED, R_SEND_DENIED,      R_MATCH_DENIED,
-                                            R_TIMEOUT_AGE,  R_TIMEOUT_PING,  R_EXTENSION_DENIED, R_STREAM_LIMIT,
-                                            R_FRAME_MASKED, R_PUSH_CONTRACT, R_POLICY_DENIED };
+    static const enum reason hostile[] = { R_FRAME_MALFORMED, R_UTF8_INVALID, R_CONTROL_FLOOD, R_DEFLATE_MALFORMED,
+                                           R_HEAD_MALFORMED };
+    static const enum reason harmless[] = { R_NONE,           R_OPCODE_DENIED,    R_SEND_DENIED,     R_MATCH_DENIED,
+                                            R_TIMEOUT_AGE,    R_TIMEOUT_PING,     R_TUNNEL_INSIDE,   R_EXTENSION_DENIED,
+                                            R_STREAM_LIMIT,   R_FRAME_MASKED,     R_PUSH_CONTRACT,   R_POLICY_DENIED,
+                                            R_HOST_MISMATCH,  R_SNI_MISMATCH,     R_MESSAGE_TOO_BIG, R_DEFLATE_RATIO,
+                                            R_FRAGMENT_LIMIT, R_TARGET_MALFORMED, R_RATE_EXCEEDED };
 
     (void)state;
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
