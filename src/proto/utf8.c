@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define STATE(left, low, high) ((uint32_t)(left) << 16 | (low) << 8 | (high))
+#define LANES(value) ((uint64_t)(value)*0x0001000100010001ull)
 #define HIGH_BITS 0x8080808080808080ull
 
 static uint32_t lead_byte(uint8_t byte)
@@ -53,13 +54,27 @@ static size_t bytes_before(uint64_t high)
     return (size_t)__builtin_ctzll(high) / 8;
 }
 
-/* The length of the character that these bytes begin with, first byte lowest, if it is a good one of more than one byte; or 0. */
-static size_t character_front(uint32_t c)
+/*
+ * Good characters of two bytes at the front: how many bytes they are. A lane of 16 bits is one of them if both bytes have the right
+ * high bits and, lest it be overlong, its lead has more than its lowest bit: only then does the sum reach bit 8.
+ */
+static size_t pairs_front(uint64_t word)
 {
+    uint64_t wrong = ((word & LANES(0xc0e0)) ^ LANES(0x80c0)) | (~((word & LANES(0x1e)) + LANES(0xfe)) & LANES(0x100));
+
+    return wrong == 0 ? sizeof(word) : (size_t)__builtin_ctzll(wrong) / 16 * 2;
+}
+
+/* How many bytes the good characters of more than one byte are that these begin with, first byte lowest: one, or some of two bytes
+ * each. Zeros may stand for bytes that are not there. */
+static size_t characters_front(uint64_t c)
+{
+    if ((c & 0xc0e0c0e0) == 0x80c080c0)
+        return pairs_front(c);
     if ((c & 0xc0e0) == 0x80c0)
-        return (c & 0x1e) != 0 ? 2 : 0; /* not overlong */
+        return (c & 0x1e) != 0 ? 2 : 0; /* not overlong; one alone is quicker this way */
     if ((c & 0xc0c0f0) == 0x8080e0)
-        return (c & 0x200f) != 0 && (c & 0x200f) != 0x200d ? 3 : 0; /* nor a surrogate */
+        return (c & 0x200f) != 0 && (c & 0x200f) != 0x200d ? 3 : 0; /* neither overlong nor a surrogate */
     if ((c & 0xc0c0c0f8) == 0x808080f0)
         return (c & 0x3007) != 0 && ((c & 0x04) == 0 || (c & 0x3003) == 0) ? 4 : 0; /* nor above U+10FFFF */
     return 0;
@@ -96,11 +111,11 @@ static size_t whole_front(const char *at, size_t len, uint64_t key)
     memcpy(&word, at, sizeof(word));
     word = le64toh(word ^ key);
     if ((word & 0x80) != 0)
-        return character_front((uint32_t)word);
+        return characters_front(word);
     if ((word & HIGH_BITS) == 0)
         return ascii_front(at, len, key);
     ascii = bytes_before(word & HIGH_BITS);
-    return ascii <= 4 ? ascii + character_front((uint32_t)(word >> 8 * ascii)) : ascii;
+    return ascii + characters_front(word >> 8 * ascii);
 }
 
 uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[4], unsigned at)

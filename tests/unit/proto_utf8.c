@@ -136,11 +136,33 @@ static void test_bad_under_fast_path(void **state)
         }
 }
 
+/* Any two bytes at every place of a row of characters of two bytes, of which the fast path takes some at once. */
+static void test_pairs(void **state)
+{
+    static const uint8_t mask[4] = { 0x80, 0x01, 0x7f, 0xfe };
+
+    (void)state;
+    for (unsigned pair = 0; pair <= 0xffff; pair++)
+        for (unsigned where = 0; where < 10; where++) {
+            char bytes[] = "\xc2\x80\xdf\xbf\xc3\xa4\xd0\x80\xc4\x80\xd1\xbf\xc2\xbf\xdf\x80\xc3\x80\xc3\x80";
+            struct span whole = span_of(bytes, sizeof(bytes) - 1);
+            uint32_t s = 0;
+
+            bytes[where] = (char)(pair >> 8);
+            bytes[where + 1] = (char)pair;
+            for (size_t i = 0; i < whole.len && s != UTF8_BAD; i++) /* too short for it */
+                s = utf8_feed(s, span_of(bytes + i, 1));
+            assert_true(utf8_feed(0, whole) == s);
+            mask_over(bytes, whole.len, mask, pair & 3);
+            assert_true(utf8_feed_masked(0, whole, mask, pair & 3) == s);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code_point), cmocka_unit_test(test_bad_at_once),         cmocka_unit_test(test_incomplete),
-        cmocka_unit_test(test_masked_and_cut),   cmocka_unit_test(test_bad_under_fast_path),
+        cmocka_unit_test(test_masked_and_cut),   cmocka_unit_test(test_bad_under_fast_path), cmocka_unit_test(test_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,8 @@
  * WebSocket frames. Each case is a stream as its sender would write it; it is fed whole, one byte at a time, and in pieces of every
  * other size, and must come out the same. WF, WG, WC, WU and WX numbers are those of tests/vectors.jsonl.
  */
-#include "proto/utf8.h"
 #include "proto/ws_frame.h"
+#include "proto_strict_frame.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -457,54 +457,6 @@ static void test_write_close(void **state)
     }
 }
 
-/* A slow and strict reader of RFC 6455 for what was passed on: whole frames, one after the other, from one side. */
-struct strict {
-    unsigned open, frames;
-    bool closed, compressed;
-    size_t text_len;
-    char text[STREAM_MAX];
-};
-
-static size_t strict_frame(struct strict *o, enum ws_sender sender, const uint8_t *at, size_t len, bool may_compress)
-{
-    unsigned opcode = at[0] & 15, masked = sender == WS_CLIENT, form = at[1] & 127;
-    size_t bytes = form == 127 ? 8 : form == 126 ? 2 : 0, head = 2 + bytes + (masked ? 4 : 0), payload = bytes > 0 ? 0 : form;
-
-    assert_true(len >= 2 && len >= head && !o->closed && at[1] >> 7 == masked);
-    for (size_t i = 0; i < bytes; i++)
-        payload = payload << 8 | at[2 + i];
-    assert_true(len - head >= payload && (form < 126 || payload >= (form == 126 ? 126u : 65536u)));
-    assert_true((at[0] & 0x30) == 0 && (!(at[0] & 0x40) || (may_compress && (opcode == 1 || opcode == 2))));
-    if (opcode >= 8) {
-        assert_true(opcode <= 10 && (at[0] & 0x80) && form < 126);
-        o->closed = opcode == 8;
-        return head + payload;
-    }
-    assert_true(opcode <= 2 && (opcode == 0) == (o->open != 0));
-    if (opcode != 0) {
-        o->open = opcode;
-        o->compressed = at[0] & 0x40;
-        o->text_len = 0;
-    }
-    for (size_t i = 0; i < payload; i++)
-        o->text[o->text_len++] = (char)(at[head + i] ^ (masked ? at[head - 4 + (i & 3)] : 0));
-    if (at[0] & 0x80) {
-        assert_true(o->open != 1 || o->compressed || utf8_feed(0, span_of(o->text, o->text_len)) == 0);
-        o->open = 0;
-    }
-    return head + payload;
-}
-
-static void strict_stream(enum ws_sender sender, const char *bytes, size_t len, bool may_compress)
-{
-    static struct strict o;
-
-    o.open = 0;
-    o.closed = false;
-    for (size_t done = 0; done < len;)
-        done += strict_frame(&o, sender, (const uint8_t *)bytes + done, len - done, may_compress);
-}
-
 /* What a policy might say: ways by the number of the message; what is held is passed on at its end if the number is even. */
 struct owner {
     struct ws_reader r;
@@ -614,6 +566,7 @@ static unsigned random_stream(uint32_t seed, bool compressed)
 static void test_ways(void **state)
 {
     static struct owner whole, cut;
+    static struct strict strict;
 
     (void)state;
     for (uint32_t seed = 0; seed < 1500; seed++) {
@@ -623,7 +576,8 @@ static void test_ways(void **state)
             assert_int_equal(own(&whole, ways, s.len), R_NONE);
             assert_int_equal(whole.asked, frames);
             assert_true(ws_at_boundary(&whole.r));
-            strict_stream(s.sender, whole.out, whole.passed, true);
+            strict_init(&strict, s.sender == WS_CLIENT, true);
+            assert_true(strict_stream(&strict, whole.out, whole.passed) && !strict.inside);
             for (size_t i = 1; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
                 assert_int_equal(own(&cut, ways, sizes[i]), R_NONE);
                 assert_int_equal(cut.passed, whole.passed);
