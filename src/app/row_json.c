@@ -7,6 +7,8 @@
 #include "app/json_put.h"
 #include "policy/packet.h"
 
+#include <stdio.h>
+
 static void put_row_policy(json_t *object, const struct row *row, const struct shard *shard, const char *file)
 {
     char name[TABLE_NAME_SIZE];
@@ -60,6 +62,20 @@ static void put_frames(json_t *object, const char *key, const uint32_t frames[WS
     (void)json_object_set_new(object, key, kinds);
 }
 
+/* On the average, from its beginning to the last byte: a row has no room for more. A watch says how it is now (app/ctl_rates.c). */
+static void put_rates(json_t *object, const struct row *row)
+{
+    uint64_t last = row->last_us[UP] > row->last_us[DOWN] ? row->last_us[UP] : row->last_us[DOWN];
+    double seconds = last > row->opened_us ? (double)(last - row->opened_us) / 1e6 : 0;
+    char text[32];
+
+    if (seconds < 1)
+        seconds = 1;
+    snprintf(text, sizeof(text), "%.1f", ((double)row->messages[UP] + (double)row->messages[DOWN]) / seconds);
+    put_text(object, "messages_per_second", text);
+    put_number(object, "bytes_per_second", (uint64_t)(((double)row->bytes[UP] + (double)row->bytes[DOWN]) / seconds));
+}
+
 static void put_numbers(json_t *object, const struct row *row)
 {
     put_number(object, "exchanges", row->exchanges);
@@ -71,6 +87,7 @@ static void put_numbers(json_t *object, const struct row *row)
         put_number(object, "messages_up", row->messages[UP]);
         put_number(object, "messages_down", row->messages[DOWN]);
         put_number(object, "pushes", row->pushes);
+        put_rates(object, row);
     }
     put_time(object, "opened", row->opened_us);
     put_time(object, "last_up", row->last_us[UP]);

@@ -337,3 +337,18 @@ def test_wscat_sees_why():
         run("a secret")
         ended = stage.postern.wait_access(lambda line: line.get("reason") == "match-denied")
         assert ended["close_code"] == 1008
+
+
+def test_rates_and_pushes_while_alive(world):
+    """Counters, pushes since the client spoke, and rates are in the row while the stream lives."""
+    pair = world.pair("/all", lively=True)
+    hello(pair)
+    for _ in range(5):
+        pair.server.say(TEXT, b"0123456789")
+        assert pair.client.message() == (TEXT, b"0123456789")
+    row = wait_until(lambda: next((row for row in world.postern.ctl("sessions", "path=/all")["sessions"] if row["pushes"] == 6), None),
+                     what="the row")
+    assert row["frames_down"]["text"] >= 5 and row["messages_down"] >= 5
+    assert float(row["messages_per_second"]) >= 5 and row["bytes_per_second"] >= 50
+    assert world.postern.ctl("show", row["id"])["session"]["messages_per_second"] == row["messages_per_second"]
+    pair.client.close()
