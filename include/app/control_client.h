@@ -40,7 +40,8 @@ struct client {
     struct evbuffer *pieces; /* of the filter process's answer; NULL: none yet */
     json_t *explained;       /* a worker's answer, to which the filter process may add; NULL: none */
     uint64_t killed;
-    bool more; /* there were more than KILL_MAX */
+    bool more;            /* there were more than KILL_MAX */
+    json_t *kill_warning; /* the filter process's, of a kill; NULL: none */
     struct listing listing;
 };
 

@@ -51,6 +51,7 @@ void doctor_policy_routing(struct doctor *d);
 long doctor_sysctl(const char *path);
 void doctor_interfaces(struct doctor *d);
 void doctor_zones(struct doctor *d);
+void doctor_other_tables(struct doctor *d);
 void doctor_conntrack(struct doctor *d);
 
 #endif

@@ -62,7 +62,14 @@ void flows_because(struct flows *f, unsigned worker, uint64_t number, enum reaso
  */
 size_t flows_judge_again(struct flows *f, struct conntrack *c);
 
-/* Deletes the flows of clients in this network that the kernel forwards; their records say R_BLOCKED. Returns how many. */
+/*
+ * Deletes the entry of a flow that the kernel forwards or lets in. Of the latter the socket on this machine is ended first
+ * (filter/sock_destroy.h): else its next packet would make a new entry, by which the client's packets pass. What that failed with
+ * is written to `socket_error`, and the entry is deleted all the same. false with errno, ENOENT: it is gone already.
+ */
+MUST_CHECK bool flows_end(struct conntrack *c, const struct conntrack_entry *entry, int *socket_error);
+
+/* Ends so the flows of clients in this network, but for those of sessions; their records say R_BLOCKED. Returns how many. */
 size_t flows_block(struct flows *f, struct conntrack *c, const struct network *clients);
 
 #endif

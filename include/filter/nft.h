@@ -38,6 +38,14 @@ MUST_CHECK bool nft_unblock(struct nft *n, const struct network *network, char *
 /* Packets of the counter in the rule with this comment, summed over all such rules; 0 if there is none. */
 uint64_t nft_counter(struct nft *n, const char *comment);
 
+/* Base chains of all other tables, of every family, that packets pass; at most `max`. false: they cannot be listed. */
+struct nft_chain {
+    char name[192]; /* "FAMILY TABLE CHAIN", as nft takes it */
+    char hook[16];
+    bool drops; /* its policy is drop */
+};
+MUST_CHECK bool nft_others(struct nft *n, struct nft_chain *out, size_t max, size_t *count);
+
 /*
  * Changes by others: a descriptor that becomes readable when the ruleset of this network namespace changed (NFNLGRP_NFTABLES).
  * nft_watch_read() takes what is there; true: something was changed by another socket than ours, in this table or in another, or

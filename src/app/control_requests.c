@@ -24,8 +24,9 @@ void client_forget(struct client *client)
     if (client->pieces != NULL)
         evbuffer_free(client->pieces);
     json_decref(client->explained);
+    json_decref(client->kill_warning);
     client->pieces = NULL;
-    client->explained = NULL;
+    client->explained = client->kill_warning = NULL;
 }
 
 /* Takes over `answer`. */
@@ -126,6 +127,8 @@ static void kill_finish(struct client *client)
     answer = json_pack("{s:I}", "killed", (json_int_t)client->killed);
     if (client->more)
         (void)json_object_set_new(answer, "more", json_true());
+    if (client->kill_warning != NULL)
+        (void)json_object_set(answer, "warning", client->kill_warning);
     reply(client, answer);
 }
 
@@ -325,6 +328,7 @@ static void on_filter_answer(struct client *client)
         reply_joined(client, answer);
     else if (client->waiting == WAIT_KILL) {
         client->killed += (uint64_t)json_integer_value(json_object_get(answer, "killed"));
+        client->kill_warning = json_incref(json_object_get(answer, "warning"));
         client->owed_filter = false;
         kill_finish(client);
     } else

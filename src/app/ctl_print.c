@@ -225,6 +225,8 @@ static void print_killed(const json_t *answer)
            killed == 0                               ? ": nothing like that is open"
            : json_object_get(answer, "more") != NULL ? ", there are more: ask again"
                                                      : "");
+    if (json_object_get(answer, "warning") != NULL)
+        printf("warning: %s\n", json_string_value(json_object_get(answer, "warning")));
 }
 
 static void print_block(const char *command, const json_t *answer)

@@ -97,8 +97,8 @@ static json_t *answer_blocks(struct filter *f, const json_t *question)
     return json_pack("{s:o}", "blocks", list);
 }
 
-/* A flow of ours: its conntrack entry goes, and with it the flow. */
-static bool kill_flow(struct filter *f, json_int_t number)
+/* A flow of ours: its conntrack entry goes, and with it the flow; of one to this machine its socket, too. */
+static bool kill_flow(struct filter *f, json_int_t number, int *socket_error)
 {
     unsigned ours = f->args->workers;
     struct conntrack_entry entry;
@@ -106,20 +106,36 @@ static bool kill_flow(struct filter *f, json_int_t number)
     if (number < 1 || !flows_find(f->flows, ours, (uint64_t)number, &entry))
         return false;
     flows_because(f->flows, ours, (uint64_t)number, R_KILLED);
-    if (conntrack_delete(f->conntrack, &entry) || errno == ENOENT)
+    if (flows_end(f->conntrack, &entry, socket_error) || errno == ENOENT)
         return true;
     log_error("a flow cannot be deleted: %s", strerror(errno));
     return false;
 }
 
+/* The entry is gone, but the server on this machine goes on with its next packet. */
+static void warn_of_sockets(json_t *object, int error)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "a socket on this machine cannot be ended (%s): it goes on when it sends next; end it at its server",
+             error == EOPNOTSUPP ? "the kernel has no CONFIG_INET_DIAG_DESTROY" : strerror(error));
+    log_warn("kill: %s", text);
+    put_text(object, "warning", text);
+}
+
 static json_t *answer_kill(struct filter *f, const json_t *question)
 {
     const json_t *numbers = json_object_get(question, "numbers");
-    int killed = kill_flow(f, json_integer_value(json_object_get(question, "number")));
+    int socket_error = 0, killed = kill_flow(f, json_integer_value(json_object_get(question, "number")), &socket_error);
+    json_t *object;
 
     for (size_t i = 0; i < json_array_size(numbers); i++)
-        killed += kill_flow(f, json_integer_value(json_array_get(numbers, i)));
-    return json_pack("{s:i}", "killed", killed);
+        killed += kill_flow(f, json_integer_value(json_array_get(numbers, i)), &socket_error);
+    object = json_pack("{s:i}", "killed", killed);
+    if (socket_error != 0)
+        warn_of_sockets(object, socket_error);
+    return object;
 }
 
 static json_t *answer_doctor(struct filter *f, const json_t *question)

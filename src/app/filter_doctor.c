@@ -345,6 +345,7 @@ json_t *filter_doctor(struct filter *f)
     check_listeners(&d);
     check_loops(&d);
     check_self(&d);
+    doctor_other_tables(&d);
     doctor_interfaces(&d);
     doctor_zones(&d);
     doctor_forwarding(&d);

@@ -2,14 +2,17 @@
 /*
  * What the machine says of itself: numbers of the kernel, interfaces that zones name, and zones that nobody can be in. A zone of
  * interfaces alone holds no special-purpose address, which is what surprises most: the neighbours on such an interface are then in
- * no zone at all.
+ * no zone at all. And chains of other tables, which every packet has to pass, too.
  */
 #include "app/filter_doctor.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define OTHER_CHAINS 64
 
 long doctor_sysctl(const char *path)
 {
@@ -87,13 +90,14 @@ static bool can_be_in(const struct doctor *d, size_t zone)
     return false;
 }
 
-static bool is_named(const struct conf *conf, const char *interface)
+/* The first zone that names this interface; NULL: none does. */
+static const struct conf_zone *zone_of(const struct conf *conf, const char *interface)
 {
     for (size_t i = 0; i < conf->zone_count; i++)
         for (size_t k = 0; k < conf->zones[i].interfaces.count; k++)
             if (strcmp(conf->zones[i].interfaces.items[k], interface) == 0)
-                return true;
-    return false;
+                return &conf->zones[i];
+    return NULL;
 }
 
 /* The network that this address of ours is in. */
@@ -112,44 +116,105 @@ static bool is_link_local(const struct addr *a)
     return a->family == AF_INET6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
 }
 
-/* Neighbours on an interface that a zone names, but in no zone. */
-static size_t list_strangers(const struct doctor *d, char *text, size_t size, char *mend, size_t mend_size)
+/* A list in a text of DOCTOR_TEXT bytes; what has no room is left out. */
+__attribute__((format(printf, 2, 3))) static void append(char *text, const char *format, ...)
 {
-    size_t len = 0;
+    size_t len = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + len, DOCTOR_TEXT - len, format, args);
+    va_end(args);
+}
+
+/* The neighbours on this interface are in no zone, although one names it. */
+static bool are_strangers(const struct doctor *d, const struct doctor_own *own)
+{
+    return zone_of(d->conf, own->interface) != NULL && !is_link_local(&own->address) &&
+           zones_find(rules_zones(d->generation->rules), &own->address, own->interface) == ZONE_NONE;
+}
+
+static const char *own_network(const struct doctor_own *own, char out[ADDR_TEXT + 8])
+{
+    struct network network = network_of(own);
+    char base[ADDR_TEXT];
+
+    snprintf(out, ADDR_TEXT + 8, "\"%s/%u\"", addr_text(&network.base, base), own->bits);
+    return out;
+}
+
+static void list_strangers(const struct doctor *d, char *text)
+{
+    char quoted[ADDR_TEXT + 8];
 
     for (size_t i = 0; i < d->own_count; i++) {
-        const struct doctor_own *own = &d->own[i];
-        struct network network = network_of(own);
-        char base[ADDR_TEXT];
-
-        if (!is_named(d->conf, own->interface) || is_link_local(&own->address) ||
-            zones_find(rules_zones(d->generation->rules), &own->address, own->interface) != ZONE_NONE || len >= size)
+        if (!are_strangers(d, &d->own[i]))
             continue;
-        addr_text(&network.base, base);
-        if (len == 0)
-            snprintf(mend, mend_size, "networks = [ \"%s/%u\" ]; in the zone of %s", base, own->bits, own->interface);
-        len += (size_t)snprintf(text + len, size - len, "%s%s/%u on %s", len > 0 ? ", " : "", base, own->bits, own->interface);
+        own_network(&d->own[i], quoted);
+        append(text, "%s%.*s on %s", *text != '\0' ? ", " : "", (int)strlen(quoted) - 2, quoted + 1, d->own[i].interface);
     }
-    return len;
+}
+
+/* A zone without networks has all that are not special: said there, so that what is added takes nothing away. */
+static void mend_zone(const struct doctor *d, const struct conf_zone *zone, char *mend)
+{
+    char list[DOCTOR_TEXT] = "", quoted[ADDR_TEXT + 8];
+
+    for (size_t i = 0; i < d->own_count; i++) {
+        if (!are_strangers(d, &d->own[i]) || zone_of(d->conf, d->own[i].interface) != zone)
+            continue;
+        if (strstr(list, own_network(&d->own[i], quoted)) == NULL)
+            append(list, "%s%s", *list != '\0' ? ", " : zone->networks.count == 0 ? "\"0.0.0.0/0\", \"::/0\", " : "", quoted);
+    }
+    if (*list != '\0')
+        append(mend, "%sadd to networks of zone %s: %s", *mend != '\0' ? "; " : "", zone->name, list);
 }
 
 void doctor_zones(struct doctor *d)
 {
-    char text[DOCTOR_TEXT], finding[DOCTOR_TEXT + 64], mend[DOCTOR_TEXT];
-    size_t len = 0;
+    char empty[DOCTOR_TEXT] = "", strangers[DOCTOR_TEXT] = "", finding[DOCTOR_TEXT + 64], mend[DOCTOR_TEXT] = "";
 
-    for (size_t i = 0; i < d->conf->zone_count; i++)
-        if (!can_be_in(d, i) && len < sizeof(text))
-            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len > 0 ? ", " : "", d->conf->zones[i].name);
-    if (len > 0) {
-        snprintf(finding, sizeof(finding), "nothing can be in %s: zones before take it all", text);
+    for (size_t i = 0; i < d->conf->zone_count; i++) {
+        if (!can_be_in(d, i))
+            append(empty, "%s%s", *empty != '\0' ? ", " : "", d->conf->zones[i].name);
+        mend_zone(d, &d->conf->zones[i], mend);
+    }
+    list_strangers(d, strangers);
+    if (*empty != '\0') {
+        snprintf(finding, sizeof(finding), "nothing can be in %s: zones before take it all", empty);
         doctor_check(d, "zones", false, finding, "put these zones before the wider ones in zones = ( ... )", NULL);
-    } else if (list_strangers(d, text, sizeof(text), mend, sizeof(mend)) > 0) {
-        snprintf(finding, sizeof(finding), "neighbours are in no zone: %s", text);
+    } else if (*strangers != '\0') {
+        snprintf(finding, sizeof(finding), "neighbours are in no zone: %s", strangers);
         doctor_check(d, "zones", false, finding, mend, NULL);
     } else
         doctor_check(d, "zones", true, "something can be in each zone, and the neighbours on their interfaces are in one", NULL,
                      NULL);
+}
+
+void doctor_other_tables(struct doctor *d)
+{
+    char finding[DOCTOR_TEXT] = "", mend[DOCTOR_TEXT] = "", others[DOCTOR_TEXT] = "";
+    struct nft_chain chains[OTHER_CHAINS];
+    size_t count = 0;
+    bool listed = nft_others(d->filter->nft, chains, OTHER_CHAINS, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        append(chains[i].drops ? finding : others, "%s%s (hook %s)", *(chains[i].drops ? finding : others) != '\0' ? ", " : "",
+               chains[i].name, chains[i].hook);
+        if (chains[i].drops)
+            append(mend, "%snft list chain %s", *mend != '\0' ? "; " : "", chains[i].name);
+    }
+    if (*mend != '\0') {
+        append(finding, ": policy drop, so each has to accept what Postern lets pass, too");
+        append(mend, " (add rules that accept it there, or stop that firewall)");
+    }
+    if (*others != '\0')
+        append(finding, "%swithout policy drop, but they may have rules that drop: %s", *finding != '\0' ? "; " : "", others);
+    doctor_check(d, "other tables", listed && *mend == '\0',
+                 !listed            ? "chains of other tables cannot be listed"
+                 : *finding == '\0' ? "no other table has a chain that packets pass"
+                                    : finding,
+                 listed ? mend : "nft list ruleset", NULL);
 }
 
 static void check_events(struct doctor *d)

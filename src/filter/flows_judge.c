@@ -9,6 +9,8 @@
  */
 #include "filter/flows_state.h"
 
+#include "filter/sock_destroy.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -186,28 +188,45 @@ size_t flows_judge_again(struct flows *f, struct conntrack *c)
     return judging.deleted;
 }
 
+bool flows_end(struct conntrack *c, const struct conntrack_entry *entry, int *socket_error)
+{
+    if (packet_mark_kind(entry->mark) == PACKET_MARK_INPUT && !sock_destroy(entry))
+        *socket_error = errno;
+    return conntrack_delete(c, entry);
+}
+
 struct blocking {
     struct conntrack *conntrack;
     const struct network *clients;
     size_t deleted;
+    int error; /* of the last socket that could not be ended; 0: none */
 };
+
+/* A session's flow is its worker's to end, with what its protocol says at the end. */
+static bool is_to_be_blocked(const struct blocking *b, const struct flow *flow)
+{
+    return flow_is_governed(&flow->entry) && !flow->joined && !flow->left && network_has(b->clients, &flow->entry.client);
+}
 
 static void block_one(struct flows *f, struct flow *flow, void *arg)
 {
     struct blocking *b = arg;
-    unsigned kind = packet_mark_kind(flow->entry.mark);
 
     (void)f;
-    if ((kind != PACKET_MARK_FORWARDED && kind != PACKET_MARK_TRANSLATED) || !network_has(b->clients, &flow->entry.client))
+    if (!is_to_be_blocked(b, flow))
         return;
     flow->why = R_BLOCKED;
-    b->deleted += conntrack_delete(b->conntrack, &flow->entry);
+    if (flows_end(b->conntrack, &flow->entry, &b->error))
+        b->deleted++;
 }
 
 size_t flows_block(struct flows *f, struct conntrack *c, const struct network *clients)
 {
-    struct blocking b = { c, clients, 0 };
+    struct blocking b = { c, clients, 0, 0 };
 
     flow_each(f, block_one, &b);
+    if (b.error != 0)
+        log_warn("sockets on this machine cannot be ended: %s; what blocked clients have open goes on after the block",
+                 strerror(b.error));
     return b.deleted;
 }

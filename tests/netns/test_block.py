@@ -5,9 +5,10 @@ import time
 import pytest
 
 from lib import ws
-from lib.netns import CLIENT, FAMILIES, LAN, SERVER, UdpEcho
+from lib.netns import CLIENT, FAMILIES, LAN, SERVER, WAN, UdpEcho
 from lib.netns_stage import NetStage
 from lib.postern import wait_until
+from test_rows import PLACES, TO_SELF, is_over, session_with_the_gateway
 from test_states import udp_client
 
 BLOCK = {"packet_filter": {"block_seconds": 60, "block_after": 5}}
@@ -100,6 +101,20 @@ def test_a_flow_that_the_kernel_forwards_is_cut(family):
             client.sendto(b"two", (SERVER[family], 5000))
             wait_until(lambda: stage.counter("blocked") > before, what="the kernel's counter")
             assert not outside.packets
+
+
+@pytest.mark.parametrize("family, server_family", PLACES)
+def test_a_flow_to_the_gateway_ends(family, server_family):
+    """Also if its server speaks next; and it does not go on when the client is let in again. Others' stay."""
+    with NetStage(**BLOCK, policies=[TO_SELF]) as stage, stage.net.gateway.bind(4, 2223, address=WAN[4]) as listening, \
+            stage.net.second.connect(WAN[4], 2223) as other, listening.accept()[0] as others:
+        with session_with_the_gateway(stage, family, server_family) as (client, server, row):
+            stage.postern.ctl_run("block", CLIENT[family], check=True)
+            is_over(client, server)
+            stage.postern.ctl_run("unblock", CLIENT[family], check=True)
+            assert stage.postern.wait_access(lambda line: line.get("reason") == "blocked")["client"].startswith(("10.77.1.10:", "[fd77:1::10]:"))
+            others.sendall(b"still here")
+            assert other.recv(100) == b"still here"
 
 
 def test_hostile_clients_block_themselves(stage, family):

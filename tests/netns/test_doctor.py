@@ -123,6 +123,43 @@ def test_no_policy_to_self():
         assert faults(stage) == []
 
 
+def check(stage, name):
+    return next(check for check in checks(stage) if check["name"] == name)
+
+
+@pytest.mark.parametrize("table, hook", [("ip", "forward"), ("inet", "input"), ("ip6", "prerouting"), ("inet", "postrouting"), ("ip", "output")])
+def test_another_firewall_that_drops(stage, table, hook):
+    chain = f"{{ type filter hook {hook} priority 10; policy %s; }}"
+
+    def nft(*lines):
+        stage.net.gateway.run("nft", "-f", "-", input="".join(f"{line}\n" for line in lines))
+    try:
+        nft(f"add table {table} ufw", f"add chain {table} ufw FORWARD {chain % 'accept'}", f"add chain {table} ufw helpers")
+        found = check(stage, "other tables")
+        assert found["ok"] and f"{table} ufw FORWARD" in found["finding"] and "helpers" not in found["finding"]
+        nft(f"add chain {table} ufw FORWARD {chain % 'drop'}")
+        found = check(stage, "other tables")
+        assert not found["ok"] and f"{table} ufw FORWARD (hook {hook}): policy drop" in found["finding"]
+        assert found["mend"].startswith(f"nft list chain {table} ufw FORWARD")
+        mended_by(stage, found["mend"])                              # it only looks
+    finally:
+        nft(f"delete table {table} ufw")
+    assert "no other table" in check(stage, "other tables")["finding"] and faults(stage) == []
+
+
+@pytest.mark.parametrize("networks", [["0.0.0.0/0", "::/0"], None])
+def test_all_networks_that_are_missing_are_named(stage, networks):
+    inside, outside = ZONES
+    bare = {"name": "outside", "interfaces": ["wan0"], **({"networks": networks} if networks else {})}
+    stage.reload(zones=[inside, bare])
+    found = check(stage, "zones")
+    kept = "" if networks else '"0.0.0.0/0", "::/0", '
+    assert found["mend"] == f'add to networks of zone outside: {kept}"10.77.2.0/24", "fd77:2::/64"'
+    stage.reload(zones=[inside, dict(outside, networks=["0.0.0.0/0", "::/0", "10.77.2.0/24", "fd77:2::/64"])])
+    assert faults(stage) == []
+    stage.reload(zones=ZONES)
+
+
 def test_an_interface_that_is_not_there(stage):
     stage.reload(zones=[*ZONES, {"name": "dmz", "interfaces": ["dmz0"], "networks": ["10.77.9.0/24"]}])
     found = next(check for check in faults(stage) if check["name"] == "interfaces")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lib import ws
-from lib.netns import CLIENT, FAMILIES, SECOND, SERVER, WAN, Echo, UdpEcho, ask
+from lib.netns import CLIENT, FAMILIES, LAN, SECOND, SERVER, WAN, Echo, UdpEcho, ask
 from lib.netns_stage import TLS_PORT, NetStage, client_tls
 from lib.postern import wait_until
 from test_states import udp_client
@@ -191,6 +191,91 @@ def test_kill_deletes_the_entry(intercept, family, mode):
             assert not outside.of(lambda packet: b"after the end" in packet.payload)
         client.close()
         assert stage.postern.wait_access(lambda line: line.get("reason") == "killed")["session"] == row["id"]
+
+
+TO_SELF = {"name": "to-self", "from": "inside", "to": "self", "protocols": ["tcp", "udp"], "ports": [2222, 2223], "action": "allow"}
+PLACES = [(4, 4), (6, 6), (4, 6)]                                # of the client; of the server's socket
+
+
+@contextlib.contextmanager
+def session_with_the_gateway(stage, family, server_family):
+    """A connection that a server on the gateway has accepted: (client, server, row)."""
+    with stage.net.gateway.socket(server_family) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if server_family == 6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, family == 6)
+        listening.bind(({4: "0.0.0.0", 6: "::"}[server_family], 2222))
+        listening.listen()
+        with stage.net.client.connect(LAN[family], 2222) as client:
+            server, _ = listening.accept()
+            with server:
+                server.settimeout(5)
+                client.sendall(b"hello")
+                assert server.recv(100) == b"hello"
+                name = text_of(*client.getsockname()[:2])
+                row = wait_until(lambda: next((row for row in stage.sessions("mode=forwarded") if row["client"] == name), None), what="the row")
+                yield client, server, row
+        # What listens is not the client's: it goes on.
+        with stage.net.client.connect(LAN[family], 2222, timeout=5):
+            listening.accept()[0].close()
+
+
+def is_over(client, server):
+    with pytest.raises(ConnectionError):
+        server.send(b"I speak next")
+        server.recv(100)
+    with pytest.raises(ConnectionError):
+        client.settimeout(5)
+        client.sendall(b"after the end")
+        if not client.recv(100):
+            raise ConnectionError("ended")
+
+
+@pytest.mark.parametrize("family, server_family", PLACES)
+def test_kill_ends_a_flow_to_the_gateway_although_its_server_speaks_next(family, server_family):
+    with NetStage(policies=[TO_SELF]) as stage:
+        with session_with_the_gateway(stage, family, server_family) as (client, server, row):
+            assert stage.ask("kill", id=row["id"]) == {"killed": 1}
+            is_over(client, server)
+            wait_until(lambda: not stage.sessions("mode=forwarded"), 5, "the end of the row")
+            assert not [entry for entry in stage.conntrack() if 2222 in (entry["original"][1], entry["original"][3]) and entry["state"] == "ESTABLISHED"]
+        assert stage.postern.wait_access(lambda line: line.get("session") == row["id"])["reason"] == "killed"
+
+
+def test_kill_ends_a_translated_flow_to_the_gateway():
+    """Another table sends port 2223 of the gateway to 2222: the socket knows the second alone. And a server on one interface is found."""
+    with NetStage(policies=[TO_SELF]) as stage, stage.net.gateway.bind(4, 2222) as listening:
+        stage.net.gateway.run("nft", "-f", "-", input="table ip other { chain c { type nat hook prerouting priority -100; "
+                              "tcp dport 2223 redirect to :2222; }; }\n")
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lan0")
+        with stage.net.client.connect(LAN[4], 2223) as client, listening.accept()[0] as server:
+            client.sendall(b"hello")
+            row = wait_until(lambda: next(iter(stage.sessions("mode=forwarded")), None), what="the row")
+            stage.postern.ctl_run("kill", row["id"], check=True)
+            server.settimeout(5)
+            is_over(client, server)
+
+
+def test_kill_leaves_a_udp_server_and_ends_a_connected_one(family):
+    with NetStage(policies=[TO_SELF]) as stage, stage.net.gateway.bind(family, 2222, socket.SOCK_DGRAM) as server, \
+            udp_client(stage.net.client, family) as client:
+        server.settimeout(5)
+
+        def spoken():
+            client.sendto(b"hello", (LAN[family], 2222))
+            data, peer = server.recvfrom(100)
+            server.sendto(data, peer)
+            assert client.recv(100) == b"hello"
+            return peer
+        spoken()
+        row = wait_until(lambda: next(iter(stage.sessions("mode=forwarded")), None), what="the row")
+        assert stage.ask("kill", id=row["id"]) == {"killed": 1}
+        wait_until(lambda: not stage.sessions("mode=forwarded"), 5, "the end of the row")
+        server.connect(spoken())
+        row = wait_until(lambda: next(iter(stage.sessions("mode=forwarded")), None), what="the row")
+        assert stage.ask("kill", id=row["id"]) == {"killed": 1}
+        with pytest.raises(ConnectionError):
+            server.recv(100)
 
 
 def test_states_and_translation_are_seen(family):
