@@ -48,6 +48,7 @@ static void test_requests(void **state)
         { "explain --from 10.0.0.1 GET http://x/",
           "{\"command\":\"explain\",\"from\":\"10.0.0.1\",\"method\":\"GET\",\"url\":\"http://x/\",\"headers\":[]}" },
         { "explain --from 10.0.0.1 http://x/", NULL },
+        { "explain tcp://192.0.2.1:53", NULL },
         { "explain udp://192.0.2.1:53 x", NULL },
         { "explain --from 10.0.0.1", NULL },
         { "nonsense", NULL },
@@ -170,7 +171,10 @@ static void test_filter_commands(void **state)
     assert_says(text, "NOT OK  self: none\n        mend: do this\n");
     assert_string_equal(printed("filter", "{\"table\":\"table inet postern {\\n}\\n\"}"), "table inet postern {\n}\n");
     assert_string_equal(printed("block", "{\"address\":\"10.0.0.1\",\"seconds\":60}"), "10.0.0.1 is blocked for 60 s\n");
-    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\"}"), "10.0.0.1 is not blocked\n");
+    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\",\"was_blocked\":true}"), "10.0.0.1 is no longer blocked\n");
+    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\",\"was_blocked\":false}"), "10.0.0.1 was not blocked\n");
+    assert_string_equal(printed("watch", "{\"time\":\"t\",\"changes\":true,\"sessions\":[],\"ended\":[]}"), "");
+    assert_says(printed("watch", "{\"time\":\"t\",\"sessions\":[],\"ended\":[]}"), "t: 0 sessions open, 0 ended\n");
     assert_says(printed("blocks", "{\"blocks\":[{\"address\":\"10.0.0.1\",\"seconds\":60,\"why\":\"loop\"}]}"),
                 "10.0.0.1       60  loop");
 }
