@@ -132,6 +132,20 @@ static void test_sessions(void **state)
     assert_says(text, "nat             from 203.0.113.1:6");
 }
 
+static void test_pings(void **state)
+{
+    const char *rows =
+        "{\"sessions\":[{\"protocol\":\"icmp\",\"mode\":\"forwarded\",\"client\":\"10.0.0.1:0\",\"server\":\"[fd00::1]:0\","
+        "\"upstream\":\"10.0.0.9:0\"}]}";
+
+    (void)state;
+    assert_silent(printed("sessions", rows), ":0");
+    assert_says(printed("sessions", rows), " fd00::1 ");
+    assert_says(printed("sessions", rows), "from 10.0.0.9 ");
+    assert_silent(printed("show", "{\"session\":{\"protocol\":\"icmp\",\"client\":\"10.0.0.1:0\"}}"), ":0");
+    assert_says(printed("show", "{\"session\":{\"protocol\":\"tcp\",\"client\":\"10.0.0.1:0\"}}"), "10.0.0.1:0");
+}
+
 static void test_explained(void **state)
 {
     const char *text = printed("explain", "{\"verdict\":\"denied\",\"packet\":{\"interface_in\":\"lan0\",\"zone_in\":\"inside\","
@@ -206,9 +220,9 @@ static void test_status(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests), cmocka_unit_test(test_sessions),
-                                        cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands),
-                                        cmocka_unit_test(test_status) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests),        cmocka_unit_test(test_sessions),
+                                        cmocka_unit_test(test_pings),           cmocka_unit_test(test_explained),
+                                        cmocka_unit_test(test_filter_commands), cmocka_unit_test(test_status) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
