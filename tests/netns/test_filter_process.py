@@ -325,3 +325,20 @@ def test_the_lock_of_somebody_who_is_not_root_is_a_warning():
         finally:
             squatter.kill()
             squatter.communicate()
+
+
+def test_without_the_capability_it_is_named():
+    with NetStage(start=False) as stage:
+        for arguments in ((), ("--teardown",)):
+            done = stage.net.gateway.run("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", POSTERND, "-c", stage.postern.config,
+                                         *arguments, check=False, timeout=20)
+            assert done.returncode == 1 and "CAP_NET_ADMIN" in done.stderr, done.stderr
+
+
+def test_explain_and_unblock_say_what_is_not_there():
+    with NetStage() as stage:
+        done = stage.postern.ctl_run("explain", "--from", CLIENT[4], "--interface", "lan7", f"tcp://{SERVER[4]}:80")
+        assert done.returncode != 0 and "no interface" in done.stderr, done.stderr
+        stage.postern.ctl_run("block", "192.0.2.1", "300", check=True)
+        for answer in ("is no longer blocked", "was not blocked"):
+            assert stage.postern.ctl_run("unblock", "192.0.2.1", check=True).stdout == f"192.0.2.1 {answer}\n"
