@@ -27,6 +27,8 @@ void blocks_free(struct blocks *b);
 MUST_CHECK bool blocks_add(struct blocks *b, const struct network *network, uint64_t until_ms, const char *why);
 /* false: it is not in the list. */
 bool blocks_remove(struct blocks *b, const struct network *network);
+/* Is this very network on the list? */
+bool blocks_holds(struct blocks *b, const struct network *network, uint64_t now_ms);
 /* Is this address in one of the networks? */
 bool blocks_has(const struct blocks *b, const struct addr *address, uint64_t now_ms);
 /* Forgets what ran out; returns how many are left. */

@@ -9,6 +9,7 @@
 #include "app/privileges.h"
 #include "app/process.h"
 #include "app/runtime_dir.h"
+#include "app/table_lock.h"
 
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
@@ -38,6 +39,7 @@ struct reload {
     uint64_t deadline_ms;
     struct blueprint *next; /* what filter is asked about first; with its listeners and its log. NULL: nothing, or it is in force */
     struct listeners listeners;
+    struct table_lock lock; /* of a table that is new */
     int log;
     FILE *report; /* errors and warnings, a line each */
     char *text;   /* what was written to it */
@@ -51,6 +53,7 @@ struct monitor {
     struct blueprint *current;
     struct listeners listeners;
     struct runtime_dir runtime;
+    struct table_lock lock; /* of the table that is ours */
     struct identity identity;
     struct shared shared;
     struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter */

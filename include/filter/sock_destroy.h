@@ -10,7 +10,8 @@
  * client: never a socket that listens or serves others, too. Needs CAP_NET_ADMIN.
  *
  * true: there is no such socket any more, or there was none. false with errno; EOPNOTSUPP: this kernel cannot end the sockets of
- * others (CONFIG_INET_DIAG_DESTROY).
+ * others (CONFIG_INET_DIAG_DESTROY). A kernel that cannot even look for sockets of this protocol (no tcp_diag, udp_diag) answers as
+ * if there were none.
  */
 MUST_CHECK bool sock_destroy(const struct conntrack_entry *entry);
 

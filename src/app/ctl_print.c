@@ -203,6 +203,8 @@ static void print_watch(const json_t *answer)
 {
     json_t *sessions = json_object_get(answer, "sessions"), *ended = json_object_get(answer, "ended");
 
+    if (json_is_true(json_object_get(answer, "changes")) && json_array_size(sessions) == 0 && json_array_size(ended) == 0)
+        return;
     if (isatty(STDOUT_FILENO))
         fputs("\033[H\033[2J", stdout);
     printf("%s: %zu sessions %s, %zu ended\n", json_string_value(json_object_get(answer, "time")), json_array_size(sessions),
@@ -235,7 +237,7 @@ static void print_block(const char *command, const json_t *answer)
 
     ctl_table_cell(answer, "address", address);
     if (strcmp(command, "unblock") == 0)
-        printf("%s is not blocked\n", address);
+        printf("%s %s blocked\n", address, json_is_false(json_object_get(answer, "was_blocked")) ? "was not" : "is no longer");
     else
         printf("%s is blocked for %s s\n", address, ctl_table_cell(answer, "seconds", seconds));
 }

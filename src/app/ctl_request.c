@@ -138,6 +138,7 @@ static json_t *explain_request(int argc, char **argv)
                                            { "address", required_argument, NULL, OPTION_ADDRESS },
                                            { "at", required_argument, NULL, OPTION_AT },
                                            { NULL, 0, NULL, 0 } };
+    const char *what = "explain takes an id, or --from ADDR and then METHOD URL or a flow like udp://ADDR:PORT";
     json_t *request = plain("explain"), *headers = json_array();
     int option;
 
@@ -145,6 +146,10 @@ static json_t *explain_request(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
         if (!explain_option(request, headers, option))
             goto usage;
+    if (argc - optind == 1 && is_flow(argv[optind]) && json_object_get(request, "from") == NULL) {
+        what = "a flow has a client: --from ADDR is needed";
+        goto usage;
+    }
     if (argc - optind == 1 && json_object_size(request) == 1 && json_array_size(headers) == 0) {
         (void)json_object_set_new(request, "id", json_string(argv[optind]));
         json_decref(headers);
@@ -164,7 +169,7 @@ static json_t *explain_request(int argc, char **argv)
 usage:
     json_decref(request);
     json_decref(headers);
-    return fault("explain takes an id, or --from ADDR and then METHOD URL or a flow like udp://ADDR:PORT");
+    return fault(what);
 }
 
 json_t *ctl_request(int argc, char **argv)

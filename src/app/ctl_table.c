@@ -7,9 +7,22 @@
 
 #include <string.h>
 
+/* Pings have no port: "10.0.0.1:0" is 10.0.0.1, "[fd00::1]:0" is fd00::1. `out` is returned, or `text` as it is. */
+static const char *without_port(const json_t *row, const char *text, char out[CELL])
+{
+    const char *protocol = json_string_value(json_object_get(row, "protocol"));
+    size_t len = text != NULL ? strlen(text) : 0, brackets = len > 0 && text[0] == '[';
+
+    if (protocol == NULL || strcmp(protocol, "icmp") != 0 || len < 4 || strcmp(text + len - 2, ":0") != 0)
+        return text;
+    snprintf(out, CELL, "%.*s", (int)(len - 2 - 2 * brackets), text + brackets);
+    return out;
+}
+
 const char *ctl_table_cell(const json_t *object, const char *key, char out[CELL])
 {
     const json_t *value = json_object_get(object, key);
+    char shown[CELL];
 
     if (json_is_object(value))
         value = json_object_get(value, "name");
@@ -18,7 +31,7 @@ const char *ctl_table_cell(const json_t *object, const char *key, char out[CELL]
     else if (json_is_boolean(value))
         snprintf(out, CELL, "%s", json_is_true(value) ? "yes" : "no");
     else
-        snprintf(out, CELL, "%s", json_is_string(value) ? json_string_value(value) : "-");
+        snprintf(out, CELL, "%s", json_is_string(value) ? without_port(object, json_string_value(value), shown) : "-");
     return out;
 }
 
@@ -45,7 +58,11 @@ const char *ctl_table_nat(const json_t *row, const char *key, char out[CELL])
     const char *to = other_than(row, "translated", "destination");
     const char *from = mode != NULL && strcmp(mode, "forwarded") == 0 ? other_than(row, "upstream", "client") : NULL;
 
+    char from_shown[CELL], to_shown[CELL];
+
     (void)key;
+    from = without_port(row, from, from_shown);
+    to = without_port(row, to, to_shown);
     snprintf(out, CELL, "%s%s%s%s%s", from ? "from " : "", from ? from : "", from && to ? " " : "", to ? "to " : "", to ? to : "");
     if (out[0] == '\0')
         strcpy(out, "-");
@@ -114,7 +131,7 @@ static void print_value(const char *key, const json_t *object)
     if (strcmp(key, "mark") == 0)
         puts(ctl_table_mark(object, key, text));
     else if (json_is_string(value))
-        puts(json_string_value(value));
+        puts(without_port(object, json_string_value(value), text));
     else
         puts(ctl_table_cell(object, key, text));
 }

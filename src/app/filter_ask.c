@@ -71,13 +71,17 @@ static json_t *answer_unblock(struct filter *f, const json_t *question)
     char error[NFT_ERROR], text[ADDR_TEXT + 4];
     struct network network;
     const char *wrong = read_network(question, &network);
+    bool was;
 
     if (wrong != NULL)
         return fault(wrong);
+    was = blocks_holds(f->blocks, &network, clock_ms());
     if (!filter_unblock(f, &network, error))
         return fault(error);
-    log_info("%s is no longer blocked", network_text(&network, text));
-    return json_pack("{s:s}", "address", text);
+    network_text(&network, text);
+    if (was)
+        log_info("%s is no longer blocked", text);
+    return json_pack("{s:s,s:b}", "address", text, "was_blocked", was);
 }
 
 static json_t *answer_blocks(struct filter *f, const json_t *question)

@@ -83,6 +83,13 @@ bool blocks_remove(struct blocks *b, const struct network *network)
     return true;
 }
 
+bool blocks_holds(struct blocks *b, const struct network *network, uint64_t now_ms)
+{
+    const struct block *block = find(b, network);
+
+    return block != NULL && block->until_ms > now_ms;
+}
+
 bool blocks_has(const struct blocks *b, const struct addr *address, uint64_t now_ms)
 {
     for (size_t i = 0; i < b->count; i++)

@@ -109,6 +109,17 @@ static bool open_admin(struct monitor *m, char *error, size_t size)
     return m->admin >= 0;
 }
 
+static bool lock_table(struct monitor *m, const struct conf *conf, char *error)
+{
+    if (conf->packet_filter.line == 0)
+        return true;
+    if (!table_lock_take(&m->lock, conf->packet_filter.table, error))
+        return false;
+    if (error[0] != '\0')
+        log_warn("%s", error);
+    return true;
+}
+
 static bool open_everything(struct monitor *m)
 {
     const struct conf *conf = m->current->conf;
@@ -117,8 +128,9 @@ static bool open_everything(struct monitor *m)
     struct listeners none = { 0, NULL };
 
     if (!monitor_may_filter(conf, error, sizeof(error)) || !identity_find(&m->identity, conf->user, error, sizeof(error)) ||
-        !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !monitor_open_log(m, conf, error) ||
-        !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
+        !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !lock_table(m, conf, error) ||
+        !monitor_open_log(m, conf, error) || !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) ||
+        !open_admin(m, error, sizeof(error))) {
         log_error("%s", error);
         return false;
     }
@@ -140,6 +152,7 @@ static void close_everything(struct monitor *m)
     const int single[] = { m->admin, m->log, m->signals, m->devnull };
 
     listeners_commit(&m->listeners, &none);
+    table_lock_drop(&m->lock);
     runtime_dir_close(&m->runtime);
     shared_close(&m->shared);
     blueprint_free(m->current);
@@ -305,7 +318,9 @@ static void wait_for_events(struct monitor *m)
 
 int monitor_main(const char *path)
 {
-    static struct monitor m = { .admin = -1, .log = -1, .signals = -1, .devnull = -1, .reload.log = -1 };
+    static struct monitor m = {
+        .admin = -1, .log = -1, .signals = -1, .devnull = -1, .lock.fd = -1, .reload = { .log = -1, .lock.fd = -1 }
+    };
 
     log_open("monitor", LOG_LEVEL_INFO);
     clock_tick();

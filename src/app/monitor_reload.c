@@ -154,10 +154,13 @@ static void adopt(struct monitor *m)
     listeners_commit(&old, &m->listeners);
     monitor_send_log(m);
     monitor_set_log_level(m, m->current->conf->log_level);
-    if (m->current->conf->packet_filter.line != 0)
-        monitor_filter(m)->wanted = true;
-    else
+    if (m->current->conf->packet_filter.line == 0)
         dismiss_filter(m);
+    else {
+        monitor_filter(m)->wanted = true;
+        if (!table_lock_holds(&m->lock, m->current->conf->packet_filter.table))
+            table_lock_move(&m->lock, &r->lock);
+    }
 }
 
 /* Forgets what was prepared. */
@@ -167,6 +170,7 @@ static void refuse(struct monitor *m, const char *why)
 
     fprintf(r->report, "%s:%u: packet_filter: %s\n", r->next->conf->file, r->next->conf->packet_filter.line, why);
     listeners_cancel(&r->listeners, &m->listeners);
+    table_lock_drop(&r->lock);
     if (r->log >= 0)
         close(r->log);
     blueprint_free(r->next);
@@ -191,6 +195,21 @@ static void ask_filter(struct monitor *m)
         refuse(m, "the filter process cannot be started");
 }
 
+/* A table that is new to us must be nobody else's. */
+static bool lock_table(struct monitor *m, const struct conf *conf)
+{
+    const struct conf_packet_filter *filter = &conf->packet_filter;
+    char error[TABLE_LOCK_ERROR];
+    bool good;
+
+    if (filter->line == 0 || table_lock_holds(&m->lock, filter->table))
+        return true;
+    good = table_lock_take(&m->reload.lock, filter->table, error);
+    if (error[0] != '\0')
+        fprintf(m->reload.report, "%s:%u: packet_filter.table: %s\n", conf->file, filter->line, error);
+    return good;
+}
+
 /* Everything that needs files and sockets, changing nothing yet. */
 static bool prepare(struct monitor *m)
 {
@@ -208,6 +227,11 @@ static bool prepare(struct monitor *m)
     else if (!open_log(b->conf, &r->log, error)) {
         fprintf(r->report, "%s: log.access: %s\n", b->conf->file, error);
         listeners_cancel(&r->listeners, &m->listeners);
+    } else if (!lock_table(m, b->conf)) {
+        listeners_cancel(&r->listeners, &m->listeners);
+        if (r->log >= 0)
+            close(r->log);
+        r->log = -1;
     } else {
         warn_fixed(m, b->conf);
         r->next = b;
@@ -261,6 +285,8 @@ static void finish(struct monitor *m)
     uint32_t end = r->end;
     struct span text;
 
+    if (r->end == RELOAD_DONE && m->current->conf->packet_filter.line == 0)
+        table_lock_drop(&m->lock); /* the rules are gone */
     fclose(r->report);
     monitor_log_lines("reload: ", r->text, r->end != RELOAD_DONE);
     if (r->end == RELOAD_REFUSED)

@@ -120,6 +120,8 @@ static void drop_capabilities(int kept)
         wanted[CAP_TO_INDEX(kept)].permitted = wanted[CAP_TO_INDEX(kept)].effective = CAP_TO_MASK(kept);
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
         fatal("ambient capabilities: %s", strerror(errno));
+    if (syscall(SYS_capset, &header, wanted) < 0 && errno == EPERM && kept == CAP_NET_ADMIN)
+        fatal("CAP_NET_ADMIN is missing: without it the packet filter cannot be programmed");
     if (syscall(SYS_capset, &header, wanted) < 0 || syscall(SYS_capget, &header, left) < 0)
         fatal("capabilities: %s", strerror(errno));
     if (memcmp(wanted, left, sizeof(wanted)) != 0)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Removing what posternd leaves in the kernel, when none runs: the rules stay when it dies or stops (on_exit = "closed"), so there
- * must be one command that takes them away. The folder's lock is held meanwhile, so that none is started in between.
+ * must be one command that takes them away. The folder's lock and the table's are held meanwhile: none is started in between, and
+ * nothing is taken from one that runs with another configuration.
  */
 #include "app/teardown.h"
 
 #include "app/generation_make.h"
 #include "app/runtime_dir.h"
+#include "app/table_lock.h"
 #include "filter/nft.h"
 #include "filter/policy_route.h"
 
@@ -57,6 +59,22 @@ static bool remove_routing(void)
     return good;
 }
 
+static bool remove_all(const char *table)
+{
+    char error[TABLE_LOCK_ERROR];
+    struct table_lock lock;
+    bool good = table_lock_take(&lock, table, error);
+
+    if (error[0] != '\0')
+        fprintf(stderr, "posternd: %s\n", error);
+    if (!good)
+        return false;
+    good = remove_table(table);
+    good = remove_routing() && good;
+    table_lock_drop(&lock);
+    return good;
+}
+
 static int teardown(const struct conf *conf)
 {
     struct runtime_dir folder = { 0 };
@@ -67,8 +85,7 @@ static int teardown(const struct conf *conf)
         fprintf(stderr, "posternd: %s\n", error);
         return 1;
     }
-    good = remove_table(conf->packet_filter.line != 0 ? conf->packet_filter.table : DEFAULT_TABLE);
-    good = remove_routing() && good;
+    good = remove_all(conf->packet_filter.line != 0 ? conf->packet_filter.table : DEFAULT_TABLE);
     runtime_dir_close(&folder);
     return good ? 0 : 1;
 }

@@ -85,6 +85,20 @@ static void check_packets(const struct eye *e)
         warn(e, "from", "is never looked at: what this machine itself sends always passes the packet filter");
 }
 
+/*
+ * The default of protocols has none that the kernel forwards, so what looks like a wall stops requests alone. A condition that only
+ * requests and names fulfil says that no more is meant.
+ */
+static void check_wall(const struct eye *e)
+{
+    const struct conf_policy *p = e->policy;
+    bool shown = p->from.count || p->to.count || p->clients.count || p->networks.count || p->ports.count;
+    bool unseen = p->listeners.count || p->hosts.count || p->hosts_file || p->methods.count || p->paths.count || p->header_count;
+
+    if (e->conf->packet_filter.line != 0 && p->action != ACTION_ALLOW && !p->protocols_given && shown && !unseen)
+        warn(e, "action", "does not stop tcp, udp or icmp that the kernel forwards: name them in protocols");
+}
+
 static void check_requests(const struct eye *e)
 {
     const struct conf_policy *p = e->policy;
@@ -153,6 +167,7 @@ void conf_check_policies(const struct conf *conf, const struct conf_node *list, 
         if (e.policy->line == 0)
             continue;
         check_packets(&e);
+        check_wall(&e);
         check_requests(&e);
         check_treatment(&e);
         if (e.policy->websocket.line != 0)

@@ -13,11 +13,13 @@
 #include "filter/nft_run.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <fcntl.h>
 #include <nftables/libnftables.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool is_plain_name(const char *name)
@@ -46,6 +48,17 @@ static bool open_library(struct nft *n)
            nft_ctx_buffer_error(n->context) == 0;
 }
 
+/* What a kernel that refuses everything does not say. */
+static void name_capability(char *error)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct held[2] = { 0 };
+    size_t len = strlen(error);
+
+    if (syscall(SYS_capget, &header, held) == 0 && (held[0].effective & CAP_TO_MASK(CAP_NET_ADMIN)) == 0)
+        snprintf(error + len, NFT_ERROR - len, "; CAP_NET_ADMIN is missing");
+}
+
 struct nft *nft_open(const char *table, char *error)
 {
     struct nft *n;
@@ -60,6 +73,7 @@ struct nft *nft_open(const char *table, char *error)
         return n;
     }
     snprintf(error, NFT_ERROR, "%s", strerror(errno));
+    name_capability(error);
     nft_close(n);
     return NULL;
 }
@@ -151,6 +165,7 @@ bool nft_run(struct nft *n, unsigned flags, const char *text, char *error)
     shorten(said(n), one_line, error);
     if (!one_line)
         locate(n, text, error);
+    name_capability(error);
     return false;
 }
 

@@ -4,13 +4,15 @@ import contextlib
 import os
 import re
 import signal
+import socket
+import subprocess
 
 import pytest
 
 from lib import ws
 from lib.netns import CLIENT, FAMILIES, SERVER
 from lib.netns_stage import DENY, KERNEL, PING, WEB, NetStage
-from lib.postern import POSTERND, proc_status, wait_until
+from lib.postern import POSTERND, Postern, proc_status, wait_until
 from test_commit import Monitor, Owner
 
 NET_ADMIN = f"{1 << 12:016x}"
@@ -252,3 +254,91 @@ def test_teardown_is_refused_while_one_runs():
         done = stage.teardown()
         assert done.returncode == 0 and "table inet postern: removed" in done.stdout
         assert stage.table() == ""
+
+
+@contextlib.contextmanager
+def another_posternd(stage, table="postern"):
+    """With a runtime folder of its own; not started."""
+    settings_ = {**without_filter(stage), "packet_filter": {"backend": "nftables", "table": table}, "listeners": []}
+    other = Postern(settings_, start=False, namespace=stage.net.gateway)
+    try:
+        yield other
+    finally:
+        other.remove()
+
+
+def run_posternd(stage, other, *arguments):
+    return stage.net.gateway.run(POSTERND, "-c", other.config, *arguments, check=False, timeout=20)
+
+
+def test_a_table_has_one_posternd():
+    """With another configuration it is neither taken over nor removed."""
+    with NetStage() as stage, another_posternd(stage) as other:
+        theirs = f"table inet postern is another posternd's (process {stage.postern.process.pid})"
+        before, routing = stage.table(), stage.net.gateway.run("ip", "rule").stdout
+        for arguments in ((), ("--teardown",)):
+            done = run_posternd(stage, other, *arguments)
+            assert done.returncode == 1 and theirs in done.stderr, done.stderr
+            assert (stage.table(), stage.net.gateway.run("ip", "rule").stdout) == (before, routing)
+        os.kill(filter_of(stage)[0], signal.SIGKILL)     # the monitor's it is, nobody else's
+        assert theirs in run_posternd(stage, other, "--teardown").stderr
+        stage.postern.process.kill()
+        stage.postern.process.wait(10)
+        done = wait_until(lambda: (run := run_posternd(stage, other, "--teardown")).returncode == 0 and run, what="the teardown")
+        assert "table inet postern: removed" in done.stdout
+
+
+def abstract(stage, name):
+    """A socket that listens there."""
+    with stage.net.gateway:
+        made = socket.socket(socket.AF_UNIX)
+    made.bind(f"\0postern-table/{name}")
+    made.listen()
+    return made
+
+
+def test_a_reload_takes_and_gives_up_the_lock_of_a_table():
+    with NetStage() as stage, abstract(stage, "theirs"):
+        whole = stage.settings
+        theirs = f"table inet theirs is another posternd's (process {os.getpid()})"
+        done = stage.postern.reload({**whole, "packet_filter": {"backend": "nftables", "table": "theirs"}})
+        assert done.returncode != 0 and theirs in done.stderr, done.stderr
+        assert tables(stage) == ["postern"]
+        assert stage.postern.reload({**whole, "packet_filter": {"backend": "nftables", "table": "wall"}}).returncode == 0
+        abstract(stage, "postern").close()
+        with pytest.raises(OSError):
+            abstract(stage, "wall")
+        assert stage.postern.reload(without_filter(stage)).returncode == 0
+        abstract(stage, "wall").close()
+
+
+def test_the_lock_of_somebody_who_is_not_root_is_a_warning():
+    with NetStage(start=False) as stage:
+        code = "import os, socket, time; os.setuid(65534); s = socket.socket(socket.AF_UNIX); " \
+               "s.bind(b'\\0postern-table/postern'); s.listen(); print('ready', flush=True); time.sleep(600)"
+        squatter = stage.net.gateway.popen("python3", "-c", code, stdout=subprocess.PIPE)
+        try:
+            assert squatter.stdout.readline() == b"ready\n"
+            stage.postern.start()
+            stage.said("table inet postern is not locked: somebody who is not root")
+            assert stage.table()
+        finally:
+            squatter.kill()
+            squatter.communicate()
+
+
+def test_without_the_capability_it_is_named():
+    with NetStage(start=False) as stage:
+        for arguments in ((), ("--teardown",)):
+            done = stage.net.gateway.run("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", POSTERND, "-c", stage.postern.config,
+                                         *arguments, check=False, timeout=20)
+            assert done.returncode == 1 and "CAP_NET_ADMIN" in done.stderr, done.stderr
+
+
+def test_explain_and_unblock_say_what_is_not_there():
+    with NetStage() as stage:
+        done = stage.postern.ctl_run("explain", "--from", CLIENT[4], "--interface", "lan7", f"tcp://{SERVER[4]}:80")
+        assert done.returncode != 0 and "no interface" in done.stderr, done.stderr
+        stage.postern.ctl_run("block", "192.0.2.1", "300", check=True)
+        for answer in ("is no longer blocked", "was not blocked"):
+            assert stage.postern.ctl_run("unblock", "192.0.2.1", check=True).stdout == f"192.0.2.1 {answer}\n"

@@ -49,6 +49,7 @@ static void test_requests(void **state)
         { "explain --from 10.0.0.1 GET http://x/",
           "{\"command\":\"explain\",\"from\":\"10.0.0.1\",\"method\":\"GET\",\"url\":\"http://x/\",\"headers\":[]}" },
         { "explain --from 10.0.0.1 http://x/", NULL },
+        { "explain tcp://192.0.2.1:53", NULL },
         { "explain udp://192.0.2.1:53 x", NULL },
         { "explain --from 10.0.0.1", NULL },
         { "nonsense", NULL },
@@ -132,6 +133,20 @@ static void test_sessions(void **state)
     assert_says(text, "nat             from 203.0.113.1:6");
 }
 
+static void test_pings(void **state)
+{
+    const char *rows =
+        "{\"sessions\":[{\"protocol\":\"icmp\",\"mode\":\"forwarded\",\"client\":\"10.0.0.1:0\",\"server\":\"[fd00::1]:0\","
+        "\"upstream\":\"10.0.0.9:0\"}]}";
+
+    (void)state;
+    assert_silent(printed("sessions", rows), ":0");
+    assert_says(printed("sessions", rows), " fd00::1 ");
+    assert_says(printed("sessions", rows), "from 10.0.0.9 ");
+    assert_silent(printed("show", "{\"session\":{\"protocol\":\"icmp\",\"client\":\"10.0.0.1:0\"}}"), ":0");
+    assert_says(printed("show", "{\"session\":{\"protocol\":\"tcp\",\"client\":\"10.0.0.1:0\"}}"), "10.0.0.1:0");
+}
+
 static void test_explained(void **state)
 {
     const char *text = printed("explain", "{\"verdict\":\"denied\",\"packet\":{\"interface_in\":\"lan0\",\"zone_in\":\"inside\","
@@ -171,7 +186,10 @@ static void test_filter_commands(void **state)
     assert_says(text, "NOT OK  self: none\n        mend: do this\n");
     assert_string_equal(printed("filter", "{\"table\":\"table inet postern {\\n}\\n\"}"), "table inet postern {\n}\n");
     assert_string_equal(printed("block", "{\"address\":\"10.0.0.1\",\"seconds\":60}"), "10.0.0.1 is blocked for 60 s\n");
-    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\"}"), "10.0.0.1 is not blocked\n");
+    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\",\"was_blocked\":true}"), "10.0.0.1 is no longer blocked\n");
+    assert_string_equal(printed("unblock", "{\"address\":\"10.0.0.1\",\"was_blocked\":false}"), "10.0.0.1 was not blocked\n");
+    assert_string_equal(printed("watch", "{\"time\":\"t\",\"changes\":true,\"sessions\":[],\"ended\":[]}"), "");
+    assert_says(printed("watch", "{\"time\":\"t\",\"sessions\":[],\"ended\":[]}"), "t: 0 sessions open, 0 ended\n");
     assert_says(printed("blocks", "{\"blocks\":[{\"address\":\"10.0.0.1\",\"seconds\":60,\"why\":\"loop\"}]}"),
                 "10.0.0.1       60  loop");
 }
@@ -227,9 +245,11 @@ static void test_rates(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests),  cmocka_unit_test(test_sessions),
-                                        cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands),
-                                        cmocka_unit_test(test_status),    cmocka_unit_test(test_rates) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests),  cmocka_unit_test(test_sessions),        cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands), cmocka_unit_test(test_status),
+        cmocka_unit_test(test_rates)
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

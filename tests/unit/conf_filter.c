@@ -292,6 +292,37 @@ static void intercepted_twice(void **state)
 #define NEVER "can never be seen: the protocols of this policy have no requests that are read\n"
 #define UNSEEN(key) "W f:2: policies.p." key ": can never be true: "
 
+#define WALL(text) POLICED("{ name = \"p\"; " text " }")
+#define NO_WALL "W f:2: policies.p.action: does not stop tcp, udp or icmp that the kernel forwards: name them in protocols\n"
+
+/* Policies that look as if they stopped packets, and do not. */
+static void walls(void **state)
+{
+    static const struct said cases[] = {
+        { WALL("clients = \"10.0.0.1\"; action = \"deny\";"), NO_WALL },
+        { WALL("from = \"in\"; action = \"drop\";"), NO_WALL },
+        { WALL("to = \"out\"; action = \"deny\";"), NO_WALL },
+        { WALL("networks = \"192.0.2.0/24\"; action = \"drop\";"), NO_WALL },
+        { WALL("ports = 25; action = \"deny\";"), NO_WALL },
+        { WALL("ports = 25; action = \"allow\";"), "" },
+        { WALL("ports = 25; protocols = \"http\"; action = \"deny\";"), "" },
+        { WALL("ports = 25; protocols = \"tcp\"; action = \"deny\";"), "" },
+        { WALL("from = \"in\"; hosts = \"a.example\"; action = \"deny\";"), "" },
+        { WALL("from = \"in\"; hosts_file = \"/a\"; action = \"deny\";"), "" },
+        { WALL("from = \"in\"; methods = \"PUT\"; action = \"deny\";"), "" },
+        { WALL("from = \"in\"; paths = \"/a\"; action = \"deny\";"), "" },
+        { WALL("from = \"in\"; headers = \"A\"; action = \"deny\";"), "" },
+        { WALL("action = \"deny\";"), "" },
+        { FOUR
+          "policies = ({ name = \"p\"; from = \"in\"; action = \"deny\"; }); listeners = ({ name = \"e\"; mode = \"explicit\"; "
+          "address = \"127.0.0.1:1\"; });",
+          "" },
+    };
+
+    (void)state;
+    CHECK(cases);
+}
+
 /* Policies about packets that no packet fits. */
 static void packet_policies(void **state)
 {
@@ -441,6 +472,7 @@ int main(void)
         cmocka_unit_test(forwards_and_listeners),
         cmocka_unit_test(transparent),
         cmocka_unit_test(intercepted_twice),
+        cmocka_unit_test(walls),
         cmocka_unit_test(packet_policies),
         cmocka_unit_test(way_in),
         cmocka_unit_test(size),
