@@ -111,6 +111,7 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
 {
     const struct ws_match *match = h->session->websocket->match;
     bool held = frame->begins ? match != NULL && ws_match_asks(match, h->from) : h->reader.message_way == WS_HOLD;
+    const struct ws_contract before = h->session->websocket->contract;
     enum reason why;
 
     if (frame->begins) {
@@ -129,8 +130,10 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
         why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->compressed), &h->vanishes);
     if (why != R_NONE)
         return why;
-    if (frame->begins && h->vanishes)
+    if (frame->begins && h->vanishes) { /* what was never said gives no one a right, and costs nothing */
         h->is_read = false;
+        h->session->websocket->contract = before;
+    }
     if (frame->begins)
         *way = h->vanishes ? WS_DROP : held ? WS_HOLD : WS_PASS;
     return R_NONE;

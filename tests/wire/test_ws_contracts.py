@@ -156,6 +156,17 @@ def test_a_message_that_passed_in_part_cannot_vanish(ring):
     pair.is_closed(says(CLIENT, 0, b"x"), "rate-exceeded", 1008)
 
 
+def test_what_vanishes_was_never_said(ring):
+    """A message whose payload is refused gives the server no new right to speak."""
+    ring.reload({"client": {"bytes_per_second": 10}, "server": {"messages_per_client_message": 1}, "on_violation": "drop_message"})
+    pair = Pair(ring)
+    pair.passes(text(CLIENT))
+    pair.passes(text(SERVER))
+    pair.vanishes(text(CLIENT, b"x" * 11))
+    pair.vanishes(text(SERVER))
+    assert pair.events() == ["rate-exceeded", "push-contract"]
+
+
 def test_a_rate_comes_back(ring):
     ring.reload({"client": {"messages_per_second": 2}})
     pair = Pair(ring)
