@@ -47,8 +47,8 @@ struct ws_half {
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
     /* The first binary message, for tunnels = false. */
     char first[SNIFF_HIDDEN_MAX];
-    uint8_t first_len;
-    bool sniffs, sniffed; /* it is the open message; it is over */
+    uint8_t first_len, first_before; /* now, and when the open message began */
+    bool sniffs;                     /* the open message is looked at */
     /* Liveness. */
     uint64_t heard;              /* ms: last bytes of this side, or that it took of what waited for it */
     uint64_t pinged;             /* ms: when our last ping was due */

@@ -195,7 +195,7 @@ static enum reason take_run(struct session *s, struct ws_half *h, struct span ru
     if (h->reader.way != WS_DROP)
         s->progress = now;
     ws_alive_heard(h, now);
-    if (has_data(h))
+    if (has_data(h) && h->reader.way != WS_DROP)
         s->websocket->spoke = now;
     report_bytes(s, h->from, run.len);
     count_frames(s, h);

@@ -2,7 +2,8 @@
 /*
  * Payload that is read on its way. Compressed messages are inflated as a stream, with a bound on size and ratio, where the policy
  * says deflate = "inspect"; what comes out must be UTF-8 if the message is text (of others the reader of frames sees to that). The
- * first binary message of each side is looked at where the policy wants no tunnels. Of messages that are held a copy is kept.
+ * first bytes of the binary messages of each side are looked at where the policy wants no tunnels. Of messages that are held a copy
+ * is kept.
  *
  * Nothing else is read: for most messages of most policies no function here is called.
  */
@@ -26,10 +27,11 @@ void ws_inspect_begin(struct ws_half *h, const struct ws_frame *frame, bool held
     h->compressed = frame->compressed;
     h->plain_bytes = 0;
     h->utf8 = 0;
-    h->sniffs = !h->text && !h->sniffed && !conf_of(h)->tunnels;
+    if (h->vanishes) /* of the message before nothing was passed on: the stream has not begun with it */
+        h->first_len = h->first_before;
+    h->first_before = h->first_len;
+    h->sniffs = !h->text && h->first_len < sizeof(h->first) && !conf_of(h)->tunnels;
     h->is_read = held || h->sniffs || (h->compressed && h->inflater != NULL);
-    if (h->sniffs)
-        h->sniffed = true;
 }
 
 /* What the first bytes look like is known at the latest when there are enough of them. */

@@ -239,6 +239,7 @@ class PythonEnds:
         PythonStream(QuietServer(extensions=accepts, max_size=None), sock, plan, seen, self.pools).run(head)
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)      # a thread that waits in accept() would keep it listening
         self.listener.close()
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Both ends of WebSockets through Postern, as plain sockets: a test writes frames on one end and reads what arrives at the other."""
+import errno
 import re
 import socket
 import time
@@ -9,6 +10,18 @@ from .http1 import response_at
 from .stage import ORIGIN_PORT, Stage
 
 PATIENCE = 15.0
+
+
+def listen(address, port):
+    """Whoever had this address before may not have been woken from accept() yet, and listens until then."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_server((address, port), backlog=512)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 class End:
@@ -199,7 +212,7 @@ class PairWorld:
         overrides.setdefault("policies", [*policies, tunnels])
         self.stage = Stage(origin=False, clients="127.0.0.0/28", **overrides)
         self.settings = self.stage.settings
-        self.listener = socket.create_server((f"{self.stage.lease.prefix}.1", ORIGIN_PORT), backlog=512)
+        self.listener = listen(f"{self.stage.lease.prefix}.1", ORIGIN_PORT)
 
     @property
     def postern(self):

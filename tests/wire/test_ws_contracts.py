@@ -300,3 +300,28 @@ def test_a_policy_whose_handshake_does_not_fit_any_more(ring):
     ring.reload({"origins": ["https://a.example"]})
     assert ws.frames_in(pair.client.received)[-1].payload == b"\3\xf0revoked: to-site"
     assert ws.frames_in(pair.server.received)[-1].payload == b"\3\xf0revoked: to-site"
+
+
+def test_sniff_after_rate_drop(ring):
+    """What vanished was not the beginning of the stream."""
+    ring.reload({"tunnels": False, "client": {"bytes_per_second": 100}, "on_violation": "drop_message"})
+    pair = Pair(ring)
+    pair.vanishes(says(CLIENT, BINARY, b"\0" * 101))
+    pair.say(says(CLIENT, BINARY, HIDDEN[1]))
+    assert pair.client.end == "fin" and pair.ring.records()[-1]["reason"] == "tunnel-inside"
+
+
+def test_sniff_after_tunnel_drop(ring):
+    ring.reload({"tunnels": False, "match": [{"name": "no", "from": "client", "pattern": "NEVER"}], "on_violation": "drop_message"})
+    pair = Pair(ring)
+    pair.vanishes(says(CLIENT, BINARY, HIDDEN[1]))
+    pair.vanishes(says(CLIENT, BINARY, HIDDEN[1]))
+
+
+def test_idle_kept_by_vanished(ring):
+    ring.reload({"idle": 10, "client": {"send": False}, "on_violation": "drop_message"})
+    pair = Pair(ring)
+    for _ in range(4):
+        ring.advance(4)
+        pair.say(text(CLIENT))
+    assert pair.client.end
