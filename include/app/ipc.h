@@ -12,6 +12,10 @@ enum ipc_type {
     /* monitor to worker and control: a generation, in this order (app/generation_load.h) */
     IPC_GENERATION, /* struct wire_generation; descriptors: text, hosts */
     IPC_HOSTSETS,   /* uint32_t policies[]; a descriptor each */
+    IPC_TLS_FILES,  /* uint32_t indices in conf->tls_files[]; a descriptor each: worker only, and never the minter's key */
+    IPC_MINTER_KEY, /* descriptors: certificate, key: minter only, instead of all the others */
+    IPC_TICKETS,    /* struct tls_ticket_key[]: worker only; comes also between generations */
+    IPC_KEYLOG,     /* descriptor, or none: worker only */
     IPC_LISTEN,     /* struct addr[]; a descriptor each: worker only */
     IPC_UNLISTEN,   /* struct addr[]: worker only */
     IPC_COMMIT,     /* uint16_t number */
@@ -45,6 +49,9 @@ enum ipc_type {
     IPC_FLOW,        /* struct wire_conntrack */
     IPC_SOCKET_MADE, /* struct wire_socket_made; descriptor, or none */
     IPC_BLOCKED,     /* struct network: end the sessions of these clients */
+    /* worker to minter, and back */
+    IPC_LEAF_WANTED, /* struct engine_leaf_request */
+    IPC_LEAF,        /* struct wire_leaf */
     IPC_TYPE_COUNT
 };
 

@@ -4,12 +4,13 @@
 
 #include "app/ipc.h"
 #include "app/shared.h"
+#include "proto/leaf.h"
 #include "session/engine.h"
 
 #include <sys/types.h>
 
 /* The children of the monitor. Each runs one of the mains below in a fork, without exec, with privileges dropped. */
-enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FILTER };
+enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FILTER, PROCESS_MINTER };
 
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
 struct process_args {
@@ -32,13 +33,15 @@ int worker_main(const struct process_args *args);
 int logger_main(const struct process_args *args);
 int control_main(const struct process_args *args);
 int filter_main(const struct process_args *args);
+int minter_main(const struct process_args *args);
 
 /* The payload of IPC_STATUS: what only the monitor knows. */
 struct wire_status {
     uint64_t started_us;                          /* wall time */
     uint64_t sessions_configured, sessions_limit; /* what was asked for, and what descriptors allow */
     uint64_t files;                               /* RLIMIT_NOFILE */
-    pid_t monitor, logger, control, filter;       /* filter 0: there is none */
+    pid_t monitor, logger, control;
+    pid_t filter, minter; /* 0: there is none */
     uint16_t generation;
     uint8_t log_level, draining;
     uint32_t filter_restarts, filter_ready;
@@ -83,6 +86,13 @@ struct wire_socket {
 struct wire_socket_made {
     uint64_t request;
     int error;
+};
+
+/* Between workers and minter. */
+struct wire_leaf {
+    uint64_t request;
+    uint32_t len; /* 0: refused */
+    char der[LEAF_MAX];
 };
 
 /* The head of IPC_ANSWER; `more`: another piece follows. */

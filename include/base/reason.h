@@ -36,6 +36,18 @@
     X(SNI_MISSING, "sni-missing", 403, 1008, "http_request_denied", "The TLS handshake names no server.")                          \
     X(HELLO_MALFORMED, "hello-malformed", 400, 1002, "tls_protocol_error", "The TLS ClientHello is not valid.")                    \
     X(ALPN_MISMATCH, "alpn-mismatch", 403, 1008, "tls_protocol_error", "The TLS handshake asks for a protocol not spoken here.")   \
+    X(SNI_UNKNOWN, "sni-unknown", 421, 1008, "tls_protocol_error", "No certificate here fits the TLS server name.")                \
+    X(ECH_DENIED, "ech-denied", 403, 1008, "tls_protocol_error", "The policy does not allow an encrypted ClientHello.")            \
+    X(TLS_HANDSHAKE, "tls-handshake", 0, 1002, "tls_protocol_error", "The client's TLS handshake failed.")                         \
+    X(TLS_FLOOD, "tls-flood", 0, 1008, "tls_protocol_error", "Too many TLS handshake messages after the handshake.")               \
+    X(CLIENT_CERTIFICATE, "client-certificate", 0, 1008, "tls_certificate_error",                                                  \
+      "The client's certificate is missing or not good.")                                                                          \
+    X(INSPECTION_REFUSED, "inspection-refused", 0, 1008, "tls_certificate_error",                                                  \
+      "The client does not accept the certificate that was made for the server's name.")                                           \
+    X(MINT_FAILED, "mint-failed", 0, 1013, "tls_certificate_error", "No certificate could be made for the server's name.")         \
+    X(UPSTREAM_TLS, "upstream-tls", 502, 1011, "tls_protocol_error", "The TLS handshake with the server failed.")                  \
+    X(UPSTREAM_WANTS_CERTIFICATE, "upstream-wants-certificate", 502, 1011, "tls_certificate_error",                                \
+      "The server asks for a client certificate and there is none for it.")                                                        \
     X(UNSOLICITED_BYTES, "unsolicited-bytes", 502, 1011, "http_protocol_error", "The server spoke while nobody had asked it.")     \
     X(ANSWER_BEFORE_REQUEST, "answer-before-request", 502, 1011, "http_protocol_error",                                            \
       "The server answered before it could have read the request.")                                                                \

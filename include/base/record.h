@@ -3,6 +3,7 @@
 #define POSTERN_BASE_RECORD_H
 
 #include "base/row.h"
+#include "base/tls_facts.h"
 
 /* What happened: one line of the access log (design.md section 8), and one entry in the ring of ended and denied streams. */
 enum record_event { RECORD_START, RECORD_INTERVAL, RECORD_END, RECORD_DENIED, RECORD_EVENT_COUNT };
@@ -29,7 +30,8 @@ struct record {
     uint8_t stage;              /* enum stage (policy/rules.h) at which it was judged last */
     uint8_t near_count;
     struct near_miss near[NEAR_MISSES];
-    struct row row; /* as it was */
+    struct row row;                   /* as it was */
+    struct tls_facts tls[DIRECTIONS]; /* valid if row.tls: UP the client's side, DOWN the server's */
 };
 
 const char *record_event_name(enum record_event v);

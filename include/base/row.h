@@ -10,6 +10,7 @@ enum row_state { ROW_FREE, ROW_NEW, ROW_ESTABLISHED, ROW_RELATED, ROW_CLOSING, R
 enum phase {
     PHASE_SNIFF,
     PHASE_SOCKS,
+    PHASE_HANDSHAKE,
     PHASE_HTTP,
     PHASE_TUNNEL_WAIT,
     PHASE_PEEK,
@@ -96,7 +97,8 @@ struct row {
     uint8_t reason;                             /* enum reason; R_NONE while open */
     uint8_t closed_by;                          /* enum closer */
     uint8_t conntrack_state;                    /* enum conntrack_state */
-    bool open;                                  /* [E] an exchange or a tunnel is under way: its record is still to be written */
+    bool open : 1;                              /* [E] an exchange or a tunnel is under way: its record is still to be written */
+    bool tls : 1;                               /* there are TLS facts beside it (base/table.h) */
     struct addr client;                         /* [I] */
     struct addr destination;                    /* [I] what the client dialled (transparent), else our address that it dialled */
     struct addr translated;                     /* where the kernel sent what was for `destination` (reply tuple's source) */

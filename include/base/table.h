@@ -64,8 +64,28 @@ void row_release(struct shard *s, struct row *row);
 /* Writer: around changes of more than one number (strings, addresses). They do not nest. */
 void row_begin(struct shard *s, struct row *row);
 void row_end(struct shard *s, struct row *row);
-/* Reader: a consistent copy of row `index`; false if it is free or would not hold still. */
-bool row_read(const struct shard *s, uint32_t index, struct row *out);
+/* Writer, between row_begin() and row_end(): the TLS facts of a row's two sides [DIRECTIONS]; zeroed, and row->tls set, at first.
+ */
+struct tls_facts *row_tls(struct shard *s, struct row *row);
+/* Reader: a consistent copy of row `index`; false if it is free or would not hold still. `tls` (NULL: not wanted) has DIRECTIONS
+ * entries and is filled if out->tls. */
+bool row_read(const struct shard *s, uint32_t index, struct row *out, struct tls_facts *tls);
+
+/*
+ * Names whose minted certificates clients were shown: how often, and how often a client refused. The least recently used of
+ * TABLE_INSPECTED names is forgotten first.
+ */
+#define TABLE_INSPECTED 512
+struct inspected {
+    uint64_t shown, refused;
+    uint64_t last_us, last_refused_us; /* wall time */
+    struct addr last_client;           /* that refused */
+    char name[ROW_HOST];               /* "": empty place */
+};
+/* Writer: one more handshake with a leaf for this name; `refused`: the client did not accept it. */
+void inspected_add(struct shard *s, struct span name, const struct addr *client, bool refused);
+/* Any: place `index` of TABLE_INSPECTED; false if it is empty or would not hold still. */
+bool inspected_read(const struct shard *s, uint32_t index, struct inspected *out);
 
 /* Writer: the number of `name` (its first TABLE_NAME_SIZE - 1 bytes), making it if need be. 0 for "" and when the table is full. */
 name_id table_intern(struct shard *s, const char *name);

@@ -5,6 +5,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/row.h"
+#include "base/tls_facts.h"
 
 /*
  * The configuration as an immutable snapshot. The same code reads it in the monitor, in workers and in control, from the same text,
@@ -44,6 +45,7 @@ struct conf_zone {
 struct conf_upstream {
     char host[256]; /* a name, or an address without brackets */
     uint16_t port;
+    bool tls; /* "https://host:port" */
 };
 
 /* How the kernel hands flows of others over to a transparent listener. */
@@ -51,6 +53,51 @@ enum conf_intercept { INTERCEPT_TPROXY, INTERCEPT_REDIRECT };
 /* Must Host and SNI resolve to what the client dialled (STRICT), are they resolved and dialled instead (RESOLVE), or is what the
  * client dialled dialled, whatever they say (OFF)? */
 enum conf_host_check { HOST_CHECK_STRICT, HOST_CHECK_RESOLVE, HOST_CHECK_OFF };
+
+/* A file with something of TLS in it. Others name it by its index in conf->tls_files; -1: none. Each path is there once a kind. */
+enum conf_tls_kind { TLS_FILE_CERTIFICATE, TLS_FILE_KEY, TLS_FILE_TRUST, TLS_FILE_CRL, TLS_FILE_OCSP };
+struct conf_tls_file {
+    char *path;
+    enum conf_tls_kind kind;
+    bool of_minter; /* the key that leaves are signed with: no worker ever gets it */
+    unsigned line;
+    const char *key; /* for messages: "listeners.[0].tls.key"; owned by the snapshot */
+};
+
+struct conf_tls_pair {
+    unsigned line;
+    int certificate, key, ocsp;
+};
+
+/* What becomes of a client that names no server, or one that no certificate fits: refused, or served with the first certificate. */
+enum conf_unknown_name { UNKNOWN_NAME_REFUSE, UNKNOWN_NAME_FIRST };
+enum conf_tls_profile { PROFILE_MODERN, PROFILE_COMPATIBLE };
+enum conf_tls_verify { VERIFY_NONE, VERIFY_OPTIONAL, VERIFY_REQUIRED };
+
+/* TLS is ended here (explicit and reverse listeners). */
+struct conf_listener_tls {
+    unsigned line;               /* 0: no group given: in clear */
+    struct conf_tls_pair *pairs; /* at least one: "certificate" and "key" of the group itself, or its list "certificates" */
+    size_t pair_count;
+    enum conf_unknown_name unknown_name;
+    enum conf_tls_profile profile;
+    uint16_t min_version;        /* 0x0303 (default), 0x0304 */
+    enum conf_tls_verify verify; /* certificates of clients */
+    int ca, crl;
+    bool tickets; /* default true */
+};
+
+/* TLS to servers: reverse upstreams "https://...", and inspection. */
+struct conf_upstream_tls {
+    unsigned line;  /* 0: no group given: the defaults */
+    int trust, crl; /* -1: those of the top level's group */
+    bool verify;    /* default true */
+    int certificate, key;
+    uint16_t min_version;
+    char *server_name;   /* NULL: the target's */
+    uint8_t (*pins)[32]; /* "sha256/BASE64" of SubjectPublicKeyInfo */
+    size_t pin_count;
+};
 
 enum conf_forwarded { FORWARDED_NONE, FORWARDED_APPEND, FORWARDED_REPLACE };
 
@@ -69,6 +116,7 @@ struct conf_listener {
     struct conf_ports ports;       /* transparent: required */
     enum conf_host_check host_check;
     bool preserve_client_address; /* transparent, with packet_filter: servers see the client's address */
+    struct conf_listener_tls tls;
 };
 
 enum conf_action { ACTION_ALLOW, ACTION_DENY, ACTION_DROP };
@@ -159,6 +207,12 @@ struct conf_policy {
     bool protocols_given;
     enum conf_reuse upstream_reuse;
     struct conf_websocket websocket;
+    bool inspect;      /* tls = "inspect": http and websocket inside TLS are decrypted and judged; default "passthrough" */
+    bool sni_optional; /* sni = "optional": TLS that names no server may pass unread; default "required" */
+    bool ech_denied;   /* ech = "deny"; default "allow": the outer name is what is judged */
+    struct conf_strings tls_fingerprints;    /* patterns of JA4 */
+    struct conf_strings client_certificates; /* patterns of "DNS:x", "IP:x", "email:x", "URI:x", or of the subject (RFC 2253) */
+    struct conf_upstream_tls upstream_tls;
 };
 
 /* A port of this machine that the kernel forwards to a server behind it. */
@@ -183,6 +237,15 @@ struct conf_packet_filter {
     size_t forward_count;
     uint32_t block_seconds; /* of automatic blocks, and of `posternctl block` without a time; whole seconds */
     uint32_t block_after;   /* hostile events a minute that block a client; 0: never */
+};
+
+struct conf_tls {
+    int inspect_certificate, inspect_key; /* -1: no inspection */
+    int trust;                            /* default: the system's bundle if there is one; -1: none */
+    int crl;
+    char *keylog;         /* NULL: none */
+    uint32_t ticket_life; /* ms until ticket keys are replaced; default 1 h */
+    uint32_t mint_rate;   /* leaves that one worker may have signed in a second; default 50 */
 };
 
 /* The limits and timeouts of design.md section 5; timeouts in milliseconds. */
@@ -217,6 +280,9 @@ struct conf {
     struct conf_policy *policies;
     size_t policy_count;
     struct conf_packet_filter packet_filter;
+    struct conf_tls tls;
+    struct conf_tls_file *tls_files;
+    size_t tls_file_count;
 };
 
 /* Errors and warnings, each a whole line: "file:line: key: message". Sorted by line. */

@@ -4,6 +4,7 @@
 
 #include "base/span.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -11,8 +12,8 @@
 /*
  * One end of a TCP connection. The descriptor is registered once, edge-triggered, for reading and writing; the flags remember what
  * the kernel said. Input is read into the loop's shared buffer and what the owner does not take is kept here; output goes out at
- * once and what the kernel does not take is kept in pooled chunks. An idle stream holds neither. (TLS will end below this
- * interface.)
+ * once and what the kernel does not take is kept in pooled chunks. An idle stream holds neither. TLS ends below this interface:
+ * a secured stream reads and writes what is inside.
  *
  * The owner is told by on_ready that something changed, and then asks. No function here calls the owner back, and none closes.
  */
@@ -33,9 +34,16 @@ struct stream {
     char *kept; /* input that was read and not taken */
     uint32_t kept_len, kept_size;
     struct chunk *out, *out_last;
-    uint32_t out_len;  /* bytes that wait in `out` */
-    uint64_t queued;   /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
-    uint64_t received; /* bytes ever read */
+    uint32_t out_len;    /* bytes that wait in `out` */
+    uint64_t queued;     /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
+    uint64_t received;   /* bytes ever read */
+    struct tls_end *tls; /* NULL: in clear */
+    bool truncated;      /* eof without close_notify: whoever framed by the end must not believe it */
+    struct stream_mark {
+        bool set, written;
+        uint64_t at;  /* of `queued` */
+        uint64_t raw; /* bytes of ciphertext when that was written */
+    } mark;
 };
 
 /* Output beyond this makes the side that feeds it wait: with one more read, and its framing, 128 KiB are never exceeded. */
@@ -77,7 +85,38 @@ uint32_t stream_waiting(const struct stream *s);
 /* End of file behind the output. */
 void stream_shutdown(struct stream *s);
 
-/* Bytes the peer's kernel has acknowledged, of all that were queued (SIOCOUTQ, tcp(7)). */
+/*
+ * TLS from here on. As a server: what is kept (a ClientHello that was looked at) is the first that TLS reads; `leaf` NULL: the
+ * context's own certificates. As a client: nothing may be kept. false: no memory.
+ */
+MUST_CHECK bool stream_secure_server(struct stream *s, struct tls_context *context, struct tls_leaf *leaf);
+MUST_CHECK bool stream_secure_client(struct stream *s, struct tls_context *context, const struct tls_peer *peer);
+bool stream_is_secure(const struct stream *s);
+/* Is a handshake under way? Then the stream has no input for its owner, and what is sent waits. */
+bool stream_is_securing(const struct stream *s);
+/*
+ * Goes on with the handshake. MORE: on_ready is called when it can go on. FAILED: stream_failure() says why; our alert was sent;
+ * the stream is of no more use than to be closed.
+ */
+enum tls_progress { TLS_MORE, TLS_DONE, TLS_FAILED };
+enum tls_progress stream_handshake(struct stream *s);
+enum tls_failure stream_failure(const struct stream *s);
+/* What is known of TLS here; fields that only the owner knows (way, name of a client's, ja4, ech) are left as they are. */
+void stream_tls_facts(const struct stream *s, struct tls_facts *out);
+/* Each subjectAltName of the peer's certificate as "DNS:x", "IP:x", "email:x", "URI:x". */
+void stream_peer_names(const struct stream *s, void (*name)(void *arg, struct span name), void *arg);
+/* When the peer's certificate begins and ends to be valid (seconds of wall time). false: it has none. */
+MUST_CHECK bool stream_peer_validity(const struct stream *s, int64_t *from, int64_t *until);
+/* Moves an open stream, TLS and all, to another owner. `from` is closed afterwards; nothing may be kept or wait in it. false: it
+ * could not be registered; both are closed. */
+MUST_CHECK bool stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner);
+
+/* Remembers that all that was queued up to now ends here; one mark a stream, the newest. */
+void stream_set_mark(struct stream *s);
+/* Has the peer's kernel acknowledged everything up to the mark? */
+bool stream_mark_acknowledged(const struct stream *s);
+
+/* Bytes the peer's kernel has acknowledged, of all that were queued (SIOCOUTQ, tcp(7)); over TLS never more than that. */
 uint64_t stream_acknowledged(const struct stream *s);
 /* Do unread bytes, or an end, lie in the socket at this moment? 1: bytes, 0: nothing, -1: end or error. One system call. */
 int stream_look(struct stream *s);

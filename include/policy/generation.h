@@ -23,6 +23,9 @@ struct generation {
     struct conf_hosts *hosts;
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
+    struct span *tls_files; /* one for each of conf->tls_files, mapped while contexts are made; NULL: not loaded here */
+    struct secure *secure;  /* contexts made of them (session/secure.h); freed by secure_free */
+    void (*secure_free)(struct secure *secure);
     char instance[INSTANCE_TEXT]; /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
 };
 

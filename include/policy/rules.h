@@ -33,13 +33,23 @@ enum condition {
     COND_METHODS,
     COND_PATHS,
     COND_HEADERS,
+    COND_TLS_FINGERPRINTS,
+    COND_CLIENT_CERTIFICATES,
     COND_COUNT
 };
 const char *stage_name(enum stage s);
 const char *condition_name(enum condition c); /* the key of the configuration */
 
 /* Which facts are known: a set of these bits. */
-enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL = 8, KNOWN_REQUEST = 16 };
+enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL = 8, KNOWN_REQUEST = 16, KNOWN_HELLO = 32 };
+
+/* The certificate that a client showed to a TLS listener. */
+#define CERTIFICATE_NAMES 16
+struct client_certificate {
+    struct span subject;                  /* RFC 2253 */
+    struct span names[CERTIFICATE_NAMES]; /* "DNS:x", "IP:x", "email:x", "URI:x" */
+    size_t name_count;
+};
 
 struct facts {
     unsigned known;
@@ -47,6 +57,9 @@ struct facts {
     int listener; /* index in conf->listeners; -1: none, the kernel forwards the flow */
     int zone_in;  /* index in conf->zones, zones_self(), or ZONE_NONE */
     struct addr client;
+    const struct client_certificate *certificate; /* NULL: it showed none: conditions on it are false */
+    /* KNOWN_HELLO: the client's ClientHello was seen, or there is none to come */
+    struct span ja4; /* empty: no TLS */
     /* KNOWN_TARGET */
     const struct host *host; /* NULL: the target has no name (then host conditions are false) */
     uint16_t port;           /* of the server; on reverse listeners the upstream's */
@@ -89,8 +102,11 @@ const struct conf *rules_conf(const struct rules *rules);
 const struct zones *rules_zones(const struct rules *rules);
 
 /*
- * Judges. `last`: nothing more will be known. A client in no zone is R_ZONE_UNKNOWN as soon as KNOWN_FLOW, a server in no zone once
- * KNOWN_ADDRESS (R_ADDRESS_PRIVATE if it is special-purpose), unless operators_word. A listener's own `from` is part of this.
+ * Judges. TLS (protocol CONF_TLS) fits a policy with tls = "inspect" that allows http or websocket: what is inside is not known
+ * yet, so it is remembered, even if `last`: nothing of it passes unread. Whoever is granted TLS looks whether
+ * conf->policies[policy].inspect. `last`: nothing more will be known. A client in no zone is R_ZONE_UNKNOWN as soon as KNOWN_FLOW,
+ * a server in no zone once KNOWN_ADDRESS (R_ADDRESS_PRIVATE if it is special-purpose), unless operators_word. A listener's own
+ * `from` is part of this.
  */
 struct verdict rules_judge(const struct rules *rules, const struct facts *facts, bool last);
 

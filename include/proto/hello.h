@@ -3,6 +3,7 @@
 #define POSTERN_PROTO_HELLO_H
 
 #include "base/reason.h"
+#include "base/tls_facts.h"
 #include "proto/host.h"
 
 /* What the first bytes of a stream are. MORE: too few to tell. */
@@ -24,7 +25,8 @@ struct hello {
     bool has_sni, has_alpn, has_ech;
     struct host sni; /* valid if has_sni */
     bool alpn_http1, alpn_h2;
-    uint16_t version; /* highest version offered */
+    uint16_t version;  /* highest version offered */
+    char ja4[TLS_JA4]; /* fingerprint (JA4, TCP), "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 };
 
 enum hello_progress { HELLO_MORE, HELLO_DONE, HELLO_BAD };

@@ -33,6 +33,23 @@ struct engine_filter {
     void *arg;
 };
 
+/*
+ * What the engine asks of the minter (app/minter.c). NULL: there is none.
+ */
+struct engine_leaf_request {
+    uint64_t request;    /* answered by engine_leaf() with the same number */
+    char name[256];      /* host_span() of who is to be named: a DNS name or an address */
+    int64_t from, until; /* validity of the server's certificate, seconds of wall time */
+    bool failing;        /* the server's certificate is not good */
+    uint16_t key_len;
+    char public_key[128]; /* DER */
+};
+struct engine_minter {
+    /* A leaf is wanted. false: cannot be (no minter, or it does not read). */
+    bool (*leaf_wanted)(void *arg, const struct engine_leaf_request *request);
+    void *arg;
+};
+
 struct engine_args {
     struct loop *loop;
     unsigned worker;       /* W of "W-N" */
@@ -42,6 +59,7 @@ struct engine_args {
     int log_wake;          /* eventfd of the logger */
     uint64_t first_number; /* first N: a restarted worker goes on counting */
     struct engine_filter filter;
+    struct engine_minter minter;
 };
 
 MUST_CHECK struct engine *engine_new(const struct engine_args *args);
@@ -81,6 +99,10 @@ struct engine_flow {
 void engine_flow(struct engine *e, uint64_t number, const struct engine_flow *flow);
 /* The socket for `request`, or -1 with the error; the engine owns it. */
 void engine_socket(struct engine *e, uint64_t request, int fd, int error);
+/* The leaf for `request` (DER), or the empty span: refused. */
+void engine_leaf(struct engine *e, uint64_t request, struct span der);
+/* Whoever waits for a leaf gets none: the minter is gone. */
+void engine_leaves_lost(struct engine *e);
 /* Whoever waits for one gets none: the filter process is gone. */
 void engine_sockets_lost(struct engine *e);
 /* Ends all sessions of clients in this network (R_BLOCKED); returns how many. */
