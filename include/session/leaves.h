@@ -48,7 +48,8 @@ void leaves_free(struct leaves *l);
  * R_NONE: `*leaf` is it, with a reference for the caller. R_COUNT: `wait` waits, its `done` will be called. R_MINT_FAILED: there is
  * no minter, a limit was reached, or no memory (the diagnostic log says which).
  */
-MUST_CHECK enum reason leaves_ask(struct leaves *l, struct leaf_wait *wait, const struct leaf_wanted *wanted, struct tls_leaf **leaf);
+MUST_CHECK enum reason leaves_ask(struct leaves *l, struct leaf_wait *wait, const struct leaf_wanted *wanted,
+                                  struct tls_leaf **leaf);
 /* Waits no more; nothing if it did not. */
 void leaves_cancel(struct leaf_wait *wait);
 

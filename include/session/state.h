@@ -28,6 +28,7 @@ struct engine {
     struct numbers *numbers;
     struct sockets *sockets, **sockets_last; /* dials that wait for the filter process, oldest first */
     uint64_t next_socket;
+    struct leaves *leaves;      /* of inspected names */
     struct pending *explaining; /* dry runs that wait for a resolver */
     uint32_t open, max;         /* sessions, and how many descriptors allow */
     uint64_t next_number;

@@ -7,6 +7,7 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "session/leaves.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,10 +70,12 @@ struct engine *engine_new(const struct engine_args *args)
     e->resolver = resolver_new(e->loop);
     e->pool = pool_new(e);
     e->numbers = numbers_new();
+    e->leaves = leaves_new(&args->minter);
     e->sockets_last = &e->sockets;
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
-    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->route == NULL || !own_watch(e)) {
+    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->leaves == NULL || e->route == NULL ||
+        !own_watch(e)) {
         engine_free(e);
         return NULL;
     }
@@ -91,6 +94,7 @@ void engine_free(struct engine *e)
     reap(e);
     loop_on_turn_end(e->loop, NULL, NULL);
     timer_clear(loop_wheel(e->loop), &e->drain_timer);
+    leaves_free(e->leaves);
     pool_free(e->pool);
     resolver_free(e->resolver);
     own_free(e);
@@ -119,6 +123,7 @@ void engine_set_generation(struct engine *e, struct generation *g)
     generation_unref(old);
     resolver_configure(e->resolver, g->servers, g->server_count, g->conf->resolver_negative_ttl);
     own_read(e);
+    leaves_renew(e->leaves, g);
     for_each_session(e, session_judge_again);
 }
 
