@@ -38,6 +38,11 @@ enum filter_field {
     FIELD_CONNTRACK_STATE,
     FIELD_TRANSLATED,
     FIELD_MARK,
+    FIELD_TLS, /* this one and those behind it: of either side that speaks TLS */
+    FIELD_TLS_VERSION,
+    FIELD_SNI,
+    FIELD_JA4,
+    FIELD_TLS_SUBJECT,
     FIELD_COUNT
 };
 enum filter_test { FILTER_IS, FILTER_IS_NOT, FILTER_CONTAINS };
@@ -57,7 +62,7 @@ struct filters {
 
 /* Adds one; NULL, or what is wrong with it. */
 MUST_CHECK const char *filters_add(struct filters *set, struct span text);
-/* Names come from the row's own shard. */
-bool filters_fit(const struct filters *set, const struct row *row, const struct shard *shard);
+/* Names come from the row's own shard; `tls` is as row_read() fills it. */
+bool filters_fit(const struct filters *set, const struct row *row, const struct tls_facts *tls, const struct shard *shard);
 
 #endif

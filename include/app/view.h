@@ -44,8 +44,8 @@ bool view_has_filter(const struct view *v);
 /* Are all workers, and the filter process if there is a packet filter, up and serving? */
 bool view_healthy(const struct view *v);
 
-/* The live row, or the newest ended record, of a stream; false if neither is there. */
-MUST_CHECK bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out);
+/* The live row, or the newest ended record, of a stream; false if neither is there. `tls`: as row_read() has it. */
+MUST_CHECK bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out, struct tls_facts *tls);
 MUST_CHECK bool view_find_record(const struct view *v, const struct stream_id *id, struct record *out);
 
 #endif

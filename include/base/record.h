@@ -31,8 +31,15 @@ struct record {
     uint8_t near_count;
     struct near_miss near[NEAR_MISSES];
     struct row row;                   /* as it was */
-    struct tls_facts tls[DIRECTIONS]; /* valid if row.tls: UP the client's side, DOWN the server's */
+    struct tls_facts tls[DIRECTIONS]; /* valid if row.tls: UP the client's side, DOWN the server's. Last: others are not copied */
 };
+
+/* How much of the record there is: without TLS facts its end is not even copied. */
+size_t record_bytes(const struct record *record);
+/* What somebody else wrote: strings end, whatever was in them, and counts are no higher than there is room for. */
+void row_mend(struct row *row);
+void tls_facts_mend(struct tls_facts *facts);
+void record_mend(struct record *record);
 
 const char *record_event_name(enum record_event v);
 

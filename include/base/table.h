@@ -3,12 +3,13 @@
 #define POSTERN_BASE_TABLE_H
 
 #include "base/hash.h"
+#include "base/inspected.h"
 #include "base/record.h"
 
 /*
  * The session table: one shard a worker, in a sparse memfd that the monitor makes and all processes map. The worker is the only
- * writer; everybody else maps it read-only. A shard holds rows, interned names, counts per client, the ring of ended and denied
- * streams, and counters.
+ * writer; everybody else maps it read-only. A shard holds rows, TLS facts beside those that have some, interned names, counts per
+ * client, the names of minted certificates, the ring of ended and denied streams, and counters.
  */
 #define TABLE_NAMES 2048 /* interned names a shard, 32 bytes each */
 #define TABLE_NAME_SIZE 32
@@ -54,8 +55,8 @@ size_t shard_bytes(uint32_t rows);
 MUST_CHECK struct shard *shard_map(int fd, uint32_t rows, bool writer);
 void shard_unmap(struct shard *s);
 /* Monitor: forgets all that a dead worker left (rows, counts, open gauges); totals, names and ended streams stay. Returns how many
- * rows were open; each is reported to `lost` first. */
-uint32_t shard_clear(struct shard *s, void (*lost)(const struct row *row, void *arg), void *arg);
+ * rows were open; each is reported to `lost` first, as a record that is empty but for the row and its TLS facts. */
+uint32_t shard_clear(struct shard *s, void (*lost)(const struct record *last, void *arg), void *arg);
 uint32_t shard_rows(const struct shard *s);
 
 /* Writer: takes the lowest free row, zeroed, state NEW; NULL if all are taken. */
@@ -67,21 +68,12 @@ void row_end(struct shard *s, struct row *row);
 /* Writer, between row_begin() and row_end(): the TLS facts of a row's two sides [DIRECTIONS]; zeroed, and row->tls set, at first.
  */
 struct tls_facts *row_tls(struct shard *s, struct row *row);
+/* Writer: the row, and its TLS facts if it has some, into out->row and out->tls. */
+void row_record(struct shard *s, const struct row *row, struct record *out);
 /* Reader: a consistent copy of row `index`; false if it is free or would not hold still. `tls` (NULL: not wanted) has DIRECTIONS
  * entries and is filled if out->tls. */
 bool row_read(const struct shard *s, uint32_t index, struct row *out, struct tls_facts *tls);
 
-/*
- * Names whose minted certificates clients were shown: how often, and how often a client refused. The least recently used of
- * TABLE_INSPECTED names is forgotten first.
- */
-#define TABLE_INSPECTED 512
-struct inspected {
-    uint64_t shown, refused;
-    uint64_t last_us, last_refused_us; /* wall time */
-    struct addr last_client;           /* that refused */
-    char name[ROW_HOST];               /* "": empty place */
-};
 /* Writer: one more handshake with a leaf for this name; `refused`: the client did not accept it. */
 void inspected_add(struct shard *s, struct span name, const struct addr *client, bool refused);
 /* Any: place `index` of TABLE_INSPECTED; false if it is empty or would not hold still. */

@@ -129,11 +129,12 @@ static json_t *not_found(void)
 
 json_t *reply_show(const struct view *v, const struct stream_id *id)
 {
+    struct tls_facts tls[DIRECTIONS];
     struct record record;
     struct row row;
 
-    if (view_find_row(v, id, &row))
-        return json_pack("{s:b,s:o}", "live", 1, "session", row_object(&row, v->shards[id->worker], view_file(v)));
+    if (view_find_row(v, id, &row, tls))
+        return json_pack("{s:b,s:o}", "live", 1, "session", row_object(&row, tls, v->shards[id->worker], view_file(v)));
     if (view_find_record(v, id, &record))
         return json_pack("{s:b,s:o}", "live", 0, "session", record_object(&record, v->shards[id->worker], view_file(v)));
     return not_found();
@@ -141,13 +142,14 @@ json_t *reply_show(const struct view *v, const struct stream_id *id)
 
 json_t *reply_explain(const struct view *v, const struct stream_id *id)
 {
+    struct tls_facts tls[DIRECTIONS];
     struct record record;
     struct row row;
 
     if (view_find_record(v, id, &record))
         return record_explained(&record, v->shards[id->worker], view_file(v));
-    if (view_find_row(v, id, &row))
-        return row_explained(&row, v->shards[id->worker], view_file(v));
+    if (view_find_row(v, id, &row, tls))
+        return row_explained(&row, tls, v->shards[id->worker], view_file(v));
     return not_found();
 }
 

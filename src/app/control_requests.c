@@ -104,10 +104,11 @@ static void kill_send(struct client *client, unsigned worker, const struct killi
 static size_t kill_collect(struct client *client, unsigned worker, const struct filters *filters, struct killing *k, size_t room)
 {
     const struct view *v = &client->control->view;
+    struct tls_facts tls[DIRECTIONS];
     struct row row;
 
     for (uint32_t i = 0; i < view_rows_high(v, worker); i++) {
-        if (!row_read(v->shards[worker], i, &row) || !filters_fit(filters, &row, v->shards[worker]))
+        if (!row_read(v->shards[worker], i, &row, tls) || !filters_fit(filters, &row, tls, v->shards[worker]))
             continue;
         if (k->count == room) {
             client->more = true;

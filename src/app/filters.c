@@ -10,10 +10,10 @@
 #include <string.h>
 
 static const char *const field_names[FIELD_COUNT] = {
-    "id",          "worker",   "state",  "phase",   "mode",       "listener",     "protocol",        "client",
-    "destination", "upstream", "server", "zone_in", "zone_out",   "interface_in", "interface_out",   "host",
-    "method",      "path",     "policy", "status",  "generation", "conntrack",    "conntrack_state", "translated",
-    "mark"
+    "id",          "worker",   "state",       "phase",   "mode",       "listener",     "protocol",        "client",
+    "destination", "upstream", "server",      "zone_in", "zone_out",   "interface_in", "interface_out",   "host",
+    "method",      "path",     "policy",      "status",  "generation", "conntrack",    "conntrack_state", "translated",
+    "mark",        "tls",      "tls_version", "sni",     "ja4",        "tls_subject"
 };
 
 static bool is_address(enum filter_field field)
@@ -151,31 +151,62 @@ static const char *field_text(const struct row *row, const struct shard *shard, 
         return conntrack_state_name((enum conntrack_state)row->conntrack_state);
     case FIELD_MARK:
         return number_text(row->mark, out);
+    case FIELD_TLS:
+    case FIELD_TLS_VERSION:
+    case FIELD_SNI:
+    case FIELD_JA4:
+    case FIELD_TLS_SUBJECT:
     case FIELD_COUNT:
         break;
     }
     return "";
 }
 
-static bool filter_fits(const struct filter *f, const struct row *row, const struct shard *shard)
+/* Of one side of a session with TLS. */
+static const char *tls_text(const struct tls_facts *facts, enum filter_field field)
 {
-    char out[FILTER_VALUE];
-    const char *text;
-    bool same;
-
-    if (f->has_network)
-        return network_has(&f->network, address_of(row, f->field)) == (f->test == FILTER_IS);
-    text = field_text(row, shard, f->field, out);
-    if (f->test == FILTER_CONTAINS)
-        return strcasestr(text, f->value) != NULL;
-    same = span_ieq(span_str(text), span_str(f->value));
-    return same == (f->test == FILTER_IS);
+    if (field == FIELD_TLS)
+        return tls_way_name((enum tls_way)facts->way);
+    if (field == FIELD_TLS_VERSION)
+        return tls_version_name(facts->version);
+    if (field == FIELD_SNI)
+        return facts->name;
+    return field == FIELD_JA4 ? facts->ja4 : facts->subject;
 }
 
-bool filters_fit(const struct filters *set, const struct row *row, const struct shard *shard)
+static bool text_fits(const struct filter *f, const char *text)
+{
+    if (f->test == FILTER_CONTAINS)
+        return strcasestr(text, f->value) != NULL;
+    return span_ieq(span_str(text), span_str(f->value));
+}
+
+/* Either side may be meant. A session without TLS is "none". */
+static bool tls_fits(const struct filter *f, const struct row *row, const struct tls_facts *tls)
+{
+    if (!row->tls)
+        return text_fits(f, f->field == FIELD_TLS ? "none" : "");
+    return text_fits(f, tls_text(&tls[UP], f->field)) || text_fits(f, tls_text(&tls[DOWN], f->field));
+}
+
+static bool filter_fits(const struct filter *f, const struct row *row, const struct tls_facts *tls, const struct shard *shard)
+{
+    char out[FILTER_VALUE];
+    bool fits;
+
+    if (f->has_network)
+        fits = network_has(&f->network, address_of(row, f->field));
+    else if (f->field >= FIELD_TLS)
+        fits = tls_fits(f, row, tls);
+    else
+        fits = text_fits(f, field_text(row, shard, f->field, out));
+    return fits == (f->test != FILTER_IS_NOT);
+}
+
+bool filters_fit(const struct filters *set, const struct row *row, const struct tls_facts *tls, const struct shard *shard)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (!filter_fits(&set->items[i], row, shard))
+        if (!filter_fits(&set->items[i], row, tls, shard))
             return false;
     return true;
 }

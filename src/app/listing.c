@@ -63,6 +63,7 @@ static bool is_full(struct evbuffer *out)
 /* true: all rows are written. */
 static bool fill_rows(struct listing *l, const struct view *v, struct evbuffer *out)
 {
+    struct tls_facts tls[DIRECTIONS];
     struct row row;
 
     for (; l->worker < v->writers; l->worker++, l->row = 0)
@@ -71,8 +72,8 @@ static bool fill_rows(struct listing *l, const struct view *v, struct evbuffer *
 
             if (is_full(out))
                 return false;
-            if (row_read(shard, l->row++, &row) && is_wanted(l, &row) && filters_fit(&l->filters, &row, shard))
-                add_object(l, out, row_object(&row, shard, view_file(v)));
+            if (row_read(shard, l->row++, &row, tls) && is_wanted(l, &row) && filters_fit(&l->filters, &row, tls, shard))
+                add_object(l, out, row_object(&row, tls, shard, view_file(v)));
         }
     return true;
 }
@@ -91,7 +92,7 @@ static bool fill_ended(struct listing *l, const struct view *v, struct evbuffer 
         while (*at < newest) {
             if (is_full(out))
                 return false;
-            if (ended_read(shard, ++*at, &record) && filters_fit(&l->filters, &record.row, shard))
+            if (ended_read(shard, ++*at, &record) && filters_fit(&l->filters, &record.row, record.tls, shard))
                 add_object(l, out, record_object(&record, shard, view_file(v)));
         }
     }

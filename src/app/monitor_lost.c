@@ -26,11 +26,14 @@ static void forget_exchange(struct row *row)
     row->host[0] = row->path[0] = '\0';
 }
 
-static void on_lost_row(const struct row *row, void *arg)
+static void on_lost_row(const struct record *last, void *arg)
 {
     struct losing *losing = arg;
-    struct record record = { .time_us = clock_wall_us(), .event = RECORD_END, .row = *row };
+    struct record record = *last;
+    const struct row *row = &last->row;
 
+    record.time_us = clock_wall_us();
+    record.event = RECORD_END;
     record.duration_us = record.time_us > row->opened_us ? record.time_us - row->opened_us : 0;
     memcpy(record.bytes, row->bytes, sizeof(record.bytes));
     if (row->open)
@@ -44,7 +47,7 @@ static void on_lost_row(const struct row *row, void *arg)
         return;
     count_reason(losing->shard, R_LOST);
     ended_put(losing->shard, &record);
-    if (!ring_put(&losing->ring, &record))
+    if (!ring_put_part(&losing->ring, &record, record_bytes(&record)))
         count_set(losing->shard, COUNT_LOG_DROPPED, ring_dropped(&losing->ring));
 }
 

@@ -5,6 +5,7 @@
 #include "app/row_json.h"
 
 #include "app/json_put.h"
+#include "app/tls_json.h"
 #include "policy/packet.h"
 
 #include <stdio.h>
@@ -99,20 +100,31 @@ static void put_numbers(json_t *object, const struct row *row)
     put_number(object, "generation", row->generation);
 }
 
-static void put_row(json_t *object, const struct row *row, const struct shard *shard, const char *file)
+/* { "tls_client": { ... }, "tls_server": { ... } }: the sides that speak TLS. */
+static void put_tls(json_t *object, const struct row *row, const struct tls_facts *tls)
+{
+    static const char *const keys[DIRECTIONS] = { "tls_client", "tls_server" };
+
+    for (unsigned side = 0; row->tls && side < DIRECTIONS; side++)
+        if (tls[side].way != TLS_WAY_NONE)
+            (void)json_object_set_new(object, keys[side], tls_object(&tls[side]));
+}
+
+static void put_row(json_t *object, const struct row *row, const struct tls_facts *tls, const struct shard *shard, const char *file)
 {
     put_flow(object, row, shard);
     put_conntrack(object, row);
     put_exchange(object, row, shard, file);
+    put_tls(object, row, tls);
     put_numbers(object, row);
 }
 
-json_t *row_object(const struct row *row, const struct shard *shard, const char *file)
+json_t *row_object(const struct row *row, const struct tls_facts *tls, const struct shard *shard, const char *file)
 {
     json_t *object = json_object();
 
     put_id(object, "id", row, 0);
-    put_row(object, row, shard, file);
+    put_row(object, row, tls, shard, file);
     return object;
 }
 
@@ -135,7 +147,7 @@ json_t *record_object(const struct record *record, const struct shard *shard, co
     put_text(object, "event", record_event_name((enum record_event)record->event));
     put_number(object, "duration_ms", record->duration_us / 1000);
     put_count(object, "port", record->port);
-    put_row(object, &record->row, shard, file);
+    put_row(object, &record->row, record->tls, shard, file);
     put_rule(object, record, shard, file);
     return object;
 }
@@ -172,7 +184,7 @@ static void put_forwarded(json_t *object, const struct row *row)
     put_conntrack(object, row);
 }
 
-json_t *row_explained(const struct row *row, const struct shard *shard, const char *file)
+json_t *row_explained(const struct row *row, const struct tls_facts *tls, const struct shard *shard, const char *file)
 {
     json_t *object = json_object();
 
@@ -182,6 +194,7 @@ json_t *row_explained(const struct row *row, const struct shard *shard, const ch
     put_text(object, "sentence", row->policy != 0 ? "A policy allows this." : "Nothing was decided yet that needs a policy.");
     put_row_policy(object, row, shard, file);
     put_facts(object, row, shard, 0);
+    put_tls(object, row, tls);
     if (row->mode == MODE_FORWARDED)
         put_forwarded(object, row);
     put_number(object, "generation", row->generation);
@@ -228,6 +241,7 @@ json_t *record_explained(const struct record *record, const struct shard *shard,
     put_row_policy(object, &record->row, shard, file);
     put_rule(object, record, shard, file);
     put_facts(object, &record->row, shard, record->port);
+    put_tls(object, &record->row, record->tls);
     put_count(object, "status", record->row.status);
     put_text(object, "closed_by", closer_name((enum closer)record->row.closed_by));
     if (record->row.mode == MODE_FORWARDED)

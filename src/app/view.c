@@ -87,10 +87,10 @@ bool view_healthy(const struct view *v)
     return !v->status.draining;
 }
 
-bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out)
+bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out, struct tls_facts *tls)
 {
     for (uint32_t i = 0; i < view_rows_high(v, id->worker); i++)
-        if (row_read(v->shards[id->worker], i, out) && out->number == id->number)
+        if (row_read(v->shards[id->worker], i, out, tls) && out->number == id->number)
             return id->exchange == 0 || id->exchange == out->exchanges;
     return false;
 }

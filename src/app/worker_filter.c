@@ -112,7 +112,7 @@ static bool tell_row(struct filter_link *link, uint32_t index)
     struct wire_flow flow = { 0 };
     struct row row;
 
-    if (!row_read(link->shard, index, &row) || row.state == ROW_CLOSED || (link->unknown_only && row.conntrack != 0))
+    if (!row_read(link->shard, index, &row, NULL) || row.state == ROW_CLOSED || (link->unknown_only && row.conntrack != 0))
         return true;
     flow.number = row.number;
     flow.client = row.client;

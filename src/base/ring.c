@@ -32,7 +32,7 @@ static unsigned char *slot_at(struct ring *r, uint64_t position)
     return r->shared->slots + (size_t)(position & (r->slots - 1)) * r->slot_size;
 }
 
-bool ring_put(struct ring *r, const void *record)
+bool ring_put_part(struct ring *r, const void *record, size_t bytes)
 {
     uint64_t head = atomic_load_explicit(&r->shared->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
@@ -41,9 +41,14 @@ bool ring_put(struct ring *r, const void *record)
         atomic_fetch_add_explicit(&r->shared->dropped, 1, memory_order_relaxed);
         return false;
     }
-    memcpy(slot_at(r, head), record, r->slot_size);
+    memcpy(slot_at(r, head), record, bytes < r->slot_size ? bytes : r->slot_size);
     atomic_store_explicit(&r->shared->head, head + 1, memory_order_seq_cst);
     return true;
+}
+
+bool ring_put(struct ring *r, const void *record)
+{
+    return ring_put_part(r, record, r->slot_size);
 }
 
 bool ring_must_wake(struct ring *r)

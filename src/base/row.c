@@ -13,8 +13,8 @@
     }
 
 NAME_FUNCTION(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED")
-NAME_FUNCTION(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "http", "tunnel-wait", "peek", "tunnel", "upgrade-wait",
-              "websocket", "closing", "dead")
+NAME_FUNCTION(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "handshake", "http", "tunnel-wait", "peek", "tunnel",
+              "upgrade-wait", "websocket", "closing", "dead")
 NAME_FUNCTION(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse", "forwarded")
 NAME_FUNCTION(conntrack_state_name, enum conntrack_state, CONNTRACK_STATES, "", "NEW", "ESTABLISHED", "RELATED", "CLOSED",
               "UNTRACKED")

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One shard of the session table in shared memory: header (counters, names), counts per client and of WebSockets, sequence
- * counters, rows, ended streams, each part on pages of its own. The memory is sparse: rows are taken lowest first, so what was
- * never used costs nothing.
+ * counters, rows, TLS facts of rows, names of minted certificates, ended streams, each part on pages of its own. The memory is
+ * sparse: rows are taken lowest first, so what was never used costs nothing, and the TLS facts of a row without TLS are not
+ * touched.
  *
  * Rows are guarded by sequence counters: odd while the writer changes one, so a reader that sees the same even number before and
  * after its copy has a consistent one. The same is done to ended streams with the sequence in the record itself. Which rows are
@@ -14,6 +15,7 @@
  */
 #include "base/table.h"
 
+#include "base/inspected.h"
 #include "base/log.h"
 #include "base/slots.h"
 #include "base/tally.h"
@@ -45,7 +47,9 @@ struct shard {
     struct tally clients, streams;
     sequence *sequences;
     struct row *row;
+    struct tls_facts (*tls)[DIRECTIONS];
     struct record *ended;
+    struct inspected_names inspected;
     /* The writer's own. */
     struct slots *slots;
     uint32_t names;             /* first number that is not taken */
@@ -81,7 +85,7 @@ static size_t pages(size_t bytes)
 
 /* Where the parts begin, in bytes from the start. */
 struct layout {
-    size_t clients, streams, sequences, rows, ended, end;
+    size_t clients, streams, sequences, rows, tls, ended, inspected, end;
 };
 
 /* A WebSocket counts twice: for its policy, and for its client by that policy. */
@@ -98,8 +102,10 @@ static struct layout layout_of(uint32_t rows)
     at.streams = at.clients + pages(tally_bytes(tally_entries(rows)));
     at.sequences = at.streams + pages(tally_bytes(stream_entries(rows)));
     at.rows = at.sequences + pages(rows * sizeof(sequence));
-    at.ended = at.rows + pages(rows * sizeof(struct row));
-    at.end = at.ended + pages(TABLE_ENDED * sizeof(struct record));
+    at.tls = at.rows + pages(rows * sizeof(struct row));
+    at.ended = at.tls + pages((size_t)rows * DIRECTIONS * sizeof(struct tls_facts));
+    at.inspected = at.ended + pages(TABLE_ENDED * sizeof(struct record));
+    at.end = at.inspected + pages(inspected_bytes());
     return at;
 }
 
@@ -132,6 +138,7 @@ static bool adopt(struct shard *s)
             slots_mark(s->slots, i);
     for (s->names = 1; s->names < TABLE_NAMES && s->header->names[s->names][0] != '\0'; s->names++)
         *index_slot(s, s->header->names[s->names]) = (uint16_t)s->names;
+    inspected_adopt(&s->inspected);
     return true;
 }
 
@@ -159,7 +166,9 @@ struct shard *shard_map(int fd, uint32_t rows, bool writer)
     s->streams = (struct tally){ (void *)(memory + at.streams), stream_entries(rows), &s->header->key };
     s->sequences = (void *)(memory + at.sequences);
     s->row = (void *)(memory + at.rows);
+    s->tls = (void *)(memory + at.tls);
     s->ended = (void *)(memory + at.ended);
+    s->inspected.shared = (void *)(memory + at.inspected);
     if (writer && !adopt(s))
         goto unmap;
     return s;
@@ -189,6 +198,8 @@ uint32_t shard_rows(const struct shard *s)
 typedef uint64_t __attribute__((may_alias)) word;
 
 _Static_assert(sizeof(struct row) % sizeof(word) == 0 && sizeof(struct record) % sizeof(word) == 0, "copied in words");
+_Static_assert(sizeof(struct tls_facts) % sizeof(word) == 0, "copied in words");
+_Static_assert(offsetof(struct record, tls) % sizeof(word) == 0, "copied in words, with or without its end");
 _Static_assert(offsetof(struct record, sequence) == 0, "the sequence is the first word of a record");
 
 static void load_words(void *out, const void *shared, size_t bytes)
@@ -254,14 +265,35 @@ void row_release(struct shard *s, struct row *row)
     slots_give(s->slots, (uint32_t)(row - s->row));
 }
 
-/* A row that somebody else wrote: its strings end, whatever was in them. */
-static void terminate(struct row *row)
+struct tls_facts *row_tls(struct shard *s, struct row *row)
 {
-    row->host[ROW_HOST - 1] = '\0';
-    row->path[ROW_PATH - 1] = '\0';
+    struct tls_facts *facts = s->tls[row - s->row];
+
+    if (!row->tls)
+        memset(facts, 0, DIRECTIONS * sizeof(*facts));
+    row->tls = true;
+    return facts;
 }
 
-bool row_read(const struct shard *s, uint32_t index, struct row *out)
+void row_record(struct shard *s, const struct row *row, struct record *out)
+{
+    out->row = *row;
+    if (row->tls)
+        memcpy(out->tls, s->tls[row - s->row], sizeof(out->tls));
+}
+
+static void read_once(const struct shard *s, uint32_t index, struct row *out, struct tls_facts *tls)
+{
+    load_words(out, &s->row[index], sizeof(*out));
+    row_mend(out);
+    if (tls == NULL || !out->tls)
+        return;
+    load_words(tls, s->tls[index], DIRECTIONS * sizeof(*tls));
+    tls_facts_mend(&tls[UP]);
+    tls_facts_mend(&tls[DOWN]);
+}
+
+bool row_read(const struct shard *s, uint32_t index, struct row *out, struct tls_facts *tls)
 {
     sequence *seq;
 
@@ -273,28 +305,33 @@ bool row_read(const struct shard *s, uint32_t index, struct row *out)
 
         if (before % 2 == 1)
             continue;
-        load_words(out, &s->row[index], sizeof(*out));
+        read_once(s, index, out, tls);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(seq, memory_order_relaxed) != before)
             continue;
-        terminate(out);
         return out->state != ROW_FREE;
     }
     return false;
 }
 
-uint32_t shard_clear(struct shard *s, void (*lost)(const struct row *row, void *arg), void *arg)
+static void report_lost(struct shard *s, const struct row *row, void (*lost)(const struct record *last, void *arg), void *arg)
+{
+    struct record last = { 0 };
+
+    row_record(s, row, &last);
+    record_mend(&last);
+    lost(&last, arg);
+}
+
+uint32_t shard_clear(struct shard *s, void (*lost)(const struct record *last, void *arg), void *arg)
 {
     uint64_t high = count_read(s, COUNT_ROWS_HIGH);
     uint32_t open = 0;
 
     for (uint32_t i = 0; i < s->rows && i < high; i++) {
-        struct row copy = s->row[i];
-
-        terminate(&copy);
-        if (copy.state != ROW_FREE) {
+        if (s->row[i].state != ROW_FREE) {
             if (lost != NULL)
-                lost(&copy, arg);
+                report_lost(s, &s->row[i], lost, arg);
             open++;
             slots_mark(s->slots, i);
             row_release(s, &s->row[i]);
@@ -430,7 +467,7 @@ void ended_put(struct shard *s, const struct record *record)
 
     __atomic_store_n(&slot->sequence, 0, __ATOMIC_RELAXED);
     atomic_thread_fence(memory_order_release);
-    store_words((char *)slot + sizeof(word), body, sizeof(*slot) - sizeof(word));
+    store_words((char *)slot + sizeof(word), body, record_bytes(record) - sizeof(word));
     __atomic_store_n(&slot->sequence, number, __ATOMIC_RELEASE);
     count_set(s, COUNT_ENDED, number);
 }
@@ -445,8 +482,16 @@ bool ended_read(const struct shard *s, uint64_t sequence_number, struct record *
     atomic_thread_fence(memory_order_acquire);
     if (__atomic_load_n(&slot->sequence, __ATOMIC_RELAXED) != sequence_number)
         return false;
-    terminate(&out->row);
-    if (out->near_count > NEAR_MISSES)
-        out->near_count = NEAR_MISSES;
+    record_mend(out);
     return true;
+}
+
+void inspected_add(struct shard *s, struct span name, const struct addr *client, bool refused)
+{
+    inspected_put(&s->inspected, name, client, refused);
+}
+
+bool inspected_read(const struct shard *s, uint32_t index, struct inspected *out)
+{
+    return inspected_get(&s->inspected, index, out);
 }

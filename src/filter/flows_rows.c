@@ -176,7 +176,7 @@ static void send_record(struct flows *f, const struct record *record)
 
     if (f->args.log == NULL)
         return;
-    if (!ring_put(f->args.log, record))
+    if (!ring_put_part(f->args.log, record, record_bytes(record)))
         count_set(f->args.shard, COUNT_LOG_DROPPED, ring_dropped(f->args.log));
     if (ring_must_wake(f->args.log) && write(f->args.log_wake, &one, sizeof(one)) < 0)
         log_debug("the logger's eventfd is full: it is awake");

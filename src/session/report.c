@@ -118,7 +118,7 @@ static void send_record(struct engine *e, const struct record *record)
 
     if (e->args.log == NULL)
         return;
-    if (!ring_put(e->args.log, record))
+    if (!ring_put_part(e->args.log, record, record_bytes(record)))
         count_set(e->shard, COUNT_LOG_DROPPED, ring_dropped(e->args.log));
     if (ring_must_wake(e->args.log) && write(e->args.log_wake, &one, sizeof(one)) < 0)
         log_debug("the logger's eventfd is full: it is awake");
@@ -131,7 +131,7 @@ static void fill_record(struct session *s, struct record *record, enum record_ev
     memset(record, 0, offsetof(struct record, row));
     record->time_us = clock_wall_us();
     record->event = (uint8_t)event;
-    record->row = *s->row;
+    row_record(s->engine->shard, s->row, record);
     if (!a->open)
         return;
     record->duration_us = clock_us() - a->began_us;
@@ -195,6 +195,7 @@ void report_unowned(struct engine *e, const struct row *last, enum reason why)
     struct record record = { .time_us = clock_wall_us(), .event = RECORD_DENIED, .row = *last };
     struct row *row = &record.row;
 
+    row->tls = false; /* the facts went with the session */
     row->reason = (uint8_t)why;
     row->closed_by = CLOSER_SERVER;
     row->status = 0;

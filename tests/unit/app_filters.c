@@ -63,12 +63,13 @@ static void test_fits(void **state)
         const char *fault = filters_add(&set, span_str(cases[i].filter));
 
         assert_null(fault);
-        assert_true(row_read(v.shards[0], 0, &one) && row_read(v.shards[1], 0, &three));
+        assert_true(row_read(v.shards[0], 0, &one, NULL) && row_read(v.shards[1], 0, &three, NULL));
         one.conntrack = 4711;
         one.conntrack_state = CONNTRACK_ESTABLISHED;
         one.mark = 0x53000005;
         assert_true(addr_parse_port(&one.translated, SPAN("10.77.1.5:22")));
-        if (filters_fit(&set, &one, v.shards[0]) != cases[i].one || filters_fit(&set, &three, v.shards[1]) != cases[i].three)
+        if (filters_fit(&set, &one, NULL, v.shards[0]) != cases[i].one ||
+            filters_fit(&set, &three, NULL, v.shards[1]) != cases[i].three)
             fail_msg("%s", cases[i].filter);
     }
     fake_view_fini(&v);
@@ -82,13 +83,13 @@ static void test_all_have_to_fit(void **state)
 
     (void)state;
     fake_view(&v);
-    assert_true(row_read(v.shards[0], 0, &row));
-    assert_true(filters_fit(&set, &row, v.shards[0]));
+    assert_true(row_read(v.shards[0], 0, &row, NULL));
+    assert_true(filters_fit(&set, &row, NULL, v.shards[0]));
     assert_null(filters_add(&set, SPAN("worker=0")));
     assert_null(filters_add(&set, SPAN("host=two.example")));
-    assert_false(filters_fit(&set, &row, v.shards[0]));
-    assert_true(row_read(v.shards[0], 1, &row));
-    assert_true(filters_fit(&set, &row, v.shards[0]));
+    assert_false(filters_fit(&set, &row, NULL, v.shards[0]));
+    assert_true(row_read(v.shards[0], 1, &row, NULL));
+    assert_true(filters_fit(&set, &row, NULL, v.shards[0]));
     fake_view_fini(&v);
 }
 

@@ -84,14 +84,14 @@ static void test_rows_lowest_first(void **state)
     row[130]->number = 7;
     row_release(f->writer, row[130]);
     row_release(f->writer, row[64]);
-    assert_false(row_read(f->reader, 64, &copy));
-    assert_true(row_read(f->reader, 65, &copy));
+    assert_false(row_read(f->reader, 64, &copy, NULL));
+    assert_true(row_read(f->reader, 65, &copy, NULL));
     assert_ptr_equal(row_take(f->writer), row[64]);
     assert_ptr_equal(row_take(f->writer), row[130]);
     assert_int_equal(row[130]->number, 0);
     assert_null(row_take(f->writer));
-    assert_false(row_read(f->reader, ROWS, &copy));
-    assert_false(row_read(f->reader, UINT32_MAX, &copy));
+    assert_false(row_read(f->reader, ROWS, &copy, NULL));
+    assert_false(row_read(f->reader, UINT32_MAX, &copy, NULL));
 }
 
 static void test_row_changing(void **state)
@@ -100,10 +100,10 @@ static void test_row_changing(void **state)
     struct row *row = row_take(f->writer), copy;
 
     row_begin(f->writer, row);
-    assert_false(row_read(f->reader, 0, &copy));
+    assert_false(row_read(f->reader, 0, &copy, NULL));
     strcpy(row->host, "a.example");
     row_end(f->writer, row);
-    assert_true(row_read(f->reader, 0, &copy));
+    assert_true(row_read(f->reader, 0, &copy, NULL));
     assert_string_equal(copy.host, "a.example");
 }
 
@@ -114,7 +114,7 @@ static void test_strings_end(void **state)
 
     memset(row->host, 'h', sizeof(row->host));
     memset(row->path, 'p', sizeof(row->path));
-    assert_true(row_read(f->reader, 0, &copy));
+    assert_true(row_read(f->reader, 0, &copy, NULL));
     assert_int_equal(strlen(copy.host), ROW_HOST - 1);
     assert_int_equal(strlen(copy.path), ROW_PATH - 1);
 }
@@ -134,7 +134,7 @@ static int hammer(const struct shard *s)
     uint64_t good = 0;
 
     for (;;) {
-        if (!row_read(s, 0, &copy))
+        if (!row_read(s, 0, &copy, NULL))
             continue;
         if (!all_same(copy.host, ROW_HOST - 1) || !all_same(copy.path, ROW_PATH - 1) || copy.host[0] != copy.path[0])
             return 1;
@@ -431,9 +431,9 @@ static void test_death(void **state)
     assert_int_equal(count_read(f->reader, COUNT_ENDED), 1);
     assert_int_equal(table_intern(f->writer, "kept"), id);
     for (uint32_t i = 0; i < 3; i++) {
-        assert_false(row_read(f->reader, i, &copy));
+        assert_false(row_read(f->reader, i, &copy, NULL));
         assert_non_null(row_take(f->writer));
-        assert_true(row_read(f->reader, i, &copy));
+        assert_true(row_read(f->reader, i, &copy, NULL));
     }
     assert_int_equal(shard_rows(f->reader), ROWS);
 }

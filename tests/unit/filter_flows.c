@@ -142,14 +142,14 @@ static unsigned row_count(void)
     unsigned count = 0;
 
     for (uint32_t i = 0; i < ROWS; i++)
-        count += row_read(shard, i, &row);
+        count += row_read(shard, i, &row, NULL);
     return count;
 }
 
 static bool row_of(uint64_t number, struct row *out)
 {
     for (uint32_t i = 0; i < ROWS; i++)
-        if (row_read(shard, i, out) && out->number == number)
+        if (row_read(shard, i, out, NULL) && out->number == number)
             return true;
     return false;
 }
@@ -261,7 +261,7 @@ static void test_kinds(void **state)
         flows_event(flows, &e);
         assert_int_equal(row_count(), cases[i].row);
         if (cases[i].row) {
-            assert_true(row_read(shard, 0, &row));
+            assert_true(row_read(shard, 0, &row, NULL));
             assert_true(is_named(row.policy, cases[i].policy) && is_named(row.zone_out, cases[i].zone_out));
             assert_int_equal(row.policy_line != 0, cases[i].policy[0] != '\0' || cases[i].mark == 0x52000001);
         }
@@ -499,7 +499,7 @@ static bool row_of_socket(int fd, struct row *out)
     struct addr client = local_of(fd);
 
     for (uint32_t i = 0; i < ROWS; i++)
-        if (row_read(shard, i, out) && out->client.port == client.port)
+        if (row_read(shard, i, out, NULL) && out->client.port == client.port)
             return true;
     return false;
 }
