@@ -27,13 +27,12 @@ struct ledger {
     bool first_seen;   /* a byte of the answer was seen */
     unsigned interim;  /* interim answers so far */
     unsigned interim_max;
-    uint64_t head_end; /* position in the stream to the server where the request's head ends */
 };
 
 /* A fresh connection. */
 void ledger_init(struct ledger *l);
-/* The client opened an exchange; its head will end at `head_end` of all bytes ever sent on this connection. Only from IDLE. */
-void ledger_open(struct ledger *l, uint64_t head_end, bool upgrade_asked, unsigned interim_max);
+/* The client opened an exchange. Only from IDLE. */
+void ledger_open(struct ledger *l, bool upgrade_asked, unsigned interim_max);
 /* The client opened a tunnel on a fresh connection. */
 void ledger_open_tunnel(struct ledger *l);
 /* The last byte of the request was given away. */
@@ -47,10 +46,10 @@ MUST_CHECK enum reason ledger_bytes(struct ledger *l);
 /* Must the position be asked for (ledger_causality) before these bytes are believed? True for the first bytes of an answer. */
 bool ledger_wants_position(const struct ledger *l);
 /*
- * `acknowledged`: how much of what we sent the peer's kernel had acknowledged, asked for after the answer's first bytes were read
- * (design.md, causality). R_ANSWER_BEFORE_REQUEST if the request's head was not all of it.
+ * `acknowledged`: had the peer's kernel acknowledged the whole head of the request? Asked for after the answer's first bytes were
+ * read (design.md, causality). R_ANSWER_BEFORE_REQUEST if not.
  */
-MUST_CHECK enum reason ledger_causality(struct ledger *l, uint64_t acknowledged);
+MUST_CHECK enum reason ledger_causality(struct ledger *l, bool acknowledged);
 /* A head with this status was read. R_NONE, R_INTERIM_LIMIT or R_UPGRADE_UNASKED. After a 101 the caller checks the handshake. */
 MUST_CHECK enum reason ledger_answer(struct ledger *l, unsigned status);
 /* The handshake was good: frames may flow. */

@@ -18,7 +18,7 @@
  * One client connection, from accept to reap. A WebSocket through the explicit proxy takes this way:
  *
  *   engine.c     accepts, checks the limits, makes the session: row NEW, phase sniff
- *   sniff.c      the first bytes are a method: phase http
+ *   sniff.c      the first bytes are a method: phase http (on a TLS listener after handshake.c, phase handshake)
  *   request.c    the head is complete and strict: an exchange begins, its target is judged
  *   connect.c    the name is resolved, each address judged, the first that answers is connected
  *   forward.c    the head is written anew: phase upgrade-wait. What the client sends now waits in its stream
@@ -32,7 +32,8 @@
  */
 struct session;
 struct pooled;
-struct websocket; /* session/websocket.h */
+struct websocket;   /* session/websocket.h */
+struct session_tls; /* session/handshake.h */
 
 /* What the log says about the current exchange or tunnel; it outlives struct exchange for tunnels and WebSockets. */
 struct account {
@@ -121,6 +122,7 @@ struct session {
     struct exchange *exchange;
     struct websocket *websocket;
     struct tunnel *tunnel;
+    struct session_tls *tls; /* NULL: there was no TLS on either side, nor in the tunnel */
     struct standing *standing;
     const struct conf_policy *counted; /* among whose WebSockets this is one, or asks to be; in `generation` (ws_caps.c) */
     struct resolver_query *query;
@@ -168,7 +170,8 @@ const struct addr *session_original(const struct session *s);
 void session_free(struct session *s);
 /* Judged from now on by the engine's generation, if the listener is still in it; false if it is not. */
 bool session_adopt_generation(struct session *s);
-/* The listener that its own is in another configuration, or -1: the same address in another mode is another listener. */
+/* The listener that its own is in another configuration, or -1: the same address in another mode, or no longer with TLS, is another
+ * listener. */
 int session_find_listener(const struct session *s, const struct conf *conf);
 
 /* Handlers of phases: true if they got anywhere. */
@@ -235,7 +238,7 @@ void deny_server(struct session *s, enum reason why);
 
 /* tunnel.c */
 void tunnel_begin(struct session *s, bool socks, const struct host *host, uint16_t port);
-/* An intercepted flow that is TLS for `name`, or something else (CONF_TUNNEL, NULL: to the address that was dialled). */
+/* An intercepted flow that is TLS for `name` (NULL: for what was dialled), or something else (CONF_TUNNEL). */
 void tunnel_begin_intercepted(struct session *s, enum conf_protocol protocol, const struct host *name);
 /* An intercepted client says nothing. Where "tunnel" is allowed the server may speak first: then it is dialled. */
 void tunnel_begin_silent(struct session *s);
@@ -316,7 +319,8 @@ void pool_free(struct pool *pool);
 void pool_give(struct pool *pool, struct session *s);
 /* Closes the oldest until at most `room` are left. */
 void pool_limit(struct pool *pool, size_t room);
-/* A connection to this server that is allowed by this policy, or -1. */
-int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation);
+/* Moves a connection to this server that is allowed by this policy into the session, as s->server, TLS and all; `name`: who the
+ * server has to be, "" in clear. false: there is none. */
+MUST_CHECK bool pool_take(struct pool *pool, struct session *s, const struct addr *server, int policy, const char *name);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef POSTERN_SESSION_STATE_H
 #define POSTERN_SESSION_STATE_H
 
+#include "session/secure.h"
 #include "session/session.h"
 
 #define FDS_HELD_BACK 64          /* descriptors that are never used for sessions */

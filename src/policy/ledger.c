@@ -30,10 +30,9 @@ static void step(struct ledger *l, enum ledger_state from, enum ledger_state to)
     l->state = l->state == from ? to : LEDGER_CONDEMNED;
 }
 
-void ledger_open(struct ledger *l, uint64_t head_end, bool upgrade_asked, unsigned interim_max)
+void ledger_open(struct ledger *l, bool upgrade_asked, unsigned interim_max)
 {
     step(l, LEDGER_IDLE, LEDGER_ASKED);
-    l->head_end = head_end;
     l->upgrade_asked = upgrade_asked;
     l->request_done = l->first_seen = false;
     l->interim = 0;
@@ -75,10 +74,10 @@ bool ledger_wants_position(const struct ledger *l)
     return l->state == LEDGER_ASKED && !l->first_seen;
 }
 
-enum reason ledger_causality(struct ledger *l, uint64_t acknowledged)
+enum reason ledger_causality(struct ledger *l, bool acknowledged)
 {
     l->first_seen = true;
-    if (l->state != LEDGER_ASKED || acknowledged < l->head_end)
+    if (l->state != LEDGER_ASKED || !acknowledged)
         return condemned(l, R_ANSWER_BEFORE_REQUEST);
     return R_NONE;
 }

@@ -4,6 +4,7 @@
  * are read, and only then the kernel is asked how much of the request the server's kernel had acknowledged (design.md, ownership
  * (c)). What passes is a head written anew and a body re-framed; what breaks a rule ends in deny_server().
  */
+#include "session/handshake.h"
 #include "session/state.h"
 #include "session/text.h"
 
@@ -305,8 +306,13 @@ static void server_ended(struct session *s)
 {
     struct exchange *x = s->exchange;
     bool reset = s->server.failed;
+    enum reason late = upstream_late_reason(s);
 
-    if (x->answer_final && !reset && h1_body_may_end(&x->answer_body)) {
+    if (late != R_NONE) {
+        deny_server(s, late);
+        return;
+    }
+    if (x->answer_final && !reset && !s->server.truncated && h1_body_may_end(&x->answer_body)) {
         x->keeps_server = false;
         answer_complete(s, span_of(NULL, 0), false);
         return;
@@ -345,7 +351,7 @@ static enum reason check_ownership(struct session *s)
     enum reason why = ledger_bytes(&s->ledger);
 
     if (why == R_NONE && ledger_wants_position(&s->ledger)) {
-        why = ledger_causality(&s->ledger, stream_acknowledged(&s->server));
+        why = ledger_causality(&s->ledger, stream_mark_acknowledged(&s->server));
         report_first_byte(s);
     }
     return why;

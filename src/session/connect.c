@@ -4,6 +4,7 @@
  * looked at before it is used again (design.md, ownership (b)): bytes that lie there were sent while nobody had asked, and condemn
  * it. What is dialled is what was judged.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 
 #include "base/clock.h"
@@ -102,8 +103,18 @@ static void on_ready(void *owner)
     session_run(owner);
 }
 
-/* A connection to address `index` of the judgement is there, fresh or from the pool. */
-static void connected(struct session *s, int fd, struct judgement *j, size_t index)
+void connect_secured(struct session *s)
+{
+    if (s->exchange == NULL)
+        tunnel_connected(s);
+    else if (stream_look(&s->server) > 0)
+        deny_server(s, R_ANSWER_BEFORE_REQUEST); /* it spoke as soon as it accepted: nothing was written yet */
+    else
+        forward_begin(s);
+}
+
+/* s->server is a connection to address `index` of the judgement. */
+static void note_server(struct session *s, struct judgement *j, size_t index)
 {
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
@@ -111,21 +122,26 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
     judge_choose(j, index);
     s->server_address = j->addresses[index];
     s->server_policy = j->policies[index];
-    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&s->row->upstream, (struct sockaddr *)&sa, len))
+    if (getsockname(s->server.fd, (struct sockaddr *)&sa, &len) != 0 ||
+        !addr_from_sockaddr(&s->row->upstream, (struct sockaddr *)&sa, len))
         memset(&s->row->upstream, 0, sizeof(s->row->upstream));
+    ledger_init(&s->ledger);
+    s->server_personal = false;
+    report_judged(s, j);
+}
+
+/* A fresh connection to address `index` of the judgement is there. */
+static void connected(struct session *s, int fd, struct judgement *j, size_t index)
+{
     if (!stream_open(&s->server, s->engine->loop, fd, on_ready, s)) {
         deny(s, R_INTERNAL);
         return;
     }
-    ledger_init(&s->ledger);
-    s->server_personal = false;
-    report_judged(s, j);
-    if (s->exchange == NULL)
-        tunnel_connected(s);
-    else if (stream_look(&s->server) > 0)
-        deny_server(s, R_ANSWER_BEFORE_REQUEST); /* it spoke as soon as it accepted: nothing was written yet */
+    note_server(s, j, index);
+    if (upstream_is_wanted(s))
+        upstream_begin(s, j->policies[index], &j->dial);
     else
-        forward_begin(s);
+        connect_secured(s);
 }
 
 static enum reason dial_reason(int error)
@@ -224,7 +240,7 @@ static bool reuse_own(struct session *s, struct judgement *j)
         return false;
     while (i < j->address_count && !addr_eq(&j->addresses[i], &s->server_address))
         i++;
-    if (i == j->address_count || !ledger_is_settled(&s->ledger)) {
+    if (i == j->address_count || !ledger_is_settled(&s->ledger) || !upstream_fits(s, j->policies[i])) {
         connect_drop(s, false);
         return false;
     }
@@ -243,11 +259,11 @@ static bool reuse_own(struct session *s, struct judgement *j)
 static bool take_shared(struct session *s, struct judgement *j)
 {
     for (size_t i = 0; i < j->address_count; i++) {
-        int fd = pool_take(s->engine->pool, &j->addresses[i], j->policies[i], s->generation->number);
-
-        if (fd < 0)
+        connect_drop(s, false);
+        if (!pool_take(s->engine->pool, s, &j->addresses[i], j->policies[i], upstream_name(s, j->policies[i])))
             continue;
-        connected(s, fd, j, i);
+        note_server(s, j, i);
+        connect_secured(s);
         return true;
     }
     return false;
@@ -283,6 +299,8 @@ void connect_again(struct session *s)
 
 void connect_drop(struct session *s, bool reset)
 {
+    if (!reset && stream_is_open(&s->server) && stream_is_secure(&s->server))
+        stream_shutdown(&s->server);
     stream_close(&s->server, reset);
     ledger_init(&s->ledger);
 }
@@ -294,6 +312,8 @@ void connect_cancel(struct session *s)
     if (s->dial != NULL)
         dial_cancel(s->dial);
     sockets_cancel(s);
+    if (s->tls != NULL)
+        leaves_cancel(&s->tls->leaf);
     s->query = NULL;
     s->dial = NULL;
 }

@@ -4,6 +4,7 @@
  * reply, or nothing at all where a policy says drop. Each refusal is one record. An internal detail never reaches the client; the
  * request's id always does.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 #include "session/text.h"
 
@@ -108,9 +109,15 @@ static void refuse_socks(struct session *s, enum reason why)
         session_finish(s, why, CLOSER_POSTERN);
 }
 
+/* Behind TLS a name that does not fit is one for another connection (RFC 9110 15.5.20). */
+static unsigned status_of(const struct session *s, enum reason why)
+{
+    return why == R_HOST_MISMATCH && stream_is_secure(&s->client) ? 421 : reason_status(why);
+}
+
 static void refuse_http(struct session *s, enum reason why)
 {
-    unsigned status = reason_status(why);
+    unsigned status = status_of(s, why);
     bool keep = may_keep(s, why);
 
     if (!send_page(s, status ? status : 403, why, keep)) {
@@ -146,7 +153,7 @@ void deny(struct session *s, enum reason why)
         session_drop(s, why);
         return;
     }
-    if (stream_is_open(&s->server) && (s->exchange == NULL || s->exchange->step == STEP_ASK))
+    if (stream_is_open(&s->server) && (s->exchange == NULL || s->exchange->step == STEP_ASK || stream_is_securing(&s->server)))
         connect_drop(s, true);
     if (s->tunnel != NULL && s->exchange == NULL) {
         struct row *row = s->row;
@@ -157,6 +164,8 @@ void deny(struct session *s, enum reason why)
         }
         row->status = s->tunnel->socks ? 0 : row->status;
         report_end(s, RECORD_DENIED, why, CLOSER_POSTERN, judgement_of(s));
+        if (s->tunnel->answered && row->protocol == PROTO_TLS)
+            handshake_alert(s, why);
         if (s->tunnel->answered)
             session_finish(s, why, CLOSER_POSTERN);
         else

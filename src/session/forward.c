@@ -4,6 +4,7 @@
  * framing, our own Connection, Host and forwarding fields, and without anything that belongs to the hop it came by. Bodies pass as
  * they come, re-framed where they were chunked.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 #include "session/text.h"
 
@@ -59,17 +60,18 @@ static void write_forwarded(struct text *t, const struct session *s, struct span
 {
     const struct addr *client = &s->row->client;
     char ip[ADDR_TEXT];
+    const char *proto = stream_is_secure(&s->client) ? "https" : "http";
     const char *open = client->family == AF_INET6 ? "\"[" : "", *close = client->family == AF_INET6 ? "]\"" : "";
 
     if (forwarded == FORWARDED_NONE)
         return;
     addr_text(client, ip);
-    text_format(t, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: http\r\n", ip);
+    text_format(t, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\n", ip, proto);
     if (host.len > 0)
-        text_format(t, "X-Forwarded-Host: %.*s\r\nForwarded: for=%s%s%s;host=\"%.*s\";proto=http\r\n", (int)host.len, host.at, open,
-                    ip, close, (int)host.len, host.at);
+        text_format(t, "X-Forwarded-Host: %.*s\r\nForwarded: for=%s%s%s;host=\"%.*s\";proto=%s\r\n", (int)host.len, host.at, open,
+                    ip, close, (int)host.len, host.at, proto);
     else
-        text_format(t, "Forwarded: for=%s%s%s;proto=http\r\n", open, ip, close);
+        text_format(t, "Forwarded: for=%s%s%s;proto=%s\r\n", open, ip, close, proto);
 }
 
 /* Max-Forwards counts down for OPTIONS and TRACE, and only there (RFC 9110 7.6.2). */
@@ -111,16 +113,16 @@ static void write_framing(struct text *t, const struct h1_head *head)
 }
 
 /* Host as the server is to see it: what the target says, or what the client said (RFC 9112 3.2). */
-static struct span authority_of(const struct exchange *x, struct span given, char *buffer, size_t size)
+static struct span authority_of(const struct session *s, struct span given, char *buffer, size_t size)
 {
-    const struct judgement *j = &x->judge;
+    const struct judgement *j = &s->exchange->judge;
     struct text t;
 
     if (given.len > 0)
         return given;
     text_init(&t, buffer, size);
     text_host(&t, j->host.len > 0 ? &j->host : &j->dial);
-    if (j->port != 80)
+    if (j->port != (upstream_is_wanted(s) ? 443 : 80))
         text_format(&t, ":%u", j->port);
     return span_of(t.at, t.len);
 }
@@ -130,7 +132,7 @@ enum reason forward_write(struct session *s, const struct h1_head *head, const s
     const struct conf_listener *listener = session_listener(s);
     struct exchange *x = s->exchange;
     char host_text[HOST_TEXT + 16];
-    struct span host = authority_of(x, authority, host_text, sizeof(host_text));
+    struct span host = authority_of(s, authority, host_text, sizeof(host_text));
     struct text t;
 
     /* The path lies at the start of the engine's scratch text: the head is written behind it. */
@@ -170,11 +172,12 @@ void forward_begin(struct session *s)
 {
     struct exchange *x = s->exchange;
 
-    ledger_open(&s->ledger, s->server.queued + x->written_len, x->websocket, s->generation->conf->limits.interim);
+    ledger_open(&s->ledger, x->websocket, s->generation->conf->limits.interim);
     if (!stream_put(&s->server, x->head, x->written_len)) {
         deny(s, R_MEMORY);
         return;
     }
+    stream_set_mark(&s->server); /* an answer that comes before all of this was received answers something else */
     x->step = STEP_ASK;
     s->server_personal |= x->personal;
     s->progress = clock_ms();

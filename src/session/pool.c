@@ -4,14 +4,13 @@
  * becomes readable here is closed: whatever the server says now, nobody asked. The newest is taken first, and looked at once more;
  * the oldest goes first when sessions need the descriptors.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 
 #include "base/clock.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <string.h>
 
 #define POOL_MAX 1024
 #define SWEEP_MS 1000
@@ -23,8 +22,10 @@ struct pooled {
     struct addr server;
     int policy;
     uint16_t generation;
-    uint64_t until; /* ms */
-    struct row row; /* of the session that gave it, for the record if the server speaks */
+    struct tls_context *context; /* reference: it was secured with it; NULL: in clear */
+    char name[HOST_TEXT + 1];    /* who the server is; "": in clear */
+    uint64_t until;              /* ms */
+    struct row row;              /* of the session that gave it, for the record if the server speaks */
 };
 
 struct pool {
@@ -34,16 +35,25 @@ struct pool {
     size_t count;
 };
 
-static int take_out(struct pooled *p)
+/* The stream was moved or closed. */
+static void forget(struct pooled *p)
 {
-    int fd = stream_release(&p->stream);
-
     *p->link = p->next;
     if (p->next != NULL)
         p->next->link = p->link;
     p->pool->count--;
+    if (p->context != NULL)
+        tls_context_unref(p->context);
     free(p);
-    return fd;
+}
+
+/* In order: a server that speaks TLS is told so. */
+static void end(struct pooled *p)
+{
+    if (stream_is_secure(&p->stream))
+        stream_shutdown(&p->stream);
+    stream_close(&p->stream, false);
+    forget(p);
 }
 
 /* An idle connection is of no use any more: it ended, which is the server's right, or the server spoke (`look` as of stream_look).
@@ -52,16 +62,22 @@ static void discard(struct pooled *p, int look)
 {
     if (look > 0)
         report_unowned(p->pool->engine, &p->row, R_UNSOLICITED_BYTES);
-    close(take_out(p));
+    end(p);
 }
 
-/* Its first event may only say that it can be written to. */
+/* Its first event may only say that it can be written to; what TLS says of itself (tickets) is no speech. */
 static void on_ready(void *owner)
 {
     struct pooled *p = owner;
 
-    if (p->stream.can_read || p->stream.hang_up)
-        discard(p, stream_look(&p->stream));
+    if (p->stream.can_read || p->stream.hang_up) {
+        int look = stream_look(&p->stream);
+
+        if (look != 0)
+            discard(p, look);
+        else
+            p->stream.can_read = false;
+    }
 }
 
 static void on_sweep(void *arg)
@@ -71,7 +87,7 @@ static void on_sweep(void *arg)
     for (struct pooled *p = pool->idle, *next; p != NULL; p = next) {
         next = p->next;
         if (p->until <= clock_ms())
-            close(take_out(p));
+            end(p);
     }
     if (pool->idle != NULL)
         timer_set(loop_wheel(pool->engine->loop), &pool->sweep, clock_ms() + SWEEP_MS);
@@ -93,7 +109,7 @@ void pool_free(struct pool *pool)
     if (pool == NULL)
         return;
     while (pool->idle != NULL)
-        close(take_out(pool->idle));
+        end(pool->idle);
     timer_clear(loop_wheel(pool->engine->loop), &pool->sweep);
     free(pool);
 }
@@ -101,15 +117,18 @@ void pool_free(struct pool *pool)
 void pool_give(struct pool *pool, struct session *s)
 {
     struct pooled *p = calloc(1, sizeof(*p));
-    int fd = stream_release(&s->server);
 
     if (p == NULL) {
-        close(fd);
+        connect_drop(s, false);
         return;
     }
-    if (!stream_open(&p->stream, pool->engine->loop, fd, on_ready, p)) {
+    if (!stream_move(&p->stream, &s->server, on_ready, p)) {
         free(p);
         return;
+    }
+    if (s->tls != NULL && s->tls->upstream != NULL) {
+        p->context = tls_context_ref(s->tls->upstream);
+        memcpy(p->name, s->tls->peer, sizeof(p->name));
     }
     p->pool = pool;
     p->server = s->server_address;
@@ -137,22 +156,50 @@ void pool_limit(struct pool *pool, size_t room)
         p = p->next;
     for (struct pooled *next; p != NULL; p = next) {
         next = p->next;
-        close(take_out(p));
+        end(p);
     }
 }
 
-int pool_take(struct pool *pool, const struct addr *server, int policy, uint16_t generation)
+static void session_ready(void *owner)
+{
+    session_run(owner);
+}
+
+/* false: it could not be registered, and is closed. */
+static bool hand_over(struct pooled *p, struct session *s)
+{
+    bool moved = stream_move(&s->server, &p->stream, session_ready, s);
+
+    if (moved && p->context != NULL) {
+        struct session_tls *tls = handshake_state(s);
+
+        moved = tls != NULL;
+        if (!moved) {
+            stream_close(&s->server, false);
+        } else {
+            upstream_forget(s);
+            tls->upstream = tls_context_ref(p->context);
+            memcpy(tls->peer, p->name, sizeof(tls->peer));
+            handshake_report(s, DOWN, TLS_WAY_ENDED);
+        }
+    }
+    forget(p);
+    return moved;
+}
+
+bool pool_take(struct pool *pool, struct session *s, const struct addr *server, int policy, const char *name)
 {
     for (struct pooled *p = pool->idle, *next; p != NULL; p = next) {
         int look;
 
         next = p->next;
-        if (p->policy != policy || p->generation != generation || !addr_eq(&p->server, server))
+        if (p->policy != policy || p->generation != s->generation->number || !addr_eq(&p->server, server) ||
+            strcmp(p->name, name) != 0)
             continue;
         look = stream_look(&p->stream);
         if (look == 0)
-            return take_out(p);
+            return hand_over(p, s);
         discard(p, look);
     }
-    return -1;
+    return false;
 }

@@ -5,6 +5,7 @@
  * that a client sends ahead stay where they are: one exchange is open at a time.
  */
 #include "session/examine.h"
+#include "session/handshake.h"
 #include "session/state.h"
 
 #include "base/clock.h"
@@ -35,6 +36,7 @@ static struct examine question_of(const struct session *s)
                              .listener = session_listener(s),
                              .tunnel = s->tunnel,
                              .original = session_original(s),
+                             .name = s->tls != NULL && s->tls->hello.sni.len > 0 ? &s->tls->hello.sni : NULL,
                              .upstream_index = s->exchange->upstream_index,
                              .scratch = s->engine->text };
 }
@@ -104,6 +106,8 @@ static enum reason judge_head(struct session *s, const struct h1_head *head, str
         why = judge_target(&context, &x->judge);
     if (why != R_NONE)
         report_judged(s, &x->judge);
+    else if (s->tls != NULL)
+        why = s->tls->failing; /* there is no server that this request could go to */
     return why;
 }
 
@@ -119,6 +123,7 @@ static bool begin_exchange(struct session *s, uint32_t head_len)
     x->head_len = head_len;
     x->upstream_index = s->upstream_index;
     judge_init(&x->judge, s->listener, &s->row->client, s->zone_in);
+    handshake_judge(s, &x->judge, true);
     report_begin(s, PROTO_HTTP);
     return true;
 }
@@ -219,6 +224,12 @@ static bool take_head(struct session *s, struct span input)
     return used > 0;
 }
 
+/* A client that was shown a leaf and goes away, without a word of TLS or of its own, did not like it. */
+static enum reason end_reason(const struct session *s)
+{
+    return s->client.truncated ? handshake_lost_reason(s) : R_NONE;
+}
+
 /* No head yet, or a part of one. */
 static bool wait_for_head(struct session *s, struct span input, bool fresh)
 {
@@ -227,8 +238,20 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
     if (!stream_taken(&s->client, input, 0))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
     else if (ended) /* it may have closed its half only, and be reading its last answer */
-        session_finish(s, input.len > 0 ? R_CLIENT_GONE : R_NONE, CLOSER_CLIENT);
+        session_finish(s, input.len > 0 ? R_CLIENT_GONE : end_reason(s), CLOSER_CLIENT);
     return !fresh; /* bytes that were kept may not be all that there is */
+}
+
+/* The next exchange is judged by the newest generation; what is inspected must be inspected there, too. */
+static enum reason renew(struct session *s)
+{
+    const struct generation *before = s->generation;
+
+    if (!session_adopt_generation(s))
+        return s->row->exchanges > 0 ? R_DRAINED : R_NONE;
+    if (s->generation == before || !session_is_inspected(s))
+        return R_NONE;
+    return inspect_again(s) == R_NONE ? R_NONE : R_REVOKED;
 }
 
 static bool read_head(struct session *s)
@@ -240,9 +263,13 @@ static bool read_head(struct session *s)
     enum reason why = R_NONE;
     uint32_t head_len = 0;
 
-    if (s->scanned == 0 && !session_adopt_generation(s) && s->row->exchanges > 0) {
-        session_finish(s, R_DRAINED, CLOSER_POSTERN);
-        return true;
+    if (s->scanned == 0) {
+        enum reason drained = renew(s);
+
+        if (drained != R_NONE) {
+            session_finish(s, drained, CLOSER_POSTERN);
+            return true;
+        }
     }
     limits = head_limits(s);
     input = stream_input(&s->client, fresh);
@@ -250,6 +277,7 @@ static bool read_head(struct session *s)
         return wait_for_head(s, input, true);
     if (s->head_since == 0) {
         s->head_since = clock_ms();
+        inspect_heard(s);
         s->pipelined = fresh || s->row->exchanges == 0 ? 0 : s->pipelined + 1;
     }
     s->scanned = (uint32_t)input.len;

@@ -5,6 +5,7 @@
  * that they are connected to. What is no longer allowed ends with 1008, everything else goes on byte for byte.
  */
 #include "session/examine.h"
+#include "session/handshake.h"
 #include "session/state.h"
 #include "session/websocket.h"
 
@@ -68,6 +69,14 @@ static enum reason judge_handshake(const struct session *s, const struct conf_po
     return why == R_NONE && !websocket_fits(s->websocket, policy) ? R_EXTENSION_DENIED : why;
 }
 
+/* TLS that passes unread: a policy may want another kind of hello now, or to see into it. */
+static enum reason judge_peeked(const struct session *s, const struct conf_policy *policy, const struct judgement *j)
+{
+    enum reason why = inspect_hello_fits(s, policy);
+
+    return why == R_NONE && j->facts.protocol == CONF_TLS && policy->inspect ? R_TUNNEL_PROTOCOL : why;
+}
+
 static enum reason judge_again(struct session *s, const struct generation *g, int listener, struct judgement *j)
 {
     const struct standing *standing = s->standing;
@@ -78,6 +87,7 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
 
     judge_init(j, listener, &s->row->client,
                judge_zone(&context, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
+    handshake_judge(s, j, true);
     j->host = standing->host;
     j->port = standing->port;
     j->facts.operators_word = standing->operators_word;
@@ -91,6 +101,8 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
         why = read_again(s, g, &j->facts, &offer);
     if (why == R_NONE)
         why = judge_addresses(&context, j, true);
+    if (why == R_NONE && standing->head == NULL && s->tls != NULL && s->tls->inside.seen)
+        why = judge_peeked(s, &g->conf->policies[j->verdict.policy], j);
     if (why == R_NONE && standing->head != NULL)
         why = judge_handshake(s, &g->conf->policies[j->verdict.policy], j, &offer);
     return why;
@@ -114,6 +126,10 @@ static void go_on(struct session *s, const struct judgement *j)
     caps_give(s);
     if (!session_adopt_generation(s)) {
         session_finish(s, R_REVOKED, CLOSER_POSTERN);
+        return;
+    }
+    if (session_is_inspected(s) && inspect_again(s) != R_NONE) {
+        revoke(s, s->generation, j, R_TUNNEL_PROTOCOL);
         return;
     }
     report_judged(s, j);

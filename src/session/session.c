@@ -7,6 +7,7 @@
  * puts it on the dead list, which the engine reaps at the end of the loop's turn. Until then it is there, in phase dead, for
  * whoever still holds it.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 
 #include "base/clock.h"
@@ -25,11 +26,13 @@ static const struct {
     enum row_state state;
     unsigned next; /* legal successors */
 } phases[PHASE_COUNT] = {
-    [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HTTP) | TO(TUNNEL_WAIT) | TO(CLOSING) },
+    [PHASE_SNIFF] = { sniff_on_client, NULL, ROW_NEW, TO(SOCKS) | TO(HANDSHAKE) | TO(HTTP) | TO(TUNNEL_WAIT) | TO(CLOSING) },
     [PHASE_SOCKS] = { socks_on_client, NULL, ROW_NEW, TO(TUNNEL_WAIT) | TO(CLOSING) },
+    [PHASE_HANDSHAKE] = { NULL, NULL, ROW_ESTABLISHED, TO(SNIFF) | TO(HTTP) | TO(CLOSING) },
     [PHASE_HTTP] = { request_on_client, answer_on_server, ROW_ESTABLISHED, TO(TUNNEL_WAIT) | TO(UPGRADE_WAIT) | TO(CLOSING) },
-    [PHASE_TUNNEL_WAIT] = { NULL, NULL, ROW_ESTABLISHED, TO(PEEK) | TO(TUNNEL) | TO(CLOSING) },
-    [PHASE_PEEK] = { peek_on_client, peek_on_server, ROW_ESTABLISHED, TO(SNIFF) | TO(HTTP) | TO(TUNNEL) | TO(CLOSING) },
+    [PHASE_TUNNEL_WAIT] = { NULL, NULL, ROW_ESTABLISHED, TO(PEEK) | TO(HANDSHAKE) | TO(TUNNEL) | TO(CLOSING) },
+    [PHASE_PEEK] = { peek_on_client, peek_on_server, ROW_ESTABLISHED,
+                     TO(SNIFF) | TO(HANDSHAKE) | TO(HTTP) | TO(TUNNEL) | TO(CLOSING) },
     [PHASE_TUNNEL] = { tunnel_on_client, tunnel_on_server, ROW_ESTABLISHED, TO(CLOSING) },
     [PHASE_UPGRADE_WAIT] = { NULL, answer_on_server, ROW_ESTABLISHED, TO(HTTP) | TO(WEBSOCKET) | TO(CLOSING) },
     [PHASE_WEBSOCKET] = { websocket_on_client, websocket_on_server, ROW_ESTABLISHED, TO(CLOSING) },
@@ -68,7 +71,7 @@ static bool client_is_lost(struct session *s)
 {
     if (!s->client.broken || session_is_dead(s))
         return false;
-    session_close(s, s->phase == PHASE_CLOSING ? R_NONE : R_CLIENT_GONE, CLOSER_CLIENT);
+    session_close(s, s->phase == PHASE_CLOSING ? R_NONE : handshake_lost_reason(s), CLOSER_CLIENT);
     return true;
 }
 
@@ -105,7 +108,9 @@ void session_run(struct session *s)
         return;
     s->running = true;
     while (moved && !session_is_dead(s)) {
-        moved = run_handler(s, phases[s->phase].on_client, &s->client);
+        moved = s->tls != NULL && handshake_run(s);
+        if (!session_is_dead(s))
+            moved |= run_handler(s, phases[s->phase].on_client, &s->client);
         if (!session_is_dead(s))
             moved |= run_handler(s, phases[s->phase].on_server, &s->server);
         if (session_is_dead(s))
@@ -210,7 +215,7 @@ fail:
 static void begin(struct session *s)
 {
     s->client.can_read = true; /* data often comes with the handshake; a wrong guess costs one read */
-    s->phase = session_listener(s)->mode == MODE_REVERSE ? PHASE_HTTP : PHASE_SNIFF;
+    s->phase = session_listener(s)->mode == MODE_REVERSE && session_listener(s)->tls.line == 0 ? PHASE_HTTP : PHASE_SNIFF;
     s->opened = s->phase_since = s->progress = clock_ms();
     s->row->phase = (uint8_t)s->phase;
     s->row->state = ROW_NEW;
@@ -247,12 +252,24 @@ static bool end_would_lie(const struct session *s, enum reason why)
     return s->phase == PHASE_TUNNEL || (s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes);
 }
 
+/* TLS has an end of its own (close_notify). Who gets it believes that it has heard everything. */
+static void say_goodbye(struct session *s, enum reason why)
+{
+    bool cut = s->phase == PHASE_TUNNEL || (s->exchange != NULL && s->exchange->answer_begun);
+
+    if (stream_is_open(&s->client) && stream_is_secure(&s->client) && (why == R_NONE || !cut))
+        stream_shutdown(&s->client);
+    if (stream_is_open(&s->server) && stream_is_secure(&s->server) && why == R_NONE)
+        stream_shutdown(&s->server);
+}
+
 static void end_session(struct session *s, enum reason why, enum closer by, bool reset)
 {
     struct engine *e = s->engine;
 
     report_end(s, RECORD_END, why, by, NULL);
     connect_cancel(s);
+    say_goodbye(s, why);
     /* What waits is lost: that is no end in order. An end in order lingers, and its packets would be tracked anew. */
     stream_close(&s->client, reset || s->evicted || stream_waiting(&s->client) > 0);
     stream_close(&s->server, why != R_NONE || stream_waiting(&s->server) > 0);
@@ -292,6 +309,7 @@ void session_free(struct session *s)
     if (s->tunnel != NULL)
         free(s->tunnel->judge);
     free(s->tunnel);
+    handshake_free(s);
     generation_unref(s->generation);
     free(s);
 }
@@ -333,7 +351,9 @@ int session_find_listener(const struct session *s, const struct conf *conf)
 {
     int listener = engine_find_listener(conf, &session_listener(s)->address);
 
-    return listener >= 0 && (enum mode)s->row->mode == conf->listeners[listener].mode ? listener : -1;
+    if (listener < 0 || (enum mode)s->row->mode != conf->listeners[listener].mode)
+        return -1;
+    return (conf->listeners[listener].tls.line != 0) == (session_listener(s)->tls.line != 0) ? listener : -1;
 }
 
 bool session_adopt_generation(struct session *s)

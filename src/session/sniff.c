@@ -3,6 +3,7 @@
  * The first bytes: SOCKS or HTTP on an explicit listener; HTTP, TLS or anything else of an intercepted client. A phase of its own,
  * because until it is over nobody knows in which language a refusal has to be said, and where an intercepted flow goes.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 
 /* Keeps what is there for the next time; the client may also have gone before it said enough. */
@@ -17,18 +18,17 @@ static bool wait_for_more(struct session *s, struct span input)
     return false;
 }
 
-/* An intercepted ClientHello says where to; without a name nobody could tell. */
+/* An intercepted ClientHello says where to; without a name it is what was dialled. */
 static void enter_tls(struct session *s, enum hello_progress progress, const struct hello *hello)
 {
-    enum reason why = progress == HELLO_BAD ? R_HELLO_MALFORMED : R_SNI_MISSING;
-
-    if (progress == HELLO_DONE && hello->has_sni) {
-        tunnel_begin_intercepted(s, CONF_TLS, &hello->sni);
+    if (progress == HELLO_DONE && handshake_note_inside(s, hello)) {
+        tunnel_begin_intercepted(s, CONF_TLS, hello->has_sni ? &hello->sni : NULL);
         return;
     }
     report_begin(s, PROTO_TLS);
-    report_end(s, RECORD_DENIED, why, CLOSER_POSTERN, NULL);
-    session_finish(s, why, CLOSER_POSTERN);
+    report_end(s, RECORD_DENIED, progress == HELLO_DONE ? R_MEMORY : R_HELLO_MALFORMED, CLOSER_POSTERN, NULL);
+    handshake_alert(s, R_HELLO_MALFORMED);
+    session_finish(s, R_HELLO_MALFORMED, CLOSER_POSTERN);
 }
 
 static bool sniff_intercepted(struct session *s)
@@ -38,6 +38,8 @@ static bool sniff_intercepted(struct session *s)
     struct hello hello;
     enum hello_progress progress = found == SNIFF_TLS ? hello_parse(input, &hello) : HELLO_DONE;
 
+    if (found == SNIFF_TLS)
+        handshake_clock(s);
     if (found == SNIFF_MORE || progress == HELLO_MORE)
         return wait_for_more(s, input);
     if (!stream_taken(&s->client, input, 0)) {
@@ -93,6 +95,8 @@ static bool sniff_explicitly(struct session *s)
 
 bool sniff_on_client(struct session *s)
 {
+    if (session_listener(s)->tls.line != 0 && (s->tls == NULL || !s->tls->ended))
+        return handshake_on_hello(s);
     return session_original(s) != NULL ? sniff_intercepted(s) : sniff_explicitly(s);
 }
 

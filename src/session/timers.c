@@ -4,6 +4,7 @@
  * exchange is, and is worked out when the session comes to rest (timers_update) and again when the timer fires: a deadline that
  * moved away meanwhile is simply set again.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 #include "session/websocket.h"
 
@@ -29,6 +30,21 @@ static struct due due_of_head(const struct session *s, const struct conf_timeout
     return (struct due){ s->progress + t->keepalive, R_TIMEOUT_KEEPALIVE };
 }
 
+static bool is_securing_server(const struct session *s)
+{
+    return s->tls != NULL && stream_is_open(&s->server) && stream_is_securing(&s->server);
+}
+
+/* The client's handshake is timed in total, from its first byte, but for what it had to wait for the server and the minter. */
+static struct due due_of_handshake(const struct session *s, const struct conf_timeouts *t)
+{
+    if (is_securing_server(s))
+        return (struct due){ s->tls->server_since + t->handshake, R_UPSTREAM_TLS };
+    if (s->tls->inspection == INSPECT_LEAF)
+        return (struct due){ s->tls->leaf_since + t->handshake, R_MINT_FAILED };
+    return (struct due){ s->tls->since + t->handshake, R_TIMEOUT_HANDSHAKE };
+}
+
 /* An intercepted client that says nothing at all may wait for the server to begin. */
 static struct due due_of_first_bytes(const struct session *s, const struct conf_timeouts *t)
 {
@@ -36,11 +52,15 @@ static struct due due_of_first_bytes(const struct session *s, const struct conf_
 
     if (silent && t->handshake > SILENCE_MS)
         return (struct due){ s->phase_since + SILENCE_MS, R_NONE };
+    if (s->tls != NULL && s->tls->since > s->phase_since)
+        return (struct due){ s->tls->since + t->handshake, R_TIMEOUT_HANDSHAKE };
     return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
 }
 
 static struct due due_of_connecting(const struct session *s, const struct conf_timeouts *t)
 {
+    if (is_securing_server(s))
+        return (struct due){ s->tls->server_since + t->handshake, R_UPSTREAM_TLS };
     if (s->query != NULL)
         return (struct due){ s->progress + s->generation->conf->resolver_timeout, R_NAME_TIMEOUT };
     return (struct due){ s->progress + t->connect, R_TIMEOUT_CONNECT };
@@ -108,12 +128,14 @@ static struct due find_due(const struct session *s)
         return due_of_first_bytes(s, t);
     case PHASE_SOCKS:
         return (struct due){ s->opened + t->handshake, R_TIMEOUT_HANDSHAKE };
+    case PHASE_HANDSHAKE:
+        return due_of_handshake(s, t);
     case PHASE_HTTP:
         return s->exchange != NULL ? due_of_exchange(s, t) : due_of_head(s, t);
     case PHASE_TUNNEL_WAIT:
         return due_of_connecting(s, t);
     case PHASE_PEEK:
-        return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
+        return due_of_first_bytes(s, t);
     case PHASE_UPGRADE_WAIT:
         return due_of_exchange(s, t);
     case PHASE_TUNNEL:
@@ -193,7 +215,14 @@ static void ping_sides(struct session *s)
 
 static void expired(struct session *s, enum reason why)
 {
+    if (why == R_UPSTREAM_TLS) {
+        handshake_expired(s, why);
+        return;
+    }
     switch (s->phase) {
+    case PHASE_HANDSHAKE:
+        handshake_expired(s, why);
+        break;
     case PHASE_CLOSING:
         session_close(s, R_NONE, CLOSER_POSTERN);
         break;

@@ -7,6 +7,7 @@
  * Intercepted flows that are not HTTP are tunnels, too. There the first bytes come first: what they are is known before anything
  * is resolved or dialled, and nothing is said to the client.
  */
+#include "session/handshake.h"
 #include "session/state.h"
 
 #include "base/clock.h"
@@ -30,6 +31,7 @@ static bool make_tunnel(struct session *s, const struct host *host, uint16_t por
     t->port = port;
     t->judge = j;
     judge_init(j, s->listener, &s->row->client, s->zone_in);
+    handshake_judge(s, j, false);
     j->host = j->dial = *host;
     j->port = port;
     s->tunnel = t;
@@ -65,6 +67,7 @@ static void begin_intercepted(struct session *s, enum conf_protocol protocol, co
     s->tunnel->answered = true;
     s->tunnel->silent = silent;
     s->tunnel->protocol = protocol;
+    handshake_judge(s, s->tunnel->judge, true);
     report_request(s, span_of(NULL, 0), host_span(&host), span_of(NULL, 0));
     session_set_phase(s, PHASE_TUNNEL_WAIT);
     why = judge_original(s->tunnel->judge, original, session_listener(s)->host_check, R_SNI_MISMATCH);
@@ -87,6 +90,7 @@ static bool may_be_silent(struct session *s)
     struct judgement j;
 
     judge_init(&j, s->listener, &s->row->client, s->zone_in);
+    handshake_judge(s, &j, true);
     host_from_addr(&j.host, original);
     j.facts.protocol = CONF_TUNNEL;
     j.facts.known |= KNOWN_PROTOCOL;
@@ -105,6 +109,16 @@ void tunnel_begin_silent(struct session *s)
         begin_intercepted(s, CONF_TUNNEL, NULL, true);
 }
 
+/* What the policies that allow its addresses say of an intercepted hello. */
+static enum reason check_policies(const struct session *s, const struct judgement *j)
+{
+    enum reason why = R_NONE;
+
+    for (size_t i = 0; i < j->address_count && why == R_NONE; i++)
+        why = inspect_hello_fits(s, &s->generation->conf->policies[j->policies[i]]);
+    return why;
+}
+
 void tunnel_proceed(struct session *s)
 {
     struct judgement *j = s->tunnel->judge;
@@ -119,6 +133,8 @@ void tunnel_proceed(struct session *s)
         return;
     if (why == R_NONE)
         why = judge_as(&context, j, s->tunnel->protocol, judge_way);
+    if (why == R_NONE && s->tunnel->protocol == CONF_TLS)
+        why = check_policies(s, j);
     report_judged(s, j);
     if (why == R_NONE)
         connect_upstream(s, j);
@@ -133,6 +149,7 @@ static bool is_allowed(struct session *s, enum conf_protocol protocol, bool last
     struct judge_context context = engine_judge_context(s->engine, s->generation);
     bool granted;
 
+    handshake_judge(s, j, true);
     j->facts.protocol = protocol;
     j->facts.known |= KNOWN_PROTOCOL;
     granted = judge_stage(&context, j, STAGE_BYTES, last) == R_NONE;
@@ -158,6 +175,17 @@ static void pass(struct session *s, enum row_protocol protocol)
     report_alive(s, RECORD_START);
 }
 
+/* TLS that a policy granted: does that policy want to see into it? */
+static void pass_or_inspect(struct session *s)
+{
+    const struct judgement *j = s->tunnel->judge;
+
+    if (j->facts.protocol == CONF_TLS && s->generation->conf->policies[j->verdict.policy].inspect)
+        inspect_begin(s);
+    else
+        pass(s, PROTO_TLS);
+}
+
 void tunnel_connected(struct session *s)
 {
     struct tunnel *t = s->tunnel;
@@ -168,8 +196,12 @@ void tunnel_connected(struct session *s)
         session_set_phase(s, PHASE_PEEK);
         return;
     }
+    if (t->protocol == CONF_TLS) {
+        pass_or_inspect(s);
+        return;
+    }
     if (t->protocol != 0) {
-        pass(s, t->protocol == CONF_TLS ? PROTO_TLS : PROTO_TUNNEL);
+        pass(s, PROTO_TUNNEL);
         return;
     }
     if (t->socks)
@@ -196,11 +228,16 @@ static void enter_http(struct session *s)
     session_set_phase(s, PHASE_HTTP);
 }
 
-static enum reason check_hello(const struct session *s, const struct hello *hello)
+/* A name must be the tunnel's; whether there must be one, the policy says. */
+static enum reason judge_hello(struct session *s)
 {
-    if (!hello->has_sni)
-        return R_SNI_MISSING;
-    return host_eq(&hello->sni, &s->tunnel->host) ? R_NONE : R_SNI_MISMATCH;
+    const struct hello_note *hello = &s->tls->inside;
+
+    if (hello->sni.len > 0 && !host_eq(&hello->sni, &s->tunnel->host))
+        return R_SNI_MISMATCH;
+    if (!is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
+        return R_TUNNEL_PROTOCOL;
+    return inspect_hello_fits(s, &s->generation->conf->policies[s->tunnel->judge->verdict.policy]);
 }
 
 static bool enter_tls(struct session *s, struct span input)
@@ -208,6 +245,8 @@ static bool enter_tls(struct session *s, struct span input)
     struct hello hello;
     enum reason why;
 
+    handshake_clock(s);
+    s->row->protocol = PROTO_TLS;
     switch (hello_parse(input, &hello)) {
     case HELLO_MORE:
         return false;
@@ -219,14 +258,11 @@ static bool enter_tls(struct session *s, struct span input)
         break;
     }
     s->tunnel->judge->stage = STAGE_BYTES;
-    why = check_hello(s, &hello);
-    if (why == R_NONE && !is_allowed(s, CONF_TLS, true) && !is_allowed(s, CONF_TUNNEL, true))
-        why = R_TUNNEL_PROTOCOL;
-    s->row->protocol = PROTO_TLS;
+    why = handshake_note_inside(s, &hello) ? judge_hello(s) : R_MEMORY;
     if (why != R_NONE)
         deny(s, why);
     else
-        pass(s, PROTO_TLS);
+        pass_or_inspect(s);
     return true;
 }
 
@@ -329,12 +365,12 @@ static bool relay(struct session *s, struct stream *from, struct stream *to, enu
         s->progress = clock_ms();
         report_bytes(s, direction, input.len);
     }
-    if (from->eof && !to->shut) {
+    if (from->eof && !from->truncated && !to->shut) {
         if (s->ended_by == CLOSER_NONE)
             s->ended_by = direction == UP ? CLOSER_CLIENT : CLOSER_SERVER;
         stream_shutdown(to);
     }
-    if (from->failed)
+    if (from->failed || from->truncated) /* an end that TLS does not vouch for may not look like one */
         session_close(s, R_PEER_RESET, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
     return input.len > 0;
 }
