@@ -60,8 +60,9 @@ struct conf_tls_file {
     char *path;
     enum conf_tls_kind kind;
     bool of_minter; /* the key that leaves are signed with: no worker ever gets it */
-    unsigned line;
-    const char *key; /* for messages: "listeners.[0].tls.key"; owned by the snapshot */
+    bool optional;  /* the system's bundle, which nobody named: without it there is a warning, and no server can be verified */
+    unsigned line;  /* of who names it first; 0: nobody */
+    char *key;      /* for messages: "listeners.site.tls.key" */
 };
 
 struct conf_tls_pair {
@@ -77,6 +78,7 @@ enum conf_tls_verify { VERIFY_NONE, VERIFY_OPTIONAL, VERIFY_REQUIRED };
 /* TLS is ended here (explicit and reverse listeners). */
 struct conf_listener_tls {
     unsigned line;               /* 0: no group given: in clear */
+    struct conf_tls_pair own;    /* "certificate", "key" and "ocsp" of the group itself; also the only one of pairs, then */
     struct conf_tls_pair *pairs; /* at least one: "certificate" and "key" of the group itself, or its list "certificates" */
     size_t pair_count;
     enum conf_unknown_name unknown_name;

@@ -18,6 +18,10 @@ void conf_check_websocket(const struct conf_policy *policy, const struct conf_no
 void conf_check_matches(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report);
 /* What the packet filter needs: forwards, ports that are intercepted twice, a way in for ssh, not too many rules. */
 void conf_check_filter(const struct conf *conf, const struct conf_node *root, struct conf_report *report);
+/* What TLS needs: listeners, policies that inspect, settings towards servers. */
+void conf_check_tls(const struct conf *conf, const struct conf_node *root, struct conf_report *report);
+/* Has the policy a condition that a packet never shows? Addresses among hosts aside. */
+bool conf_policy_asks_more(const struct conf_policy *p);
 /* Does the policy name a protocol of the packet filter, and nothing that a packet does not show? */
 bool conf_policy_fits_packets(const struct conf_policy *p);
 /* Protocols that the kernel forwards and no worker ever sees. */

@@ -36,6 +36,10 @@ enum conf_key_type {
     KEY_HEADERS,   /* struct conf_policy */
     KEY_PROTOCOLS, /* struct conf_policy */
     KEY_SENDERS,   /* struct conf_ws_match */
+    KEY_VERSION,   /* uint16_t, a version of TLS; standard and min: that of the first word, and the others follow */
+    KEY_FILE,      /* int, index in conf->tls_files, or -1; min: enum conf_tls_kind, max: 1 if it is the minter's */
+    KEY_HOST,      /* char *, a DNS name; NULL if absent */
+    KEY_PINS,      /* struct conf_upstream_tls */
     KEY_NAMES,     /* of items of a kind: struct conf_strings, as all that follow */
     KEY_INTERFACES,
     KEY_HOSTS,
@@ -44,6 +48,8 @@ enum conf_key_type {
     KEY_ORIGINS,
     KEY_TOKENS,
     KEY_MEMBERS,
+    KEY_FINGERPRINTS,
+    KEY_CERTIFICATES,
     KEY_WORDS, /* each once */
     KEY_TYPE_COUNT
 };
@@ -71,7 +77,11 @@ enum conf_group {
     IN_WS_MATCH,
     IN_WS_JSON,
     IN_FILTER,
-    IN_FORWARD
+    IN_FORWARD,
+    IN_LISTENER_TLS,
+    IN_CERTIFICATE,
+    IN_UPSTREAM_TLS,
+    IN_TLS
 };
 
 /* What has names that others refer to. CONF_KINDS: nothing refers to it. */
@@ -83,6 +93,7 @@ struct conf_key {
     enum conf_key_type type;
     bool required;
     bool transparent; /* listeners: only transparent ones have it; others neither may give it nor print it */
+    bool unprinted;   /* other keys show its value */
     size_t offset;    /* of the value in its struct: conf_zone, conf_listener, conf_policy and conf_ws_match for items, else conf.
                          The types above that name a struct take that struct itself: 0 */
     size_t twin;      /* of a second place that the value is stored at, if not 0. Such a key is not printed: other keys show both */
@@ -104,7 +115,8 @@ extern const size_t conf_key_count;
 /* The key of this name in this group; NULL if there is none. */
 const struct conf_key *conf_key_find(enum conf_group in, const char *name);
 
-/* Capabilities that later versions bring. */
-extern const char conf_later_tls[];
+/* A pin as it is written, "sha256/BASE64"; `out` holds CONF_PIN bytes and is returned. */
+#define CONF_PIN 52
+const char *conf_pin_text(const uint8_t pin[32], char *out);
 
 #endif

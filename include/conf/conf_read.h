@@ -7,6 +7,7 @@
 #include "conf/conf_names.h"
 
 #define CONF_PATH 160
+#define CONF_FILE_PATH 4095  /* bytes of the path of a file */
 #define CONF_SUGGESTIONS 100 /* how many misspelt names are worth a search for the right one */
 
 /* What the readers of values share while the tree becomes a snapshot. */
@@ -43,9 +44,15 @@ conf_value_read conf_value_u16, conf_value_u32, conf_value_u64, conf_value_secon
 /* conf_lists.c */
 conf_value_read conf_list_servers, conf_list_upstreams, conf_list_networks, conf_list_ports, conf_list_headers, conf_list_protocols,
     conf_list_bits, conf_list_senders;
+/* conf_tls.c */
+conf_value_read conf_value_version, conf_value_file, conf_value_host, conf_list_pins;
+/* What follows from all that was read: the certificates of listeners in one list, protocols of policies that inspect, the system's
+ * trust if anybody needs it. */
+void conf_tls_settle(struct conf *conf, struct conf_report *report);
 /* conf_strings.c */
 conf_value_read conf_strings_names, conf_strings_interfaces, conf_strings_hosts, conf_strings_methods, conf_strings_patterns,
-    conf_strings_origins, conf_strings_tokens, conf_strings_members, conf_strings_words;
+    conf_strings_origins, conf_strings_tokens, conf_strings_members, conf_strings_fingerprints, conf_strings_certificates,
+    conf_strings_words;
 
 /* The text of a string node, not empty and without control characters; else NULL, and the error is reported at `line`. */
 const char *conf_node_clean_text(struct conf_reader *r, const struct conf_node *node, unsigned line);

@@ -61,6 +61,7 @@ static void free_listener(struct conf_listener *listener)
     free_strings(&listener->from);
     free(listener->upstreams);
     free(listener->ports.items);
+    free(listener->tls.pairs);
 }
 
 static void free_websocket(struct conf_websocket *websocket)
@@ -93,6 +94,10 @@ static void free_policy(struct conf_policy *policy)
     }
     free(policy->headers);
     free_websocket(&policy->websocket);
+    free_strings(&policy->tls_fingerprints);
+    free_strings(&policy->client_certificates);
+    free(policy->upstream_tls.server_name);
+    free(policy->upstream_tls.pins);
 }
 
 static void free_filter(struct conf_packet_filter *filter)
@@ -102,6 +107,16 @@ static void free_filter(struct conf_packet_filter *filter)
     for (size_t i = 0; i < filter->forward_count; i++)
         free_strings(&filter->forwards[i].from);
     free(filter->forwards);
+}
+
+static void free_tls(struct conf *conf)
+{
+    for (size_t i = 0; i < conf->tls_file_count; i++) {
+        free(conf->tls_files[i].path);
+        free(conf->tls_files[i].key);
+    }
+    free(conf->tls_files);
+    free(conf->tls.keylog);
 }
 
 void conf_free(struct conf *conf)
@@ -115,6 +130,7 @@ void conf_free(struct conf *conf)
     for (size_t i = 0; i < conf->policy_count; i++)
         free_policy(&conf->policies[i]);
     free_filter(&conf->packet_filter);
+    free_tls(conf);
     free(conf->zones);
     free(conf->listeners);
     free(conf->policies);

@@ -168,6 +168,7 @@ void conf_check(const struct conf *conf, const struct conf_node *root, struct co
     check_listeners(conf, conf_node_member(root, "listeners"), report);
     check_emptiness(conf, root, report);
     conf_check_filter(conf, root, report);
+    conf_check_tls(conf, root, report);
     conf_check_policies(conf, conf_node_member(root, "policies"), report);
     conf_check_reach(conf, report);
 }

@@ -11,7 +11,6 @@
 
 #define LATER_SANDBOX "sandbox"
 #define LATER_MEMORY "memory limit"
-const char conf_later_tls[] = "TLS termination and inspection";
 
 #define MAX_SECONDS 86400000 /* a day, in ms */
 #define MAX_ZONES 1000
@@ -25,6 +24,9 @@ const char conf_later_tls[] = "TLS termination and inspection";
 #define MAX_MATCHES 256
 #define MAX_PATTERN 4096
 #define MAX_MEMBERS 64
+#define MAX_CERTIFICATES 256 /* of a listener */
+#define MAX_PINS 32
+#define TLS_1_2 0x0303
 
 static const struct conf_word log_levels[] = {
     { "error", NULL }, { "warn", NULL }, { "info", NULL }, { "debug", NULL }, { NULL, NULL }
@@ -53,6 +55,14 @@ static const struct conf_word opcodes[] = { { "text", NULL },
                                             { NULL, NULL } }; /* the bits of enum conf_opcode */
 static const struct conf_word senders[] = { { "client", NULL }, { "server", NULL }, { NULL, NULL } }; /* of UP, of DOWN */
 static const struct conf_word verdicts[] = { { "deny", NULL }, { "allow", NULL }, { NULL, NULL } };
+
+static const struct conf_word unknown_names[] = { { "refuse", NULL }, { "first", NULL }, { NULL, NULL } };
+static const struct conf_word profiles[] = { { "modern", NULL }, { "compatible", NULL }, { NULL, NULL } };
+static const struct conf_word versions[] = { { "1.2", NULL }, { "1.3", NULL }, { NULL, NULL } }; /* from TLS_1_2 on */
+static const struct conf_word verifies[] = { { "none", NULL }, { "optional", NULL }, { "required", NULL }, { NULL, NULL } };
+static const struct conf_word tls_ways[] = { { "passthrough", NULL }, { "inspect", NULL }, { NULL, NULL } };
+static const struct conf_word snis[] = { { "required", NULL }, { "optional", NULL }, { NULL, NULL } };
+static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { NULL, NULL } };
 
 /* clang-format off */
 #define GROUP(in_, name_, opens_, line_, help_)                                                                                    \
@@ -93,6 +103,18 @@ static const struct conf_word verdicts[] = { { "deny", NULL }, { "allow", NULL }
 #define WS_BOTH(name_, type_, member_, standard_, min_, max_, words_, help_)                                                       \
     { .in = IN_WEBSOCKET, .name = name_, .type = type_, .offset = WEBSOCKET(sides[UP].member_),                                    \
       .twin = WEBSOCKET(sides[DOWN].member_), .standard = standard_, .min = min_, .max = max_, .words = words_, .help = help_ }
+#define FILE_(in_, name_, required_, kind_, of_minter_, offset_, help_)                                                            \
+    { .in = in_, .name = name_, .type = KEY_FILE, .required = required_, .min = kind_, .max = of_minter_, .offset = offset_,       \
+      .help = help_ }
+#define FLAG(in_, name_, offset_, words_, help_)                                                                                   \
+    { .in = in_, .name = name_, .type = KEY_FLAG, .offset = offset_, .words = words_, .help = help_ }
+#define OWN_FILE(name_, kind_, member_, help_)                                                                                     \
+    { .in = IN_LISTENER_TLS, .name = name_, .type = KEY_FILE, .unprinted = true, .min = kind_,                                     \
+      .offset = LISTENER(tls.own.member_), .help = help_ }
+#define PAIR(member) offsetof(struct conf_tls_pair, member)
+#define VERSION(in_, offset_, help_)                                                                                               \
+    { .in = in_, .name = "min_version", .type = KEY_VERSION, .offset = offset_, .standard = TLS_1_2, .min = TLS_1_2,               \
+      .words = versions, .help = help_ }
 #define BOTH_OPCODES (CONF_TEXT | CONF_BINARY)
 #define MESSAGE_BYTES 16777216
 /* What client and server have alike. */
@@ -182,7 +204,6 @@ const struct conf_key conf_keys[] = {
          "The Forwarded field (RFC 7239) towards servers: none, appended to the client's, or replacing it."),
     { .in = IN_LISTENER, .name = "via", .type = KEY_VIA, .min = 1, .max = 63,
       .help = "Pseudonym in the Via field (RFC 9110); \"off\": no Via field; absent: the instance's own." },
-    LATER(IN_LISTENER, "tls", conf_later_tls, "Certificate and key of the listener."),
     { .in = IN_LISTENER, .name = "intercept", .type = KEY_WORD, .transparent = true, .offset = LISTENER(intercept),
       .words = intercepts, .help = "How the kernel hands flows over to a transparent listener, which must say it." },
     { .in = IN_LISTENER, .name = "ports", .type = KEY_PORTS, .transparent = true, .offset = LISTENER(ports), .min = 1,
@@ -192,6 +213,28 @@ const struct conf_key conf_keys[] = {
       .help = "Host and SNI must resolve to what the client dialled, are dialled instead, or are only the client's word." },
     { .in = IN_LISTENER, .name = "preserve_client_address", .type = KEY_BOOL, .transparent = true,
       .offset = LISTENER(preserve_client_address), .help = "Whether servers see the client's address." },
+    GROUP(IN_LISTENER, "tls", IN_LISTENER_TLS, LISTENER(tls.line), "TLS is ended here; absent: in clear."),
+    OWN_FILE("certificate", TLS_FILE_CERTIFICATE, certificate, "File with the certificate and its chain (PEM)."),
+    OWN_FILE("key", TLS_FILE_KEY, key, "File with the key of the certificate (PEM)."),
+    OWN_FILE("ocsp", TLS_FILE_OCSP, ocsp, "File with the OCSP response to staple (DER)."),
+    { .in = IN_LISTENER_TLS, .name = "certificates", .type = KEY_ITEMS, .opens = IN_CERTIFICATE, .kind = CONF_KINDS,
+      .max = MAX_CERTIFICATES, .offset = LISTENER(tls.pairs), .count = LISTENER(tls.pair_count),
+      .size = sizeof(struct conf_tls_pair), .line = PAIR(line),
+      .help = "Several certificates, instead of certificate and key: chosen by the name that the client asks for." },
+    FILE_(IN_CERTIFICATE, "certificate", true, TLS_FILE_CERTIFICATE, 0, PAIR(certificate), "File with a certificate (PEM)."),
+    FILE_(IN_CERTIFICATE, "key", true, TLS_FILE_KEY, 0, PAIR(key), "File with its key (PEM)."),
+    FILE_(IN_CERTIFICATE, "ocsp", false, TLS_FILE_OCSP, 0, PAIR(ocsp), "File with the OCSP response to staple (DER)."),
+    WORD(IN_LISTENER_TLS, "unknown_name", conf_listener, tls.unknown_name, false, UNKNOWN_NAME_REFUSE, unknown_names,
+         "A client that names no server, or one that no certificate fits, is refused or gets the first certificate."),
+    WORD(IN_LISTENER_TLS, "profile", conf_listener, tls.profile, false, PROFILE_MODERN, profiles,
+         "Cipher suites of TLS 1.2: those with forward secrecy and authenticated encryption alone, or older ones too."),
+    VERSION(IN_LISTENER_TLS, LISTENER(tls.min_version), "The oldest version of TLS that is spoken."),
+    WORD(IN_LISTENER_TLS, "client_certificates", conf_listener, tls.verify, false, VERIFY_NONE, verifies,
+         "Certificates of clients: not asked for, verified if one comes, or needed."),
+    FILE_(IN_LISTENER_TLS, "ca", false, TLS_FILE_TRUST, 0, LISTENER(tls.ca), "CAs that clients' certificates are verified by."),
+    FILE_(IN_LISTENER_TLS, "crl", false, TLS_FILE_CRL, 0, LISTENER(tls.crl), "Revoked certificates of clients."),
+    { .in = IN_LISTENER_TLS, .name = "tickets", .type = KEY_BOOL, .offset = LISTENER(tls.tickets), .standard = 1,
+      .help = "Whether clients may resume sessions." },
 
     ITEMS("policies", IN_POLICY, CONF_POLICY, policies, policy_count, conf_policy, MAX_POLICIES,
           "The first that matches decides; no match: denied."),
@@ -213,9 +256,28 @@ const struct conf_key conf_keys[] = {
     WORD(IN_POLICY, "action", conf_policy, action, true, ACTION_DENY, actions, "allow, deny (answers), drop (RST, no byte)."),
     WORD(IN_POLICY, "upstream_reuse", conf_policy, upstream_reuse, false, REUSE_SESSION, reuses,
          "Who shares a connection to a server: requests of one session, nobody, or sessions of one policy."),
-    LATER(IN_POLICY, "tls", conf_later_tls, "Whether TLS is decrypted and judged."),
-    LATER(IN_POLICY, "tls_fingerprints", conf_later_tls, "Fingerprints of the TLS client."),
-    LATER(IN_POLICY, "upstream_tls", conf_later_tls, "TLS towards the server."),
+    FLAG(IN_POLICY, "tls", POLICY(inspect), tls_ways,
+         "passthrough: TLS passes unread if protocols name tls; inspect: it is decrypted, and what is inside is judged."),
+    FLAG(IN_POLICY, "sni", POLICY(sni_optional), snis, "Must TLS name the server to pass?"),
+    FLAG(IN_POLICY, "ech", POLICY(ech_denied), echs, "A ClientHello with an encrypted one inside: its outer name is judged, or denied."),
+    LIST(IN_POLICY, "tls_fingerprints", KEY_FINGERPRINTS, POLICY(tls_fingerprints), "JA4 of the client's ClientHello; patterns."),
+    LIST(IN_POLICY, "client_certificates", KEY_CERTIFICATES, POLICY(client_certificates),
+         "Who the certificate of the client names: \"DNS:x\", \"IP:x\", \"email:x\", \"URI:x\", or its subject; patterns."),
+
+    GROUP(IN_POLICY, "upstream_tls", IN_UPSTREAM_TLS, POLICY(upstream_tls.line), "TLS towards the server."),
+    FILE_(IN_UPSTREAM_TLS, "trust", false, TLS_FILE_TRUST, 0, POLICY(upstream_tls.trust),
+          "CAs that servers' certificates are verified by; absent: tls.trust."),
+    FILE_(IN_UPSTREAM_TLS, "crl", false, TLS_FILE_CRL, 0, POLICY(upstream_tls.crl), "Revoked certificates; absent: tls.crl."),
+    { .in = IN_UPSTREAM_TLS, .name = "verify", .type = KEY_BOOL, .offset = POLICY(upstream_tls.verify), .standard = 1,
+      .help = "Whether certificates of servers are verified." },
+    { .in = IN_UPSTREAM_TLS, .name = "pin", .type = KEY_PINS, .offset = POLICY(upstream_tls), .min = 1, .max = MAX_PINS,
+      .help = "Public keys one of which must be in the chain: \"sha256/BASE64\" of SubjectPublicKeyInfo." },
+    FILE_(IN_UPSTREAM_TLS, "certificate", false, TLS_FILE_CERTIFICATE, 0, POLICY(upstream_tls.certificate),
+          "Our certificate for servers that want one (PEM)."),
+    FILE_(IN_UPSTREAM_TLS, "key", false, TLS_FILE_KEY, 0, POLICY(upstream_tls.key), "Its key (PEM)."),
+    VERSION(IN_UPSTREAM_TLS, POLICY(upstream_tls.min_version), "The oldest version of TLS that is spoken."),
+    TEXT(IN_UPSTREAM_TLS, "server_name", KEY_HOST, conf_policy, upstream_tls.server_name, NULL, 253,
+         "Name that is asked for and verified, instead of the target's."),
 
     GROUP(IN_POLICY, "websocket", IN_WEBSOCKET, POLICY(websocket.line), "What WebSockets must be like beyond RFC 6455."),
     LIST(IN_WEBSOCKET, "origins", KEY_ORIGINS, WEBSOCKET(origins), "Origins that may open one; absent: any."),
@@ -303,7 +365,18 @@ const struct conf_key conf_keys[] = {
     { .in = IN_FORWARD, .name = "to", .type = KEY_ADDRESS, .required = true, .offset = offsetof(struct conf_forward, to),
       .help = "Address and port of the server." },
 
-    LATER(IN_TOP, "tls", conf_later_tls, "The interception key and trust."),
+    GROUP(IN_TOP, "tls", IN_TLS, 0, "Inspection, trust in servers, and what all listeners with TLS share."),
+    FILE_(IN_TLS, "inspect_certificate", false, TLS_FILE_CERTIFICATE, 0, offsetof(struct conf, tls.inspect_certificate),
+          "Certificate of the CA that signs certificates towards inspected clients (PEM)."),
+    FILE_(IN_TLS, "inspect_key", false, TLS_FILE_KEY, 1, offsetof(struct conf, tls.inspect_key), "Its key (PEM)."),
+    FILE_(IN_TLS, "trust", false, TLS_FILE_TRUST, 0, offsetof(struct conf, tls.trust),
+          "CAs that servers' certificates are verified by; absent: the system's."),
+    FILE_(IN_TLS, "crl", false, TLS_FILE_CRL, 0, offsetof(struct conf, tls.crl), "Revoked certificates of servers."),
+    TEXT(IN_TLS, "keylog", KEY_PATH, conf, tls.keylog, NULL, MAX_PATH, "File that gets the secrets of all sessions; only to debug."),
+    SECONDS(IN_TLS, "ticket_seconds", tls.ticket_life, 3600000, "Seconds until the keys of session tickets are replaced."),
+    NUMBER(IN_TLS, "mint_rate", KEY_U32, tls.mint_rate, 50, 1, 100000,
+           "Certificates that one worker may have signed in a second."),
+
     LATER(IN_TOP, "sandbox", LATER_SANDBOX, "Confinement of workers."),
 };
 /* clang-format on */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HTTPS "https://"
+
 bool conf_list_open(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, struct conf_list *list)
 {
     bool is_list = conf_node_type(node) == NODE_LIST;
@@ -142,15 +144,16 @@ void conf_list_ports(struct conf_reader *r, const struct conf_key *key, const st
 static bool read_upstream(struct conf_reader *r, const char *text, unsigned line, struct conf_upstream *out)
 {
     const char *colon = strrchr(text, ':');
-    struct span host = span_of(text, colon ? (size_t)(colon - text) : 0);
+    const char *whole = text;
+    struct span host;
     struct addr address;
     char literal[ADDR_TEXT];
     uint64_t port;
 
-    if (strncasecmp(text, "https://", 8) == 0) {
-        conf_reader_later(r, line, conf_later_tls);
-        return false;
-    }
+    out->tls = strncasecmp(text, HTTPS, strlen(HTTPS)) == 0;
+    if (out->tls)
+        text += strlen(HTTPS);
+    host = span_of(text, colon > text ? (size_t)(colon - text) : 0);
     if (addr_parse_port(&address, span_str(text))) {
         out->port = address.port;
         return span_cstr(span_str(addr_text(&address, literal)), out->host, sizeof(out->host));
@@ -160,7 +163,7 @@ static bool read_upstream(struct conf_reader *r, const char *text, unsigned line
         out->port = (uint16_t)port;
         return true;
     }
-    conf_reader_error(r, line, "\"%.80s\" is no upstream; expected \"host:port\"", text);
+    conf_reader_error(r, line, "\"%.80s\" is no upstream; expected \"host:port\" or \"https://host:port\"", whole);
     return false;
 }
 

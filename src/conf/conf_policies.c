@@ -54,11 +54,15 @@ static bool has_address(const struct conf_strings *hosts)
     return false;
 }
 
+bool conf_policy_asks_more(const struct conf_policy *p)
+{
+    return p->listeners.count || p->methods.count || p->paths.count || p->header_count || p->hosts_file != NULL ||
+           p->tls_fingerprints.count || p->client_certificates.count;
+}
+
 bool conf_policy_fits_packets(const struct conf_policy *p)
 {
-    bool unseen = p->listeners.count || p->methods.count || p->paths.count || p->header_count || p->hosts_file != NULL;
-
-    return (p->protocols & CONF_KERNEL) && !unseen && (p->hosts.count == 0 || has_address(&p->hosts));
+    return (p->protocols & CONF_KERNEL) && !conf_policy_asks_more(p) && (p->hosts.count == 0 || has_address(&p->hosts));
 }
 
 /* Policies about packets, which show addresses and ports and nothing else. (Methods, paths and headers: check_requests().) */
@@ -77,6 +81,10 @@ static void check_packets(const struct eye *e)
         warn(e, "hosts_file", "can never be true: packets name no host");
     if (p->hosts.count > 0 && !has_address(&p->hosts))
         warn(e, "hosts", "can never be true: packets name no host, and there is no address among them");
+    if (p->tls_fingerprints.count > 0)
+        warn(e, "tls_fingerprints", "can never be true: of packets no ClientHello is looked at");
+    if (p->client_certificates.count > 0)
+        warn(e, "client_certificates", "can never be true: packets come by no listener");
     if (p->ports.count > 0 && p->protocols == CONF_ICMP)
         warn(e, "ports", "can never be true: icmp has no ports");
     for (size_t i = 0; i < p->from.count; i++)
@@ -93,7 +101,7 @@ static void check_wall(const struct eye *e)
 {
     const struct conf_policy *p = e->policy;
     bool shown = p->from.count || p->to.count || p->clients.count || p->networks.count || p->ports.count;
-    bool unseen = p->listeners.count || p->hosts.count || p->hosts_file || p->methods.count || p->paths.count || p->header_count;
+    bool unseen = p->hosts.count || conf_policy_asks_more(p);
 
     if (e->conf->packet_filter.line != 0 && p->action != ACTION_ALLOW && !p->protocols_given && shown && !unseen)
         warn(e, "action", "does not stop tcp, udp or icmp that the kernel forwards: name them in protocols");
@@ -152,8 +160,8 @@ static void check_listeners(const struct eye *e)
 static void check_openness(const struct eye *e)
 {
     const struct conf_policy *p = e->policy;
-    bool conditions = p->from.count || p->to.count || p->listeners.count || p->clients.count || p->networks.count ||
-                      p->hosts.count || p->hosts_file || p->ports.count || p->methods.count || p->paths.count || p->header_count;
+    bool conditions = p->from.count || p->to.count || p->clients.count || p->networks.count || p->hosts.count || p->ports.count ||
+                      conf_policy_asks_more(p);
 
     if (p->action == ACTION_ALLOW && !conditions)
         warn(e, "action", "this policy has no condition: it allows every client everything");

@@ -15,6 +15,7 @@ struct page {
     char *text;
     size_t len, room;
     bool no_memory;
+    const struct conf *conf;
 };
 
 /* Appends a value; appends nothing if there is none. */
@@ -205,7 +206,7 @@ static void print_upstreams(struct page *page, const struct conf_key *key, const
         bool brackets = strchr(u->host, ':') != NULL;
 
         put_before(page, i);
-        put(page, "\"%s%s%s:%u\"", brackets ? "[" : "", u->host, brackets ? "]" : "", u->port);
+        put(page, "\"%s%s%s%s:%u\"", u->tls ? "https://" : "", brackets ? "[" : "", u->host, brackets ? "]" : "", u->port);
     }
     end_list(page, listener->upstream_count);
 }
@@ -298,6 +299,34 @@ static void print_senders(struct page *page, const struct conf_key *key, const v
     put_bits(page, key, (unsigned)match->of_client << UP | (unsigned)match->of_server << DOWN);
 }
 
+static void print_version(struct page *page, const struct conf_key *key, const void *source)
+{
+    put_text(page, key->words[*(const uint16_t *)source - key->min].name);
+}
+
+/* The system's bundle is no choice of anybody. */
+static void print_file(struct page *page, const struct conf_key *key, const void *source)
+{
+    int index = *(const int *)source;
+
+    (void)key;
+    if (index >= 0 && !page->conf->tls_files[index].optional)
+        put_text(page, page->conf->tls_files[index].path);
+}
+
+static void print_pins(struct page *page, const struct conf_key *key, const void *source)
+{
+    const struct conf_upstream_tls *tls = source;
+    char text[CONF_PIN];
+
+    (void)key;
+    for (size_t i = 0; i < tls->pin_count; i++) {
+        put_before(page, i);
+        put_text(page, conf_pin_text(tls->pins[i], text));
+    }
+    end_list(page, tls->pin_count);
+}
+
 static void print_strings(struct page *page, const struct conf_key *key, const void *source)
 {
     const struct conf_strings *strings = source;
@@ -343,6 +372,12 @@ static print_value *const printers[KEY_TYPE_COUNT] = {
     [KEY_PATTERNS] = print_strings,
     [KEY_ORIGINS] = print_strings,
     [KEY_TOKENS] = print_strings,
+    [KEY_FINGERPRINTS] = print_strings,
+    [KEY_CERTIFICATES] = print_strings,
+    [KEY_VERSION] = print_version,
+    [KEY_FILE] = print_file,
+    [KEY_HOST] = print_text,
+    [KEY_PINS] = print_pins,
     [KEY_WORDS] = print_strings,
 };
 
@@ -392,7 +427,7 @@ static bool is_foreign(const struct conf_key *key, const char *base)
 {
     const struct conf_listener *listener = (const void *)base;
 
-    return key->type == KEY_LATER || key->twin != 0 || (key->transparent && listener->mode != MODE_TRANSPARENT);
+    return key->type == KEY_LATER || key->twin != 0 || key->unprinted || (key->transparent && listener->mode != MODE_TRANSPARENT);
 }
 
 /* "key = value;" for every key of a group that has one. */
@@ -421,7 +456,7 @@ static void print_keys(struct page *page, enum conf_group in, const char *base, 
 
 char *conf_print(const struct conf *conf)
 {
-    struct page page = { 0 };
+    struct page page = { .conf = conf };
 
     print_keys(&page, IN_TOP, (const char *)conf, 0);
     put(&page, "%s", "");

@@ -170,11 +170,6 @@ static bool covers_ports(struct reach *r, const struct conf_policy *earlier, con
     return true;
 }
 
-static bool given_paths(const struct conf_policy *p)
-{
-    return p->paths.count > 0;
-}
-
 /*
  * Does the pattern match the text, a '*' in which only a '*' can match? Then it matches all that the text matches as a
  * pattern. One star is remembered, as is enough for patterns of stars and letters.
@@ -203,18 +198,32 @@ static bool pattern_covers(struct reach *r, const char *pattern, const char *tex
     return *pattern == '\0' && *text == '\0';
 }
 
-static bool covers_paths(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later)
+static bool covers_patterns(struct reach *r, const struct conf_strings *earlier, const struct conf_strings *later)
 {
-    for (size_t i = 0; i < later->paths.count; i++) {
+    for (size_t i = 0; i < later->count; i++) {
         bool covered = false;
 
-        for (size_t k = 0; k < earlier->paths.count && !covered && r->budget > 0; k++)
-            covered = pattern_covers(r, earlier->paths.items[k], later->paths.items[i]);
+        for (size_t k = 0; k < earlier->count && !covered && r->budget > 0; k++)
+            covered = pattern_covers(r, earlier->items[k], later->items[i]);
         if (!covered)
             return false;
     }
     return true;
 }
+
+#define PATTERNS_CONDITION(member)                                                                                                 \
+    static bool given_##member(const struct conf_policy *p)                                                                        \
+    {                                                                                                                              \
+        return p->member.count > 0;                                                                                                \
+    }                                                                                                                              \
+    static bool covers_##member(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later)               \
+    {                                                                                                                              \
+        return covers_patterns(r, &earlier->member, &later->member);                                                               \
+    }
+
+PATTERNS_CONDITION(paths)
+PATTERNS_CONDITION(tls_fingerprints)
+PATTERNS_CONDITION(client_certificates)
 
 static bool given_headers(const struct conf_policy *p)
 {
@@ -245,12 +254,19 @@ static bool covers_headers(struct reach *r, const struct conf_policy *earlier, c
 }
 
 static const struct condition conditions[] = {
-    { given_hosts, covers_hosts },     { given_hosts_file, covers_hosts_file },
-    { given_clients, covers_clients }, { given_networks, covers_networks },
-    { given_ports, covers_ports },     { given_from, covers_from },
-    { given_to, covers_to },           { given_listeners, covers_listeners },
-    { given_methods, covers_methods }, { given_paths, covers_paths },
+    { given_hosts, covers_hosts },
+    { given_hosts_file, covers_hosts_file },
+    { given_clients, covers_clients },
+    { given_networks, covers_networks },
+    { given_ports, covers_ports },
+    { given_from, covers_from },
+    { given_to, covers_to },
+    { given_listeners, covers_listeners },
+    { given_methods, covers_methods },
+    { given_paths, covers_paths },
     { given_headers, covers_headers },
+    { given_tls_fingerprints, covers_tls_fingerprints },
+    { given_client_certificates, covers_client_certificates },
 };
 #define CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
 
@@ -276,9 +292,15 @@ static uint64_t covering_bits(const char *host)
     return bits;
 }
 
+/* TLS decides at the first policy that passes or inspects it. */
+static unsigned protocols_of(const struct conf_policy *p)
+{
+    return p->protocols | (p->inspect && p->action == ACTION_ALLOW ? CONF_TLS : 0);
+}
+
 static struct summary summarise(const struct conf_policy *p, bool intercepted)
 {
-    struct summary s = { .protocols = p->protocols };
+    struct summary s = { .protocols = protocols_of(p) };
 
     for (size_t i = 0; i < CONDITIONS; i++)
         s.given |= (unsigned)conditions[i].given(p) << i;

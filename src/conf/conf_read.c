@@ -36,6 +36,10 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_HEADERS] = conf_list_headers,
     [KEY_PROTOCOLS] = conf_list_protocols,
     [KEY_SENDERS] = conf_list_senders,
+    [KEY_VERSION] = conf_value_version,
+    [KEY_FILE] = conf_value_file,
+    [KEY_HOST] = conf_value_host,
+    [KEY_PINS] = conf_list_pins,
     [KEY_NAMES] = conf_strings_names,
     [KEY_INTERFACES] = conf_strings_interfaces,
     [KEY_HOSTS] = conf_strings_hosts,
@@ -44,6 +48,8 @@ static conf_value_read *const readers[KEY_TYPE_COUNT] = {
     [KEY_ORIGINS] = conf_strings_origins,
     [KEY_TOKENS] = conf_strings_tokens,
     [KEY_MEMBERS] = conf_strings_members,
+    [KEY_FINGERPRINTS] = conf_strings_fingerprints,
+    [KEY_CERTIFICATES] = conf_strings_certificates,
     [KEY_WORDS] = conf_strings_words,
 };
 
@@ -66,7 +72,9 @@ void conf_reader_later(struct conf_reader *r, unsigned line, const char *capabil
 static void set_default(struct conf_reader *r, const struct conf_key *key, char *base)
 {
     uint32_t small = (uint32_t)key->standard;
+    uint16_t version = (uint16_t)key->standard;
     bool flag = key->standard != 0;
+    int none = -1;
     char *text;
 
     if (key->type == KEY_U32 || key->type == KEY_SECONDS || key->type == KEY_WORD || key->type == KEY_BITS)
@@ -75,6 +83,10 @@ static void set_default(struct conf_reader *r, const struct conf_key *key, char 
         memcpy(base + key->offset, &key->standard, sizeof(key->standard));
     else if (key->type == KEY_BOOL || key->type == KEY_FLAG)
         memcpy(base + key->offset, &flag, sizeof(flag));
+    else if (key->type == KEY_VERSION)
+        memcpy(base + key->offset, &version, sizeof(version));
+    else if (key->type == KEY_FILE)
+        memcpy(base + key->offset, &none, sizeof(none));
     else if (key->type == KEY_PROTOCOLS)
         ((struct conf_policy *)(void *)base)->protocols = small;
     else if (key->type == KEY_SENDERS)
@@ -249,6 +261,7 @@ void conf_read(struct conf *conf, const struct conf_node *root, struct conf_repo
 
     set_defaults(&r, IN_TOP, (char *)conf);
     read_group(&r, IN_TOP, root, (char *)conf);
+    conf_tls_settle(conf, report);
     for (size_t i = 0; i < CONF_KINDS; i++)
         conf_names_drop(&r.names[i]);
 }

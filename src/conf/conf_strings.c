@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define JA4_TEXT 36       /* bytes of a whole fingerprint */
 #define INTERFACE_NAME 15 /* IFNAMSIZ without the NUL */
 
 typedef char *read_item(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line);
@@ -197,6 +198,34 @@ static char *item_origin(struct conf_reader *r, const struct conf_key *key, cons
     return origin;
 }
 
+/* As JA4 writes it, "t13d1516h2_8daaf6152771_e5627efa2ab1", with stars for what does not matter. */
+static char *item_fingerprint(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
+{
+    size_t fits = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_*"), letters = 0;
+
+    (void)key;
+    for (const char *at = text; *at != '\0'; at++)
+        letters += *at != '*';
+    if (text[fits] == '\0' && letters <= JA4_TEXT && (letters == JA4_TEXT || strchr(text, '*') != NULL))
+        return conf_keep(r, text);
+    conf_reader_error(r, line, "\"%.80s\" is no JA4 fingerprint; expected \"t13d1516h2_8daaf6152771_e5627efa2ab1\" or \"t13d*\"",
+                      text);
+    return NULL;
+}
+
+/* Names of hosts in certificates are compared in lower case. */
+static char *item_certificate(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
+{
+    char *kept = conf_keep(r, text);
+
+    (void)key;
+    (void)line;
+    for (char *at = kept; at != NULL && strncmp(text, "DNS:", 4) == 0 && *at != '\0'; at++)
+        if (at >= kept + 4)
+            *at = byte_lower(*at);
+    return kept;
+}
+
 void conf_strings_names(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
 {
     read_strings(r, key, node, target, item_name);
@@ -235,6 +264,16 @@ void conf_strings_tokens(struct conf_reader *r, const struct conf_key *key, cons
 void conf_strings_members(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
 {
     read_strings(r, key, node, target, item_member);
+}
+
+void conf_strings_fingerprints(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    read_strings(r, key, node, target, item_fingerprint);
+}
+
+void conf_strings_certificates(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
+{
+    read_strings(r, key, node, target, item_certificate);
 }
 
 void conf_strings_words(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, void *target)
