@@ -15,6 +15,7 @@ struct blueprint {
     struct conf *conf;
     int text_fd, hosts_fd;
     int *set_fds; /* one a policy: its compiled hosts file, or -1 */
+    int *tls_fds; /* one for each of conf->tls_files; the minter's key is the open file itself, which nobody but the minter reads */
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
     char instance[INSTANCE_TEXT];

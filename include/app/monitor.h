@@ -16,16 +16,16 @@
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
  * monitor_lost.c (what the dead leave) and monitor_reload.c (a new generation, from files to everybody's answer).
  */
-#define CHILDREN_MAX (WORKERS_MAX + 3)
+#define CHILDREN_MAX (WORKERS_MAX + 4)
 
 struct child {
     enum process_kind kind;
     unsigned index; /* of a worker; of filter: how many workers there are */
-    bool wanted;    /* it shall run: of all, but of filter only with a packet filter in the configuration */
-    pid_t pid;      /* 0: not running */
-    int ipc;        /* -1: closed */
-    bool ready;     /* it has what it needs and serves */
-    bool awaited;   /* it owes an answer to the reload that runs */
+    bool wanted; /* it shall run: of all, but of filter only with a packet filter in the configuration, of minter with inspection */
+    pid_t pid;   /* 0: not running */
+    int ipc;     /* -1: closed */
+    bool ready;  /* it has what it needs and serves */
+    bool awaited; /* it owes an answer to the reload that runs */
     uint64_t started_ms;
     uint64_t restart_ms; /* when to start it again; 0: not planned */
     uint64_t backoff_ms;
@@ -37,7 +37,9 @@ struct reload {
     bool running, for_control;
     enum reload_end end;
     uint64_t deadline_ms;
-    struct blueprint *next; /* what filter is asked about first; with its listeners and its log. NULL: nothing, or it is in force */
+    struct blueprint
+        *next; /* what minter and filter are asked about first; with its listeners and its log. NULL: nothing, or it is in force */
+    bool minter_agreed; /* ... or needs not be asked */
     struct listeners listeners;
     struct table_lock lock; /* of a table that is new */
     int log;
@@ -56,7 +58,7 @@ struct monitor {
     struct table_lock lock; /* of the table that is ours */
     struct identity identity;
     struct shared shared;
-    struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter */
+    struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter, minter */
     size_t child_count;
     struct reload reload;
     enum life life;
@@ -72,6 +74,7 @@ struct child *monitor_logger(struct monitor *m);
 struct child *monitor_control(struct monitor *m);
 struct child *monitor_worker(struct monitor *m, unsigned index);
 struct child *monitor_filter(struct monitor *m);
+struct child *monitor_minter(struct monitor *m);
 /* The sessions that the descriptors of all workers allow. */
 uint64_t monitor_session_limit(const struct monitor *m);
 /* Stops at once, with this exit status. */
@@ -85,7 +88,7 @@ _Noreturn void child_run(const struct monitor *m, const struct child *c, int ipc
 /* monitor_introduce.c */
 /* The first messages to a child that was just born: its configuration and its peers. false with errno set. */
 MUST_CHECK bool child_introduce(struct monitor *m, struct child *c);
-/* New socket pairs between it and all who live and speak with it; filter speaks only when it is ready. */
+/* New socket pairs between it and all who live and speak with it; filter and minter speak only when they are ready. */
 void child_connect(struct monitor *m, struct child *c);
 
 /* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard; filter's flows live on, so nothing is reported.
@@ -116,6 +119,18 @@ void monitor_set_log_level(struct monitor *m, enum log_level level);
 bool children_all_ready(const struct monitor *m);
 bool children_workers_gone(const struct monitor *m);
 bool children_all_gone(const struct monitor *m);
+
+/* monitor_minter.c */
+/* Does the configuration inspect? */
+bool minter_is_wanted(const struct conf *conf);
+/* Its first messages: the key that it is asked about, or the one that is in force. false with errno set. */
+MUST_CHECK bool minter_introduce(struct monitor *m, struct child *c);
+/* Is the key of the next generation good? One that does not run is started with the question. false: nobody can be asked. */
+MUST_CHECK bool minter_ask(struct monitor *m);
+/* What is in force now is what it shall use, or it shall end. */
+void minter_settle(struct monitor *m);
+/* Its sentence, with the place in the configuration that it is about. */
+void minter_refused(const struct monitor *m, const char *why, char *out, size_t size);
 
 /* monitor_reload.c */
 /* Begins a reload that was asked for, ends one that everybody has answered or that takes too long. */

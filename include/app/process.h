@@ -45,6 +45,7 @@ struct wire_status {
     uint16_t generation;
     uint8_t log_level, draining;
     uint32_t filter_restarts, filter_ready;
+    uint32_t minter_restarts, minter_ready;
     struct {
         pid_t pid; /* 0: dead, and about to be started again */
         uint32_t restarts;
@@ -86,6 +87,12 @@ struct wire_socket {
 struct wire_socket_made {
     uint64_t request;
     int error;
+};
+
+/* IPC_MINTER_KEY. The minter answers whether the key is good, and uses it from IPC_COMMIT on. */
+struct wire_minter_key {
+    uint16_t number; /* of the generation */
+    uint32_t rate;   /* leaves a second, for each worker */
 };
 
 /* Between workers and minter. */

@@ -41,7 +41,9 @@ uint32_t view_rows_high(const struct view *v, unsigned writer);
 const char *view_file(const struct view *v);
 /* Is there a packet filter in the configuration in force? */
 bool view_has_filter(const struct view *v);
-/* Are all workers, and the filter process if there is a packet filter, up and serving? */
+/* Is there inspection, and so a minter? */
+bool view_has_minter(const struct view *v);
+/* Are all workers, filter and minter if they are configured, up and serving? */
 bool view_healthy(const struct view *v);
 
 /* The live row, or the newest ended record, of a stream; false if neither is there. `tls`: as row_read() has it. */

@@ -95,6 +95,16 @@ static json_t *filter_state(const struct view *v)
     return state;
 }
 
+static json_t *minter_state(const struct view *v)
+{
+    json_t *state = json_object();
+
+    put_count(state, "pid", (uint64_t)v->status.minter);
+    put_bool(state, "ready", v->status.minter_ready);
+    put_number(state, "restarts", v->status.minter_restarts);
+    return state;
+}
+
 json_t *reply_status(const struct view *v)
 {
     json_t *status = json_object();
@@ -116,6 +126,8 @@ json_t *reply_status(const struct view *v)
         return status;
     if (view_has_filter(v))
         (void)json_object_set_new(status, "filter", filter_state(v));
+    if (view_has_minter(v))
+        (void)json_object_set_new(status, "minter", minter_state(v));
     put_number(status, "policies", v->generation->conf->policy_count);
     (void)json_object_set_new(status, "listeners", listener_list(v->generation->conf));
     (void)json_object_set_new(status, "notes", note_list(v, v->generation->conf));

@@ -51,6 +51,15 @@ static void write_filter(const struct view *v, FILE *out)
                  atomic_load_explicit(&stats->blocks, memory_order_relaxed));
 }
 
+static void write_minter(const struct view *v, FILE *out)
+{
+    if (!view_has_minter(v))
+        return;
+    write_metric(out, "minter_up", "gauge", "Is the minter up, and its key good?", v->status.minter != 0 && v->status.minter_ready);
+    write_metric(out, "minter_restarts_total", "counter", "Times that the minter was started again after a death.",
+                 v->status.minter_restarts);
+}
+
 static void write_processes(const struct view *v, FILE *out)
 {
     uint64_t up = 0, restarts = 0;
@@ -79,5 +88,6 @@ void metrics_write(const struct view *v, FILE *out)
     write_metric(out, "log_written_total", "counter", "Access-log lines written.", written);
     write_processes(v, out);
     write_filter(v, out);
+    write_minter(v, out);
     write_reasons(v, out);
 }

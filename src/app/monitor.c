@@ -261,6 +261,7 @@ static void flush(struct monitor *m)
     if (remove && filter->pid == 0)
         child_start(m, filter); /* it died: its replacement removes them */
     child_tell(filter, IPC_STOP, &remove, sizeof(remove));
+    child_tell(monitor_minter(m), IPC_STOP, NULL, 0);
     close(m->shared.alive[1]); /* without writers logger and control see the end */
     m->shared.alive[1] = -1;
 }

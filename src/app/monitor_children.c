@@ -3,7 +3,8 @@
  * The children: when they are started, what they are told, what they say, and that they come back when they die. Who dies again and
  * again is started later and later, so that a crash at every start is no fork bomb. With a packet filter the filter process is
  * started alone: the others only when the kernel has taken the ruleset. What a child is born with is in monitor_fork.c, its first
- * messages in monitor_introduce.c, what the dead leave behind in monitor_lost.c.
+ * messages in monitor_introduce.c, what the dead leave behind in monitor_lost.c, what is special about the minter in
+ * monitor_minter.c.
  */
 #include "app/monitor.h"
 
@@ -17,7 +18,8 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
-#define HEALTHY_MS 10000 /* who lived as long as this is started again at once */
+#define BACKOFF_MINTER_MS 500 /* it takes nothing with it, and no name can be inspected without it */
+#define HEALTHY_MS 10000      /* who lived as long as this is started again at once */
 
 struct child *monitor_logger(struct monitor *m)
 {
@@ -39,11 +41,18 @@ struct child *monitor_filter(struct monitor *m)
     return &m->children[2 + m->shared.workers];
 }
 
+struct child *monitor_minter(struct monitor *m)
+{
+    return &m->children[3 + m->shared.workers];
+}
+
 const char *child_name(const struct child *c, char out[32])
 {
-    static const char *const names[] = {
-        [PROCESS_LOGGER] = "logger", [PROCESS_CONTROL] = "control", [PROCESS_WORKER] = "worker", [PROCESS_FILTER] = "filter"
-    };
+    static const char *const names[] = { [PROCESS_LOGGER] = "logger",
+                                         [PROCESS_CONTROL] = "control",
+                                         [PROCESS_WORKER] = "worker",
+                                         [PROCESS_FILTER] = "filter",
+                                         [PROCESS_MINTER] = "minter" };
 
     if (c->kind == PROCESS_WORKER)
         snprintf(out, 32, "%s %u", names[c->kind], c->index);
@@ -54,9 +63,11 @@ const char *child_name(const struct child *c, char out[32])
 
 static void plan_restart(struct child *c)
 {
+    uint64_t most = c->kind == PROCESS_MINTER ? BACKOFF_MINTER_MS : BACKOFF_MAX_MS;
+
     c->backoff_ms = c->backoff_ms == 0 ? BACKOFF_FIRST_MS : c->backoff_ms * 2;
-    if (c->backoff_ms > BACKOFF_MAX_MS)
-        c->backoff_ms = BACKOFF_MAX_MS;
+    if (c->backoff_ms > most)
+        c->backoff_ms = most;
     if (clock_ms() - c->started_ms >= HEALTHY_MS)
         c->backoff_ms = 0;
     c->restart_ms = clock_ms() + c->backoff_ms;
@@ -98,23 +109,26 @@ static enum process_kind kind_at(const struct monitor *m, size_t place)
 {
     if (place < 2)
         return place == 0 ? PROCESS_LOGGER : PROCESS_CONTROL;
-    return place < 2 + m->shared.workers ? PROCESS_WORKER : PROCESS_FILTER;
+    if (place < 2 + m->shared.workers)
+        return PROCESS_WORKER;
+    return place == 2 + m->shared.workers ? PROCESS_FILTER : PROCESS_MINTER;
 }
 
 /* Those that wait for filter. */
 static void start_others(struct monitor *m)
 {
     for (size_t i = 0; i < m->child_count; i++)
-        if (m->children[i].kind != PROCESS_FILTER)
+        if (m->children[i].kind != PROCESS_FILTER && m->children[i].wanted)
             child_start(m, &m->children[i]);
 }
 
 void children_start(struct monitor *m)
 {
-    m->child_count = 3 + m->shared.workers;
+    m->child_count = 4 + m->shared.workers;
     for (size_t i = 0; i < m->child_count; i++)
         m->children[i] = (struct child){ .kind = kind_at(m, i), .index = i < 2 ? 0 : (unsigned)i - 2, .ipc = -1, .wanted = true };
     monitor_filter(m)->wanted = m->current->conf->packet_filter.line != 0;
+    monitor_minter(m)->wanted = minter_is_wanted(m->current->conf);
     if (monitor_filter(m)->wanted)
         child_start(m, monitor_filter(m));
     else
@@ -202,15 +216,19 @@ static void child_ready(struct monitor *m, struct child *c, const struct ipc_mes
     c->ready = true;
     if (c->kind == PROCESS_FILTER && m->life == LIFE_STARTING)
         start_others(m);
-    else if (c->kind == PROCESS_FILTER)
+    else if (c->kind == PROCESS_FILTER || c->kind == PROCESS_MINTER)
         child_connect(m, c);
     monitor_tell_status(m);
 }
 
 static void child_refused(struct monitor *m, struct child *c, const char *why)
 {
-    char name[32];
+    char name[32], text[FILE_ERROR];
 
+    if (c->kind == PROCESS_MINTER) {
+        minter_refused(m, why, text, sizeof(text));
+        why = text;
+    }
     log_error("%s: %s", child_name(c, name), why);
     if (c->awaited)
         reload_answer(m, c, why);
@@ -302,6 +320,9 @@ void monitor_tell_status(struct monitor *m)
                                   .filter = monitor_filter(m)->pid,
                                   .filter_restarts = monitor_filter(m)->restarts,
                                   .filter_ready = monitor_filter(m)->ready,
+                                  .minter = monitor_minter(m)->pid,
+                                  .minter_restarts = monitor_minter(m)->restarts,
+                                  .minter_ready = monitor_minter(m)->ready,
                                   .generation = m->current->number,
                                   .log_level = (uint8_t)m->log_level,
                                   .draining = m->life > LIFE_SERVING };

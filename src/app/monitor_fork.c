@@ -24,6 +24,8 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     args->writers = s->writers;
     args->rows = s->rows;
     args->owner = geteuid();
+    if (c->kind == PROCESS_MINTER) /* nothing else */
+        return;
     args->alive = s->alive[c->kind == PROCESS_WORKER || c->kind == PROCESS_FILTER ? 1 : 0];
     memcpy(args->shards, s->shard_ro, sizeof(args->shards));
     switch (c->kind) {
@@ -51,6 +53,8 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
         args->rings[c->index] = s->ring_rw[c->index];
         args->log_wake = s->log_wake;
         args->filter_stats = s->filter_rw;
+        break;
+    case PROCESS_MINTER:
         break;
     }
 }
@@ -113,6 +117,10 @@ void child_run(const struct monitor *m, const struct child *c, int ipc)
     case PROCESS_FILTER:
         privileges_drop_but_net_admin(&m->identity, keep, list_descriptors(&args, keep), "postern-filter");
         code = filter_main(&args);
+        break;
+    case PROCESS_MINTER:
+        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-minter");
+        code = minter_main(&args);
         break;
     }
     exit(code);

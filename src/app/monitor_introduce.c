@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Introductions: what a child is told when it has just been born, and the socket pairs between children, over which they speak
- * without the monitor. Control speaks with every worker and with filter, every worker with filter. A pair that broke because one
- * of the two died is made anew when its replacement comes; filter's when it has committed, so that nobody waits for one that
- * cannot answer yet.
+ * without the monitor. Control speaks with every worker and with filter, every worker with filter and minter. A pair that broke
+ * because one of the two died is made anew when its replacement comes; filter's when it has committed and minter's when it has a
+ * key, so that nobody waits for one that cannot answer yet.
  */
 #include "app/monitor.h"
 
@@ -42,12 +42,14 @@ static bool send_generation(struct monitor *m, struct child *c)
 
 static bool speak(const struct child *a, const struct child *b)
 {
+    if (a->kind == PROCESS_MINTER || b->kind == PROCESS_MINTER)
+        return a->kind == PROCESS_WORKER || b->kind == PROCESS_WORKER;
     return a->kind != b->kind && a->kind != PROCESS_LOGGER && b->kind != PROCESS_LOGGER;
 }
 
 static bool can_be_connected(const struct child *c)
 {
-    return c->ipc >= 0 && (c->kind != PROCESS_FILTER || c->ready);
+    return c->ipc >= 0 && ((c->kind != PROCESS_FILTER && c->kind != PROCESS_MINTER) || c->ready);
 }
 
 static void connect_two(struct child *a, struct child *b)
@@ -80,6 +82,8 @@ bool child_introduce(struct monitor *m, struct child *c)
         monitor_send_log(m);
         return true;
     }
+    if (c->kind == PROCESS_MINTER)
+        return minter_introduce(m, c); /* its peers come when it is ready */
     if (!send_generation(m, c))
         return false;
     child_connect(m, c);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Reload: everything that can fail is done first (files, the access log, new listening sockets); then filter is asked, if there is
- * a packet filter: it commits the new ruleset or says why the kernel does not take it. Only then is anything else changed. So what
- * is refused has changed nothing anywhere. A filter process that dies with the question, or does not answer, comes back with what
- * is in force. A packet filter that is no longer configured is removed last.
+ * Reload: everything that can fail is done first (files, the access log, new listening sockets); then the minter is asked whether
+ * the key of inspection is good, if there is one, and then filter, if there is a packet filter: it commits the new ruleset or says
+ * why the kernel does not take it. Only then is anything else changed. So what is refused has changed nothing anywhere. A filter
+ * process that dies with the question, or does not answer, comes back with what is in force. A packet filter that is no longer
+ * configured is removed last.
  *
  * Workers are told which addresses go before they get the new generation, so that what is queued there is accepted under the old
  * one. A reload is over when everybody has answered or died; what was wrong goes to the log and to whoever asked.
@@ -108,7 +109,7 @@ static void tell_child(struct monitor *m, struct child *c, const struct listener
 {
     bool worker = c->kind == PROCESS_WORKER;
 
-    if (c->ipc < 0 || c->kind == PROCESS_LOGGER || c->kind == PROCESS_FILTER)
+    if (c->ipc < 0 || c->kind == PROCESS_LOGGER || c->kind == PROCESS_FILTER || c->kind == PROCESS_MINTER)
         return;
     if (worker)
         send_difference(c, IPC_UNLISTEN, old, &m->listeners);
@@ -149,6 +150,7 @@ static void adopt(struct monitor *m)
     replace_log(m, r->log);
     r->next = NULL;
     r->log = -1;
+    minter_settle(m); /* before any worker can ask */
     for (size_t i = 0; i < m->child_count; i++)
         tell_child(m, &m->children[i], &old);
     listeners_commit(&old, &m->listeners);
@@ -168,7 +170,7 @@ static void refuse(struct monitor *m, const char *why)
 {
     struct reload *r = &m->reload;
 
-    fprintf(r->report, "%s:%u: packet_filter: %s\n", r->next->conf->file, r->next->conf->packet_filter.line, why);
+    fprintf(r->report, "%s\n", why);
     listeners_cancel(&r->listeners, &m->listeners);
     table_lock_drop(&r->lock);
     if (r->log >= 0)
@@ -178,6 +180,16 @@ static void refuse(struct monitor *m, const char *why)
     r->log = -1;
     r->end = RELOAD_REFUSED;
     monitor_filter(m)->awaited = false;
+    minter_settle(m);
+}
+
+static void refuse_filter(struct monitor *m, const char *why)
+{
+    const struct conf *conf = m->reload.next->conf;
+    char text[FILE_ERROR];
+
+    snprintf(text, sizeof(text), "%s:%u: packet_filter: %s", conf->file, conf->packet_filter.line, why);
+    refuse(m, text);
 }
 
 /* One that does not run is started with the question. */
@@ -192,7 +204,25 @@ static void ask_filter(struct monitor *m)
         kill(filter->pid, SIGKILL);
     filter->awaited = filter->pid != 0;
     if (!filter->awaited)
-        refuse(m, "the filter process cannot be started");
+        refuse_filter(m, "the filter process cannot be started");
+}
+
+/* Those who must agree, one after the other; then it comes into force. */
+static void ask(struct monitor *m)
+{
+    struct reload *r = &m->reload;
+
+    r->deadline_ms = clock_ms() + ANSWER_MS;
+    if (!r->minter_agreed && minter_is_wanted(r->next->conf)) {
+        if (!minter_ask(m))
+            refuse(m, "the minter cannot be started");
+    } else if (r->next->conf->packet_filter.line != 0)
+        ask_filter(m);
+    else {
+        if (monitor_filter(m)->wanted && monitor_filter(m)->pid == 0)
+            child_start(m, monitor_filter(m)); /* it died: its replacement removes the rules */
+        adopt(m);
+    }
 }
 
 /* A table that is new to us must be nobody else's. */
@@ -254,16 +284,11 @@ static void begin(struct monitor *m)
     }
     r->running = true;
     r->end = RELOAD_DONE;
-    r->deadline_ms = clock_ms() + ANSWER_MS;
+    r->minter_agreed = false;
     if (!prepare(m))
         r->end = RELOAD_REFUSED;
-    else if (r->next->conf->packet_filter.line != 0)
-        ask_filter(m);
-    else {
-        if (monitor_filter(m)->wanted && monitor_filter(m)->pid == 0)
-            child_start(m, monitor_filter(m)); /* it died: its replacement removes the rules */
-        adopt(m);
-    }
+    else
+        ask(m);
 }
 
 void monitor_log_lines(const char *before, const char *text, bool failed)
@@ -312,10 +337,15 @@ void reload_answer(struct monitor *m, struct child *c, const char *error)
     c->awaited = false;
     if (!m->reload.running)
         return;
-    if (m->reload.next != NULL && error == NULL) {
+    if (m->reload.next != NULL && error == NULL && c->kind == PROCESS_MINTER) {
+        m->reload.minter_agreed = true;
+        ask(m);
+    } else if (m->reload.next != NULL && error == NULL) {
         m->reload.deadline_ms = clock_ms() + ANSWER_MS;
         adopt(m);
-    } else if (m->reload.next != NULL)
+    } else if (m->reload.next != NULL && c->kind == PROCESS_FILTER)
+        refuse_filter(m, error);
+    else if (m->reload.next != NULL)
         refuse(m, error);
     else if (error != NULL) {
         fprintf(m->reload.report, "%s: %s\n", child_name(c, name), error);
@@ -327,7 +357,9 @@ void reload_child_died(struct monitor *m, struct child *c, bool clean)
 {
     bool filter = c->kind == PROCESS_FILTER;
 
-    if (filter && m->reload.next != NULL)
+    if (c->kind == PROCESS_MINTER && m->reload.next != NULL)
+        reload_answer(m, c, "the minter died");
+    else if (filter && m->reload.next != NULL)
         reload_answer(m, c, "the filter process died");
     else if (filter && !c->wanted && !clean)
         reload_answer(m, c, "the rules could not be removed");
@@ -349,8 +381,8 @@ static bool anybody_awaited(struct monitor *m)
     for (size_t i = 0; i < m->child_count; i++) {
         if (!m->children[i].awaited)
             continue;
-        if (late && m->children[i].kind == PROCESS_FILTER && m->children[i].pid > 0)
-            kill(m->children[i].pid, SIGKILL); /* it must not commit what was refused */
+        if (late && (m->children[i].kind == PROCESS_FILTER || m->children[i].kind == PROCESS_MINTER) && m->children[i].pid > 0)
+            kill(m->children[i].pid, SIGKILL); /* it must not take up what was refused */
         if (late)
             reload_answer(m, &m->children[i], "no answer in time");
         else
@@ -363,7 +395,8 @@ void reload_step(struct monitor *m)
 {
     if (m->reload.running && !anybody_awaited(m))
         finish(m);
-    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING && !child_is_dying(monitor_filter(m))) {
+    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING && !child_is_dying(monitor_filter(m)) &&
+        !child_is_dying(monitor_minter(m))) {
         begin(m);
         if (m->reload.running && !anybody_awaited(m))
             finish(m);

@@ -77,9 +77,16 @@ bool view_has_filter(const struct view *v)
     return v->generation != NULL && v->generation->conf->packet_filter.line != 0;
 }
 
+bool view_has_minter(const struct view *v)
+{
+    return v->generation != NULL && v->generation->conf->tls.inspect_key >= 0;
+}
+
 bool view_healthy(const struct view *v)
 {
     if (view_has_filter(v) && (v->status.filter == 0 || !v->status.filter_ready))
+        return false;
+    if (view_has_minter(v) && (v->status.minter == 0 || !v->status.minter_ready))
         return false;
     for (unsigned i = 0; i < v->workers; i++)
         if (v->status.workers[i].pid == 0 || !v->status.workers[i].ready)

@@ -9,6 +9,7 @@
 #include "app/generation_load.h"
 #include "app/worker_explain.h"
 #include "app/worker_filter.h"
+#include "app/worker_minter.h"
 #include "base/clock.h"
 #include "net/loop.h"
 #include "proto/ws_handshake.h"
@@ -41,6 +42,7 @@ struct worker {
     struct event *monitor_event, *peer_event;
     int peer; /* control; -1: none */
     struct filter_link filter;
+    struct minter_link minter;
     bool draining;
     int exit_code;
     struct asked asked[EXPLAIN_MAX];
@@ -250,6 +252,8 @@ static void on_message(struct worker *w, struct ipc_message *m)
         take_peer(w, m);
     else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_FILTER)
         filter_link_take(&w->filter, ipc_take_fd(m, 0));
+    else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_MINTER)
+        minter_link_take(&w->minter, ipc_take_fd(m, 0));
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))
@@ -315,6 +319,7 @@ static void start(struct worker *w)
     if (w->loop == NULL)
         fatal("no event loop: %s", strerror(errno));
     filter_link_init(&w->filter, w->loop, w->shards[a->worker], &w->message);
+    minter_link_init(&w->minter, w->loop, &w->message);
     opened = count_read(w->shards[a->worker], COUNT_SESSIONS_OPENED);
     w->engine = engine_new(&(struct engine_args){ .loop = w->loop,
                                                   .worker = a->worker,
@@ -323,10 +328,11 @@ static void start(struct worker *w)
                                                   .log = &w->log,
                                                   .log_wake = a->log_wake,
                                                   .first_number = opened > 0 ? opened + 2 : 1,
-                                                  .filter = filter_link_calls(&w->filter) });
+                                                  .filter = filter_link_calls(&w->filter),
+                                                  .minter = minter_link_calls(&w->minter) });
     if (w->engine == NULL)
         fatal("no engine: %s", strerror(errno));
-    w->filter.engine = w->engine;
+    w->filter.engine = w->minter.engine = w->engine;
     w->monitor_event = event_new(loop_base(w->loop), a->ipc, EV_READ | EV_PERSIST, on_monitor, w);
     if (w->monitor_event == NULL || event_add(w->monitor_event, NULL) < 0)
         fatal("the monitor cannot be listened to");
@@ -340,6 +346,7 @@ int worker_main(const struct process_args *args)
     start(&w);
     loop_run(w.loop);
     filter_link_close(&w.filter);
+    minter_link_close(&w.minter);
     engine_free(w.engine);
     close_peer(&w);
     event_free(w.monitor_event);
