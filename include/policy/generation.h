@@ -29,6 +29,9 @@ struct generation {
     char instance[INSTANCE_TEXT]; /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */
 };
 
+/* Unmaps what is left of tls_files; contexts have been made. */
+void generation_forget_tls_files(struct generation *g);
+
 /* Compiles what is in `conf` and `files`: rules and matches. false: no memory. */
 MUST_CHECK bool generation_compile(struct generation *g);
 

@@ -11,7 +11,11 @@
  * set of it. The other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing.
  */
 #define COND_BIT(c) (1u << (c))
-#define CONDITIONS_SLOW (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
+#define CONDITIONS_SLOW                                                                                                            \
+    (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS) | COND_BIT(COND_TLS_FINGERPRINTS) |                 \
+     COND_BIT(COND_CLIENT_CERTIFICATES))
+/* What is asked of requests: inside TLS it is not known before the policy inspects. */
+#define CONDITIONS_REQUEST (COND_BIT(COND_METHODS) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
 #define PROTOCOLS 7 /* bits of enum conf_protocol */
 #define PROTOCOLS_PROXIED (CONF_HTTP | CONF_WEBSOCKET | CONF_TLS | CONF_TUNNEL)
 #define PROTOCOLS_KERNEL (CONF_TCP | CONF_UDP | CONF_ICMP)
@@ -41,13 +45,14 @@ struct rules {
     const struct conf *conf;
     const struct hostset *files;
     struct sets *sets;
-    uint16_t *present;           /* by policy: which conditions it has, a bit each */
-    unsigned used;               /* those that any policy has */
-    uint32_t all;                /* every policy */
-    uint32_t absent[COND_COUNT]; /* policies without this condition */
-    uint32_t *listeners;         /* by listener */
-    size_t zone_count;           /* those of the configuration and self */
-    uint32_t *from, *to;         /* by zone */
+    uint16_t *present;                       /* by policy: which conditions it has, a bit each */
+    unsigned used;                           /* those that any policy has */
+    uint32_t all;                            /* every policy */
+    uint32_t absent[COND_COUNT];             /* policies without this condition */
+    uint32_t absent_or_inspects[COND_COUNT]; /* and those that look into TLS before they ask it; of CONDITIONS_REQUEST alone */
+    uint32_t *listeners;                     /* by listener */
+    size_t zone_count;                       /* those of the configuration and self */
+    uint32_t *from, *to;                     /* by zone */
     struct zones *zones;
     bool *admits; /* by listener and zone: may clients of this zone come in here? */
     uint32_t protocols[PROTOCOLS];
@@ -64,8 +69,12 @@ struct view {
     const struct rules *rules;
     const struct facts *facts;
     unsigned slow, unknown;
+    bool tls; /* it is TLS: policies that inspect only remember it */
     const uint64_t *mask[COND_COUNT];
 };
+
+/* Does the policy look into TLS that it fits? */
+bool rules_inspects(const struct conf_policy *policy);
 
 void view_init(struct view *v, const struct rules *rules, const struct facts *facts, bool last);
 /* Is condition `c` of policy `index`, one of CONDITIONS_SLOW that it has, true? */

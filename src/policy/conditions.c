@@ -12,18 +12,40 @@
 
 const char *condition_name(enum condition c)
 {
-    static const char *const names[COND_COUNT] = { "listeners", "from",     "clients",   "hosts",   "hosts_file", "ports",
-                                                   "to",        "networks", "protocols", "methods", "paths",      "headers" };
+    static const char *const names[COND_COUNT] = { "listeners",
+                                                   "from",
+                                                   "clients",
+                                                   "hosts",
+                                                   "hosts_file",
+                                                   "ports",
+                                                   "to",
+                                                   "networks",
+                                                   "protocols",
+                                                   "methods",
+                                                   "paths",
+                                                   "headers",
+                                                   "tls_fingerprints",
+                                                   "client_certificates" };
 
     return (unsigned)c < COND_COUNT ? names[c] : "?";
 }
 
 /* The facts that a condition is about. */
 static const unsigned needs[COND_COUNT] = {
-    [COND_LISTENERS] = KNOWN_FLOW,  [COND_FROM] = KNOWN_FLOW,         [COND_CLIENTS] = KNOWN_FLOW,
-    [COND_HOSTS] = KNOWN_TARGET,    [COND_HOSTS_FILE] = KNOWN_TARGET, [COND_PORTS] = KNOWN_TARGET,
-    [COND_TO] = KNOWN_ADDRESS,      [COND_NETWORKS] = KNOWN_ADDRESS,  [COND_PROTOCOLS] = KNOWN_PROTOCOL,
-    [COND_METHODS] = KNOWN_REQUEST, [COND_PATHS] = KNOWN_REQUEST,     [COND_HEADERS] = KNOWN_REQUEST,
+    [COND_LISTENERS] = KNOWN_FLOW,
+    [COND_FROM] = KNOWN_FLOW,
+    [COND_CLIENTS] = KNOWN_FLOW,
+    [COND_HOSTS] = KNOWN_TARGET,
+    [COND_HOSTS_FILE] = KNOWN_TARGET,
+    [COND_PORTS] = KNOWN_TARGET,
+    [COND_TO] = KNOWN_ADDRESS,
+    [COND_NETWORKS] = KNOWN_ADDRESS,
+    [COND_PROTOCOLS] = KNOWN_PROTOCOL,
+    [COND_METHODS] = KNOWN_REQUEST,
+    [COND_PATHS] = KNOWN_REQUEST,
+    [COND_HEADERS] = KNOWN_REQUEST,
+    [COND_TLS_FINGERPRINTS] = KNOWN_HELLO,
+    [COND_CLIENT_CERTIFICATES] = KNOWN_FLOW,
 };
 
 static uint32_t by_index(const uint32_t *sets, size_t count, int index, uint32_t none)
@@ -112,6 +134,8 @@ static uint32_t fitting(const struct rules *r, const struct facts *f, enum condi
     case COND_HOSTS_FILE:
     case COND_PATHS:
     case COND_HEADERS:
+    case COND_TLS_FINGERPRINTS:
+    case COND_CLIENT_CERTIFICATES:
     case COND_COUNT:
         break;
     }
@@ -120,7 +144,12 @@ static uint32_t fitting(const struct rules *r, const struct facts *f, enum condi
 
 void view_init(struct view *v, const struct rules *rules, const struct facts *facts, bool last)
 {
+    unsigned known = facts->known;
+
     *v = (struct view){ .rules = rules, .facts = facts };
+    v->tls = (known & KNOWN_PROTOCOL) && facts->protocol == CONF_TLS;
+    if (v->tls)
+        known &= ~(unsigned)KNOWN_REQUEST; /* TLS is no request, whatever asked for the tunnel */
     for (unsigned c = 0; c < COND_COUNT; c++) {
         uint32_t set = rules->all;
         bool exempt = c == COND_TO && facts->operators_word;
@@ -129,13 +158,15 @@ void view_init(struct view *v, const struct rules *rules, const struct facts *fa
 
         if ((!(rules->used & COND_BIT(c)) && !forced) || exempt)
             ; /* true for all */
-        else if (facts->known & needs[c])
+        else if (known & needs[c])
             set = fitting(rules, facts, (enum condition)c);
+        else if (last && v->tls && (COND_BIT(c) & CONDITIONS_REQUEST))
+            set = rules->absent_or_inspects[c];
         else if (last)
             set = rules->absent[c];
         else
             v->unknown |= COND_BIT(c);
-        if (facts->known & needs[c])
+        if (known & needs[c])
             v->slow |= COND_BIT(c) & CONDITIONS_SLOW;
         v->mask[c] = sets_at(rules->sets, set);
     }
@@ -189,6 +220,22 @@ static bool file_fits(const struct hostset *file, const struct host *host)
     return file != NULL && file->memory != NULL && host != NULL && host->ip.family == 0 && hostset_has(file, host_span(host));
 }
 
+static bool any_pattern_fits(const struct conf_strings *patterns, struct span text)
+{
+    return text.len > 0 && any_fits(patterns, text, target_path_fits);
+}
+
+/* One of the names in the certificate, or its subject. */
+static bool certificate_fits(const struct conf_strings *patterns, const struct client_certificate *certificate)
+{
+    if (certificate == NULL)
+        return false;
+    for (size_t i = 0; i < certificate->name_count; i++)
+        if (any_pattern_fits(patterns, certificate->names[i]))
+            return true;
+    return any_pattern_fits(patterns, certificate->subject);
+}
+
 bool condition_fits(const struct rules *rules, size_t index, enum condition c, const struct facts *facts)
 {
     const struct conf_policy *policy = &rules->conf->policies[index];
@@ -197,5 +244,9 @@ bool condition_fits(const struct rules *rules, size_t index, enum condition c, c
         return file_fits(rules->files == NULL ? NULL : &rules->files[index], facts->host);
     if (c == COND_PATHS)
         return path_fits(policy, facts->path);
+    if (c == COND_TLS_FINGERPRINTS)
+        return any_pattern_fits(&policy->tls_fingerprints, facts->ja4);
+    if (c == COND_CLIENT_CERTIFICATES)
+        return certificate_fits(&policy->client_certificates, facts->certificate);
     return headers_fit(policy, facts->head);
 }

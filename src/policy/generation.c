@@ -29,6 +29,15 @@ bool generation_compile(struct generation *g)
     return g->rules != NULL && compile_matches(g);
 }
 
+void generation_forget_tls_files(struct generation *g)
+{
+    for (size_t i = 0; g->tls_files != NULL && i < g->conf->tls_file_count; i++)
+        if (g->tls_files[i].len > 0)
+            munmap((void *)g->tls_files[i].at, g->tls_files[i].len);
+    free(g->tls_files);
+    g->tls_files = NULL;
+}
+
 struct generation *generation_ref(struct generation *g)
 {
     g->refs++;
@@ -39,6 +48,9 @@ void generation_unref(struct generation *g)
 {
     if (g == NULL || --g->refs > 0)
         return;
+    if (g->secure_free != NULL)
+        g->secure_free(g->secure);
+    generation_forget_tls_files(g);
     rules_free(g->rules);
     for (size_t i = 0; g->matches != NULL && i < g->conf->policy_count; i++)
         if (g->matches[i] != NULL)

@@ -162,5 +162,6 @@ bool packet_policy_fits(const struct conf_policy *policy, unsigned protocol)
     if (!policy->protocols_given || !(policy->protocols & protocol) || (protocol == CONF_ICMP && policy->ports.count > 0))
         return false;
     return hosts && policy->listeners.count == 0 && policy->methods.count == 0 && policy->paths.count == 0 &&
-           policy->header_count == 0 && policy->hosts_file == NULL;
+           policy->header_count == 0 && policy->hosts_file == NULL && policy->tls_fingerprints.count == 0 &&
+           policy->client_certificates.count == 0;
 }

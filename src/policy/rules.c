@@ -58,7 +58,7 @@ static struct verdict walk(const struct view *v)
             standing &= v->mask[c][w];
         for (; standing != 0; standing &= standing - 1) {
             size_t index = w * 64 + (size_t)__builtin_ctzll(standing);
-            bool unknown = r->present[index] & v->unknown;
+            bool unknown = (r->present[index] & v->unknown) || (v->tls && rules_inspects(&r->conf->policies[index]));
 
             if ((!unknown || r->conf->policies[index].action == ACTION_ALLOW) && slow_conditions_fit(v, index))
                 return decided_by(r, index, unknown);

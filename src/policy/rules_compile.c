@@ -13,9 +13,21 @@
 /* What a policy without `protocols` is about. */
 #define PROTOCOLS_DEFAULT (CONF_HTTP | CONF_WEBSOCKET | CONF_TLS)
 
+bool rules_inspects(const struct conf_policy *p)
+{
+    unsigned protocols = p->protocols_given ? p->protocols : PROTOCOLS_DEFAULT;
+
+    return p->inspect && p->action == ACTION_ALLOW && (protocols & (CONF_HTTP | CONF_WEBSOCKET));
+}
+
+/* Of a policy that inspects, TLS is what it looks into. */
 static unsigned protocols_of(const struct conf_policy *p)
 {
-    return p->protocols_given ? p->protocols : PROTOCOLS_DEFAULT;
+    unsigned protocols = p->protocols_given ? p->protocols : PROTOCOLS_DEFAULT;
+
+    if (!p->inspect)
+        return protocols;
+    return rules_inspects(p) ? protocols | CONF_TLS : protocols & ~(unsigned)CONF_TLS;
 }
 
 static uint16_t present_in(const struct conf_policy *p)
@@ -33,6 +45,8 @@ static uint16_t present_in(const struct conf_policy *p)
         [COND_METHODS] = p->methods.count > 0,
         [COND_PATHS] = p->paths.count > 0,
         [COND_HEADERS] = p->header_count > 0,
+        [COND_TLS_FINGERPRINTS] = p->tls_fingerprints.count > 0,
+        [COND_CLIENT_CERTIFICATES] = p->client_certificates.count > 0,
     };
     uint16_t set = 0;
 
@@ -56,6 +70,12 @@ static bool never(const struct conf_policy *p, const void *key)
     (void)p;
     (void)key;
     return false;
+}
+
+static bool inspects(const struct conf_policy *p, const void *key)
+{
+    (void)key;
+    return rules_inspects(p);
 }
 
 static bool names_listener(const struct conf_policy *p, const void *listener)
@@ -136,6 +156,9 @@ static void build_present(struct build *b)
     r->all = sets_intern(r->sets, b->scratch);
     for (unsigned c = 0; c < COND_COUNT; c++)
         r->absent[c] = set_of(b, (enum condition)c, never, NULL);
+    for (unsigned c = 0; c < COND_COUNT; c++)
+        if (COND_BIT(c) & CONDITIONS_REQUEST)
+            r->absent_or_inspects[c] = set_of(b, (enum condition)c, inspects, NULL);
 }
 
 static void build_flow(struct build *b)
