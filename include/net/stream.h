@@ -3,6 +3,7 @@
 #define POSTERN_NET_STREAM_H
 
 #include "base/span.h"
+#include "net/chunks.h"
 #include "net/loop.h"
 #include "net/tls.h"
 
@@ -33,12 +34,12 @@ struct stream {
     bool shut_sent;
     char *kept; /* input that was read and not taken */
     uint32_t kept_len, kept_size;
-    struct chunk *out, *out_last;
-    uint32_t out_len;    /* bytes that wait in `out` */
+    struct chunks out;   /* output that waits for the kernel */
     uint64_t queued;     /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
     uint64_t received;   /* bytes ever read */
     struct tls_end *tls; /* NULL: in clear */
     bool truncated;      /* eof without close_notify: whoever framed by the end must not believe it */
+    bool flooded;        /* failed because of too many TLS messages after the handshake */
     struct stream_mark {
         bool set, written;
         uint64_t at;  /* of `queued` */

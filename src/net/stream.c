@@ -7,10 +7,14 @@
  * Memory: reads go to the loop's one buffer; only what the owner leaves is copied into `kept`. Writes go straight from wherever the
  * bytes are; only what the kernel refuses is copied into chunks. That is the whole of a stream's memory, and the owner bounds it:
  * it stops reading the other side when stream_waiting() is at the high water mark.
+ *
+ * A secured stream (net/stream_tls.c) differs where it reads, and where plaintext enters the output: behind that point the bytes
+ * are ciphertext and go the same way.
  */
 #include "net/stream.h"
 
 #include "base/clock.h"
+#include "net/tls_end.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -27,25 +31,21 @@
 
 #define SETTLE_MS 100
 
-static void drop_output(struct stream *s)
-{
-    while (s->out != NULL) {
-        struct chunk *chunk = s->out;
-
-        s->out = chunk->next;
-        chunk_give(s->loop, chunk);
-    }
-    s->out_last = NULL;
-    s->out_len = 0;
-}
-
 /* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
-static void stop_writing(struct stream *s)
+void stream_stop_writing(struct stream *s)
 {
+    uint64_t lost = s->out.len;
+
     s->broken = true;
     s->can_write = false;
-    s->queued -= s->out_len;
-    drop_output(s);
+    if (s->tls != NULL) {
+        s->tls->raw -= s->out.len;
+        lost += s->tls->plain.len;
+        lost = lost < s->queued ? lost : s->queued; /* ciphertext is longer than what is in it */
+        chunks_drop(&s->tls->plain, s->loop);
+    }
+    s->queued -= lost;
+    chunks_drop(&s->out, s->loop);
 }
 
 /*
@@ -62,7 +62,7 @@ static void on_settled(void *arg)
     if (poll(&p, 1, 0) <= 0 || (p.revents & (POLLERR | POLLHUP)) == 0)
         return;
     if (p.revents & POLLERR)
-        stop_writing(s);
+        stream_stop_writing(s);
     s->can_read = s->hang_up = true;
     s->on_ready(s->owner);
 }
@@ -121,6 +121,8 @@ void stream_close(struct stream *s, bool reset)
 {
     if (!stream_is_open(s))
         return;
+    if (s->tls != NULL && !reset)
+        tls_farewell(s);
     if (reset) {
         struct linger now = { 1, 0 };
 
@@ -131,7 +133,8 @@ void stream_close(struct stream *s, bool reset)
     loop_again_clear(s->loop, &s->again);
     close(s->fd);
     s->fd = -1;
-    drop_output(s);
+    tls_end_free(s);
+    chunks_drop(&s->out, s->loop);
     drop_kept(s);
 }
 
@@ -143,8 +146,38 @@ int stream_release(struct stream *s)
     timer_clear(loop_wheel(s->loop), &s->settle);
     loop_again_clear(s->loop, &s->again);
     s->fd = -1;
+    tls_end_free(s);
     drop_kept(s);
     return fd;
+}
+
+bool stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner)
+{
+    struct stream old = *from;
+
+    event_del(&from->event);
+    timer_clear(loop_wheel(from->loop), &from->settle);
+    loop_again_clear(from->loop, &from->again);
+    from->fd = -1;
+    from->tls = NULL;
+    drop_kept(from);
+    if (!stream_open(to, old.loop, old.fd, on_ready, owner)) {
+        to->tls = old.tls;
+        tls_end_free(to);
+        return false;
+    }
+    to->can_read = old.can_read;
+    to->hang_up = old.hang_up;
+    to->eof = old.eof;
+    to->failed = old.failed;
+    to->broken = old.broken;
+    to->truncated = old.truncated;
+    to->queued = old.queued;
+    to->received = old.received;
+    to->mark = old.mark;
+    to->tls = old.tls;
+    tls_moved(to);
+    return true;
 }
 
 bool stream_is_open(const struct stream *s)
@@ -152,34 +185,44 @@ bool stream_is_open(const struct stream *s)
     return s->loop != NULL && s->fd >= 0;
 }
 
-/* Reads behind the `have` bytes that already lie in the buffer; returns how many came. */
-static size_t read_more(struct stream *s, char *buffer, size_t have)
+ssize_t stream_recv(struct stream *s, char *at, size_t room)
 {
-    size_t room = LOOP_READ_BYTES - have;
     ssize_t n;
 
     do
-        n = recv(s->fd, buffer + have, room, 0);
+        n = recv(s->fd, at, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         s->can_read = false;
-        if (errno != EAGAIN && errno != EWOULDBLOCK) {
-            s->failed = true;
-            stop_writing(s);
-        }
-        return 0;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_NOTHING : STREAM_ERROR;
     }
-    s->received += (uint64_t)n;
+    if (n == 0 || ((size_t)n < room && !s->hang_up))
+        s->can_read = false;
+    return n;
+}
+
+/* Reads behind the `have` bytes that already lie in the buffer; returns how many came. */
+static size_t read_more(struct stream *s, char *buffer, size_t have)
+{
+    ssize_t n;
+
+    if (s->tls != NULL)
+        return tls_read(s, buffer + have, LOOP_READ_BYTES - have);
+    n = stream_recv(s, buffer + have, LOOP_READ_BYTES - have);
+    if (n > 0) {
+        s->received += (uint64_t)n;
+        if (s->can_read)
+            loop_again(s->loop, &s->again);
+        return (size_t)n;
+    }
     if (n == 0) {
         s->eof = true;
         s->failed = s->broken; /* a write was told of the reset: here it looks like an end */
-        s->can_read = false;
-    } else if ((size_t)n < room && !s->hang_up) {
-        s->can_read = false;
-    } else {
-        loop_again(s->loop, &s->again);
+    } else if (n == STREAM_ERROR) {
+        s->failed = true;
+        stream_stop_writing(s);
     }
-    return (size_t)n;
+    return 0;
 }
 
 struct span stream_input(struct stream *s, bool more)
@@ -219,6 +262,8 @@ bool stream_taken(struct stream *s, struct span input, size_t used)
 
 bool stream_has_input(const struct stream *s)
 {
+    if (s->tls != NULL && !s->tls->done)
+        return false;
     return s->kept_len > 0 || s->can_read || s->eof || s->failed;
 }
 
@@ -227,63 +272,15 @@ uint32_t stream_kept(const struct stream *s)
     return s->kept_len;
 }
 
-/* Copies behind the output, chunk by chunk. */
-static bool append(struct stream *s, const char *data, size_t len)
-{
-    while (len > 0) {
-        struct chunk *last = s->out_last;
-        size_t n;
-
-        if (last == NULL || last->end == CHUNK_BYTES) {
-            struct chunk *fresh = chunk_take(s->loop);
-
-            if (fresh == NULL)
-                return false;
-            if (last != NULL)
-                last->next = fresh;
-            else
-                s->out = fresh;
-            s->out_last = last = fresh;
-        }
-        n = CHUNK_BYTES - last->end < len ? CHUNK_BYTES - last->end : len;
-        memcpy(last->data + last->end, data, n);
-        last->end += (uint32_t)n;
-        s->out_len += (uint32_t)n;
-        data += n;
-        len -= n;
-    }
-    return true;
-}
-
-/* `sent` bytes of the chunks left; the chunks that are empty go back. */
-static void chunks_sent(struct stream *s, size_t sent)
-{
-    s->out_len -= (uint32_t)sent;
-    while (sent > 0) {
-        struct chunk *first = s->out;
-        size_t n = first->end - first->start;
-
-        if (sent < n) {
-            first->start += (uint32_t)sent;
-            return;
-        }
-        sent -= n;
-        s->out = first->next;
-        if (s->out == NULL)
-            s->out_last = NULL;
-        chunk_give(s->loop, first);
-    }
-}
-
 /* One writev of the chunks and `extra`; returns how many bytes of `extra` left, and whether another try may bring more. */
 static bool write_some(struct stream *s, struct span *extra)
 {
     struct iovec iov[IOVECS];
-    size_t total = 0, chunks = s->out_len;
+    size_t total = 0, chunks = s->out.len;
     int n = 0;
     ssize_t sent;
 
-    for (struct chunk *c = s->out; c != NULL && n < IOVECS - 1; c = c->next) {
+    for (struct chunk *c = s->out.first; c != NULL && n < IOVECS - 1; c = c->next) {
         iov[n++] = (struct iovec){ c->data + c->start, c->end - c->start };
         total += c->end - c->start;
     }
@@ -299,7 +296,7 @@ static bool write_some(struct stream *s, struct span *extra)
     if (sent < 0) {
         s->can_write = false;
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
-            stop_writing(s);
+            stream_stop_writing(s);
             s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
             loop_again(s->loop, &s->again);
         }
@@ -308,17 +305,17 @@ static bool write_some(struct stream *s, struct span *extra)
     if ((size_t)sent < total)
         s->can_write = false;
     if ((size_t)sent > chunks) {
-        chunks_sent(s, chunks);
+        chunks_take(&s->out, s->loop, chunks);
         *extra = span_skip(*extra, (size_t)sent - chunks);
     } else {
-        chunks_sent(s, (size_t)sent);
+        chunks_take(&s->out, s->loop, (size_t)sent);
     }
     return s->can_write;
 }
 
 static void finish(struct stream *s)
 {
-    if (!s->shut || s->shut_sent || s->out_len > 0)
+    if (!s->shut || s->shut_sent || s->out.len > 0 || (s->tls != NULL && !s->tls->goodbye))
         return;
     s->shut_sent = true;
     shutdown(s->fd, SHUT_WR);
@@ -329,7 +326,9 @@ bool stream_put(struct stream *s, const void *data, size_t len)
     if (s->broken)
         return true; /* nobody will read it; the owner learns of it by the flag */
     s->queued += len;
-    return append(s, data, len);
+    if (s->tls != NULL)
+        return tls_put(s, span_of(data, len));
+    return chunks_add(&s->out, s->loop, data, len);
 }
 
 bool stream_send(struct stream *s, struct span data)
@@ -337,47 +336,92 @@ bool stream_send(struct stream *s, struct span data)
     if (s->broken)
         return true;
     s->queued += data.len;
+    if (s->tls != NULL)
+        return data.len < COPY_BELOW ? tls_put(s, data) : tls_send(s, data);
     if (data.len < COPY_BELOW)
-        return append(s, data.at, data.len);
-    while (s->can_write && (s->out_len > 0 || data.len > 0))
+        return chunks_add(&s->out, s->loop, data.at, data.len);
+    while (s->can_write && (s->out.len > 0 || data.len > 0))
         if (!write_some(s, &data))
             break;
     if (!s->broken)
-        return append(s, data.at, data.len);
+        return chunks_add(&s->out, s->loop, data.at, data.len);
     s->queued -= data.len;
     return true;
 }
 
-void stream_flush(struct stream *s)
+void stream_send_out(struct stream *s)
 {
     struct span nothing = { NULL, 0 };
 
-    if (!stream_is_open(s))
-        return;
-    while (s->can_write && s->out_len > 0)
+    while (s->can_write && s->out.len > 0)
         if (!write_some(s, &nothing))
             break;
+}
+
+void stream_flush(struct stream *s)
+{
+    if (!stream_is_open(s))
+        return;
+    if (s->tls != NULL)
+        tls_encrypt(s);
+    stream_send_out(s);
     finish(s);
 }
 
 uint32_t stream_waiting(const struct stream *s)
 {
-    return s->out_len;
+    return s->out.len + (s->tls != NULL ? s->tls->plain.len : 0);
 }
 
 void stream_shutdown(struct stream *s)
 {
     s->shut = true;
-    finish(s);
+    if (s->tls != NULL)
+        stream_flush(s);
+    else
+        finish(s);
+}
+
+/* Bytes that wait here or are unacknowledged by the peer's kernel; false: not known. */
+static bool unacknowledged(const struct stream *s, uint64_t *out)
+{
+    int in_kernel = 0;
+
+    if (ioctl(s->fd, SIOCOUTQ, &in_kernel) != 0)
+        return false;
+    *out = s->out.len + (uint64_t)in_kernel;
+    return true;
 }
 
 uint64_t stream_acknowledged(const struct stream *s)
 {
-    int unacknowledged = 0;
+    uint64_t open;
 
-    if (ioctl(s->fd, SIOCOUTQ, &unacknowledged) != 0)
+    if (!unacknowledged(s, &open))
         return 0;
-    return s->queued - s->out_len - (uint64_t)unacknowledged;
+    if (s->tls != NULL)
+        open += s->tls->plain.len;
+    return open < s->queued ? s->queued - open : 0;
+}
+
+void stream_set_mark(struct stream *s)
+{
+    s->mark = (struct stream_mark){ .set = true, .at = s->queued };
+    if (s->tls != NULL && s->tls->plain.len == 0) {
+        s->mark.written = true;
+        s->mark.raw = s->tls->raw;
+    }
+}
+
+bool stream_mark_acknowledged(const struct stream *s)
+{
+    uint64_t open;
+
+    if (!s->mark.set)
+        return false;
+    if (s->tls == NULL)
+        return stream_acknowledged(s) >= s->mark.at;
+    return s->mark.written && unacknowledged(s, &open) && s->mark.raw + open <= s->tls->raw;
 }
 
 int stream_look(struct stream *s)
@@ -389,6 +433,8 @@ int stream_look(struct stream *s)
         return 1;
     if (s->eof || s->failed)
         return -1;
+    if (s->tls != NULL)
+        return tls_look(s);
     n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         return 1;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POSTERN_NET_CHUNKS_H
+#define POSTERN_NET_CHUNKS_H
+
+#include "base/span.h"
+#include "net/loop.h"
+
+/* Bytes that wait, in pooled chunks. All zero: empty. Empty ones hold no memory. */
+struct chunks {
+    struct chunk *first, *last;
+    uint32_t len;
+};
+
+/* Copies behind what waits. false: no memory; some of it may have been copied. */
+MUST_CHECK bool chunks_add(struct chunks *q, struct loop *loop, const char *data, size_t len);
+/* Takes `len` bytes of the front away; the chunks that are empty go back. */
+void chunks_take(struct chunks *q, struct loop *loop, size_t len);
+void chunks_drop(struct chunks *q, struct loop *loop);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Queues of bytes in the loop's pooled chunks: what a stream has to send and the kernel did not take yet, and what waits to be
+ * encrypted. A chunk is filled before the next one is taken, so a queue holds less than one chunk more than its bytes need.
+ */
+#include "net/chunks.h"
+
+#include <string.h>
+
+static bool add_chunk(struct chunks *q, struct loop *loop)
+{
+    struct chunk *fresh = chunk_take(loop);
+
+    if (fresh == NULL)
+        return false;
+    if (q->last != NULL)
+        q->last->next = fresh;
+    else
+        q->first = fresh;
+    q->last = fresh;
+    return true;
+}
+
+bool chunks_add(struct chunks *q, struct loop *loop, const char *data, size_t len)
+{
+    while (len > 0) {
+        size_t n;
+
+        if ((q->last == NULL || q->last->end == CHUNK_BYTES) && !add_chunk(q, loop))
+            return false;
+        n = CHUNK_BYTES - q->last->end < len ? CHUNK_BYTES - q->last->end : len;
+        memcpy(q->last->data + q->last->end, data, n);
+        q->last->end += (uint32_t)n;
+        q->len += (uint32_t)n;
+        data += n;
+        len -= n;
+    }
+    return true;
+}
+
+void chunks_take(struct chunks *q, struct loop *loop, size_t len)
+{
+    q->len -= (uint32_t)len;
+    while (len > 0) {
+        struct chunk *first = q->first;
+        size_t n = first->end - first->start;
+
+        if (len < n) {
+            first->start += (uint32_t)len;
+            return;
+        }
+        len -= n;
+        q->first = first->next;
+        if (q->first == NULL)
+            q->last = NULL;
+        chunk_give(loop, first);
+    }
+}
+
+void chunks_drop(struct chunks *q, struct loop *loop)
+{
+    while (q->first != NULL) {
+        struct chunk *chunk = q->first;
+
+        q->first = chunk->next;
+        chunk_give(loop, chunk);
+    }
+    q->last = NULL;
+    q->len = 0;
+}
