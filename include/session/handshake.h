@@ -22,6 +22,8 @@ enum inspection {
     INSPECT_HEARD   /* it went on to speak: it accepted the leaf */
 };
 
+#define HANDSHAKE_OLDEST 0x0303 /* TLS 1.2 */
+
 /* What a ClientHello said. */
 struct hello_note {
     bool seen, has_ech, alpn_fits;
@@ -42,7 +44,7 @@ struct session_tls {
     uint64_t server_since; /* ms: the server was connected */
     uint64_t leaf_since;   /* ms: the minter was asked */
     struct leaf_wait leaf;
-    uint64_t spent; /* ms that the client had used before the server had its turn */
+    uint64_t spent; /* ms that the client had used of it before where to was looked for */
     enum inspection inspection;
     int inspected_by;             /* policy, in the session's generation */
     enum reason failing;          /* what is wrong with the inspected server: the answer to every request */
@@ -57,7 +59,7 @@ void handshake_free(struct session *s);
 bool handshake_run(struct session *s);
 /* First bytes on a TLS listener. */
 bool handshake_on_hello(struct session *s);
-/* The clock of the client's handshake runs: its first byte is here. */
+/* The first byte of a handshake is here: its clock runs, from the first call in this phase. */
 void handshake_clock(struct session *s);
 /* What lies in the tunnel is a ClientHello: row and judging know it from now on. false: no memory. */
 MUST_CHECK bool handshake_note_inside(struct session *s, const struct hello *hello);

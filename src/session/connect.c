@@ -137,6 +137,7 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
         deny(s, R_INTERNAL);
         return;
     }
+    upstream_forget(s);
     note_server(s, j, index);
     if (upstream_is_wanted(s))
         upstream_begin(s, j->policies[index], &j->dial);

@@ -27,7 +27,6 @@ enum alert {
 };
 
 #define CERTIFICATE_TEXT 2048
-#define OLDEST_VERSION 0x0303
 
 struct shown_certificate {
     struct client_certificate facts; /* its texts lie in `text` */
@@ -52,7 +51,7 @@ void handshake_free(struct session *s)
     s->tls = NULL;
 }
 
-static enum alert alert_for(enum reason why)
+static enum alert alert_for(enum reason why, uint16_t version)
 {
     switch (reason_status(why)) {
     case 502:
@@ -69,7 +68,7 @@ static enum alert alert_for(enum reason why)
         return ALERT_UNRECOGNIZED_NAME;
     if (why == R_ALPN_MISMATCH)
         return ALERT_NO_APPLICATION_PROTOCOL;
-    if (why == R_VERSION_UNSUPPORTED)
+    if (why == R_TLS_HANDSHAKE && version < HANDSHAKE_OLDEST)
         return ALERT_PROTOCOL_VERSION;
     if (why == R_TLS_HANDSHAKE || why == R_TIMEOUT_HANDSHAKE)
         return ALERT_HANDSHAKE_FAILURE;
@@ -86,8 +85,13 @@ static void send_alert(struct session *s, enum alert alert)
 
 void handshake_alert(struct session *s, enum reason why)
 {
+    const struct session_tls *tls = s->tls;
+    uint16_t version = HANDSHAKE_OLDEST;
+
+    if (tls != NULL && (tls->inside.seen || tls->hello.seen))
+        version = tls->inside.seen ? tls->inside.version : tls->hello.version;
     if (!stream_is_securing(&s->client))
-        send_alert(s, alert_for(why));
+        send_alert(s, alert_for(why, version));
 }
 
 /* One record, and the end in order: what was sent, an alert among it, arrives. */
@@ -143,7 +147,7 @@ void handshake_clock(struct session *s)
 {
     struct session_tls *tls = handshake_state(s);
 
-    if (tls != NULL && tls->since == 0)
+    if (tls != NULL && tls->since < s->phase_since)
         tls->since = clock_ms();
 }
 
@@ -154,6 +158,7 @@ bool handshake_note_inside(struct session *s, const struct hello *hello)
     if (tls == NULL)
         return false;
     note(&tls->inside, hello);
+    tls->spent = clock_ms() - tls->since;
     report_hello(s, &tls->inside, TLS_WAY_PEEKED);
     return true;
 }
@@ -178,8 +183,8 @@ static enum reason begin(struct session *s, const struct session_tls *tls)
 
     if (s->refused != R_NONE)
         return s->refused;
-    if (tls->hello.version < OLDEST_VERSION)
-        return R_VERSION_UNSUPPORTED;
+    if (tls->hello.version < HANDSHAKE_OLDEST)
+        return R_TLS_HANDSHAKE;
     if (!tls->hello.alpn_fits)
         return R_ALPN_MISMATCH;
     site = secure_site(s->generation->secure, s->listener, name);
@@ -205,7 +210,7 @@ static void take_hello(struct session *s, const struct hello *hello)
         return;
     }
     handshake_alert(s, why);
-    refuse(s, why == R_VERSION_UNSUPPORTED ? R_TLS_HANDSHAKE : why, CLOSER_POSTERN);
+    refuse(s, why, CLOSER_POSTERN);
 }
 
 bool handshake_on_hello(struct session *s)

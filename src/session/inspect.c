@@ -33,10 +33,10 @@ static enum reason can_speak(const struct session *s)
 {
     const struct hello_note *hello = &s->tls->inside;
 
-    if (secure_inspect(s->generation->secure) == NULL)
+    if (s->generation->secure == NULL || secure_inspect(s->generation->secure) == NULL)
         return R_INTERNAL;
-    if (hello->version < 0x0303)
-        return R_VERSION_UNSUPPORTED;
+    if (hello->version < HANDSHAKE_OLDEST)
+        return R_TLS_HANDSHAKE;
     return hello->alpn_fits ? R_NONE : R_ALPN_MISMATCH;
 }
 
@@ -44,7 +44,6 @@ void inspect_begin(struct session *s)
 {
     struct session_tls *tls = s->tls;
     enum reason why = can_speak(s);
-    uint64_t now = clock_ms();
 
     if (why == R_NONE && stream_is_secure(&s->client))
         why = R_TUNNEL_PROTOCOL; /* TLS within the TLS of a listener can pass, but is not taken apart */
@@ -54,7 +53,6 @@ void inspect_begin(struct session *s)
     }
     tls->inspection = INSPECT_SERVER;
     tls->inspected_by = s->tunnel->judge->verdict.policy;
-    tls->spent = now - (tls->since != 0 ? tls->since : now);
     s->row->protocol = PROTO_TLS;
     session_set_phase(s, PHASE_HANDSHAKE);
     upstream_begin(s, tls->inspected_by, &s->tunnel->host);

@@ -45,6 +45,14 @@ static struct due due_of_handshake(const struct session *s, const struct conf_ti
     return (struct due){ s->tls->since + t->handshake, R_TIMEOUT_HANDSHAKE };
 }
 
+/* First bytes have their time from the beginning; those of a ClientHello from the first of them. */
+static struct due due_of_hello(const struct session *s, const struct conf_timeouts *t)
+{
+    bool begun = s->tls != NULL && s->tls->since > s->phase_since;
+
+    return (struct due){ (begun ? s->tls->since : s->phase_since) + t->handshake, R_TIMEOUT_HANDSHAKE };
+}
+
 /* An intercepted client that says nothing at all may wait for the server to begin. */
 static struct due due_of_first_bytes(const struct session *s, const struct conf_timeouts *t)
 {
@@ -52,9 +60,7 @@ static struct due due_of_first_bytes(const struct session *s, const struct conf_
 
     if (silent && t->handshake > SILENCE_MS)
         return (struct due){ s->phase_since + SILENCE_MS, R_NONE };
-    if (s->tls != NULL && s->tls->since > s->phase_since)
-        return (struct due){ s->tls->since + t->handshake, R_TIMEOUT_HANDSHAKE };
-    return (struct due){ s->phase_since + t->handshake, R_TIMEOUT_HANDSHAKE };
+    return due_of_hello(s, t);
 }
 
 static struct due due_of_connecting(const struct session *s, const struct conf_timeouts *t)
@@ -135,7 +141,7 @@ static struct due find_due(const struct session *s)
     case PHASE_TUNNEL_WAIT:
         return due_of_connecting(s, t);
     case PHASE_PEEK:
-        return due_of_first_bytes(s, t);
+        return due_of_hello(s, t);
     case PHASE_UPGRADE_WAIT:
         return due_of_exchange(s, t);
     case PHASE_TUNNEL:

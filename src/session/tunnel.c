@@ -173,6 +173,7 @@ static void pass(struct session *s, enum row_protocol protocol)
     count_add(s->engine->shard, COUNT_TUNNELS, 1);
     session_set_phase(s, PHASE_TUNNEL);
     report_alive(s, RECORD_START);
+    session_judge_again(s); /* a generation may have come since it was judged */
 }
 
 /* TLS that a policy granted: does that policy want to see into it? */

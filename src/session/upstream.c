@@ -70,11 +70,18 @@ bool upstream_fits(const struct session *s, int policy)
 
 void upstream_forget(struct session *s)
 {
+    struct shard *shard = s->engine->shard;
+
     if (s->tls == NULL || s->tls->upstream == NULL)
         return;
     tls_context_unref(s->tls->upstream);
     s->tls->upstream = NULL;
     s->tls->peer[0] = '\0';
+    if (session_is_dead(s))
+        return;
+    row_begin(shard, s->row);
+    row_tls(shard, s->row)[DOWN] = (struct tls_facts){ 0 };
+    row_end(shard, s->row);
 }
 
 void upstream_begin(struct session *s, int policy, const struct host *target)
@@ -90,14 +97,12 @@ void upstream_begin(struct session *s, int policy, const struct host *target)
         upstream_failed(s, tls == NULL ? R_MEMORY : R_INTERNAL);
         return;
     }
+    upstream_forget(s);
+    tls->upstream = tls_context_ref(context);
     peer.name = name_of(s, policy, target);
     span_show(peer.name, tls->peer, sizeof(tls->peer));
     if (target->ip.family != 0 && s->generation->conf->policies[policy].upstream_tls.server_name == NULL)
         peer = (struct tls_peer){ .address = &target->ip };
-    tls_context_ref(context);
-    if (tls->upstream != NULL)
-        tls_context_unref(tls->upstream);
-    tls->upstream = context;
     tls->server_since = clock_ms();
     if (!stream_secure_client(&s->server, context, &peer))
         upstream_failed(s, R_MEMORY);
@@ -172,11 +177,8 @@ void upstream_run(struct session *s, enum tls_progress progress)
 
 enum reason upstream_late_reason(const struct session *s)
 {
-    enum reason why;
-
     if (!stream_is_secure(&s->server) || stream_failure(&s->server) == TLS_FAILED_NOT ||
         stream_failure(&s->server) == TLS_FAILED_CLOSED)
         return R_NONE;
-    why = reason_of(s);
-    return why;
+    return reason_of(s);
 }
