@@ -294,10 +294,11 @@ static bool fill(X509 *x, const struct ca *ca, const struct leaf_request *r, EVP
            X509_set_pubkey(x, key) == 1 && add_extensions(x, ca, r);
 }
 
-/* Clients would refuse what the CA's own certificate rules out. */
+/* Clients would refuse what the CA's own certificate rules out. Of a certificate that is signed: its extensions are read first. */
 static bool is_within_constraints(X509 *x, const struct ca *ca)
 {
-    return ca->constraints == NULL || NAME_CONSTRAINTS_check(x, ca->constraints) == X509_V_OK;
+    return ca->constraints == NULL ||
+           (X509_check_purpose(x, -1, 0) == 1 && NAME_CONSTRAINTS_check(x, ca->constraints) == X509_V_OK);
 }
 
 static size_t write_der(X509 *x, char *out)
@@ -314,7 +315,7 @@ size_t leaf_sign(const struct ca *ca, const struct leaf_request *request, int64_
     X509 *x = key != NULL ? X509_new() : NULL;
     size_t len = 0;
 
-    if (x != NULL && fill(x, ca, request, key, now) && is_within_constraints(x, ca) && X509_sign(x, ca->key, EVP_sha256()) > 0)
+    if (x != NULL && fill(x, ca, request, key, now) && X509_sign(x, ca->key, EVP_sha256()) > 0 && is_within_constraints(x, ca))
         len = write_der(x, out);
     X509_free(x);
     EVP_PKEY_free(key);
