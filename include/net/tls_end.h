@@ -44,7 +44,14 @@ void stream_stop_writing(struct stream *s);
 /* Sends ciphertext. */
 void stream_send_out(struct stream *s);
 
-/* stream_tls.c for stream.c. */
+/* Between stream_tls.c and stream_secure.c. */
+MUST_CHECK BIO *tls_bio_new(struct stream *s);
+/* The stream has something for its owner, whatever the socket says. */
+void tls_ask_again(struct stream *s);
+/* Nothing can be said or heard any more; an alert of ours may wait in the output. */
+void tls_fail(struct stream *s);
+
+/* stream_tls.c and stream_secure.c for stream.c. */
 size_t tls_read(struct stream *s, char *at, size_t room);
 int tls_look(struct stream *s);
 MUST_CHECK bool tls_put(struct stream *s, struct span data);
