@@ -10,9 +10,13 @@
 /*
  * TRUSTED: the file decides what is allowed. It must be a regular file of root's or ours that nobody else can write, in a directory
  * for which the same holds (or that has the sticky bit), under directories that not everybody can write. Symbolic links are
- * resolved first, and the real file is what is checked. SYSTEM: a file that the system keeps; only that it is regular is checked.
+ * resolved first, and the real file is what is checked. SECRET: the same, and nobody else can read it either. SYSTEM: a file that
+ * the system keeps; only that it is regular is checked.
  */
-enum file_trust { FILE_TRUSTED, FILE_SYSTEM };
+enum file_trust { FILE_TRUSTED, FILE_SECRET, FILE_SYSTEM };
+
+/* Opens a file of at most `max` bytes for reading. -1: `error` says why, and errno is ENOENT if it is not there. */
+MUST_CHECK int file_open(const char *path, enum file_trust trust, size_t max, char *error);
 
 /*
  * Reads a whole file of at most `max` bytes into malloc'd memory with a NUL behind it. NULL: `error` says why, and errno is ENOENT
@@ -22,6 +26,9 @@ MUST_CHECK char *file_read(const char *path, enum file_trust trust, size_t max, 
 
 /* Opens a log for appending, making it with 0640. "-" is standard output. Never waits for the reader of a FIFO. -1: see `error`. */
 MUST_CHECK int file_open_log(const char *path, char *error);
+
+/* Opens a file that secrets are appended to, making it with 0600: nobody else may read or write it. -1: see `error`. */
+MUST_CHECK int file_open_secrets(const char *path, char *error);
 
 /* An anonymous file of `size` zero bytes whose size is sealed (memfd_create(2)); -1 with errno set. */
 MUST_CHECK int memfd_sized(const char *name, size_t size);

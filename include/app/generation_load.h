@@ -25,6 +25,8 @@ struct generation_inbox {
 /* IPC_GENERATION and IPC_HOSTSETS: takes their descriptors. What is wrong with them is said by generation_finish(). */
 void generation_begin(struct generation_inbox *in, struct ipc_message *m);
 void generation_hostsets(struct generation_inbox *in, struct ipc_message *m);
+/* IPC_TLS_FILES: likewise, of workers. */
+void generation_tls_files(struct generation_inbox *in, struct ipc_message *m);
 /* IPC_COMMIT: the generation, with one reference that is the caller's; NULL: in->error says why. */
 MUST_CHECK struct generation *generation_finish(struct generation_inbox *in);
 

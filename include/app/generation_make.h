@@ -14,7 +14,9 @@ struct blueprint {
     uint16_t number;
     struct conf *conf;
     int text_fd, hosts_fd;
-    int *set_fds; /* one a policy: its compiled hosts file, or -1 */
+    int *set_fds;             /* one a policy: its compiled hosts file, or -1 */
+    struct span *tls_secrets; /* the keys among them, mapped and locked here until they are wiped; others are empty */
+    int keylog_fd;            /* -1: none */
     int *tls_fds; /* one for each of conf->tls_files; the minter's key is the open file itself, which nobody but the minter reads */
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;

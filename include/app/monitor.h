@@ -10,6 +10,7 @@
 #include "app/process.h"
 #include "app/runtime_dir.h"
 #include "app/table_lock.h"
+#include "net/tls.h"
 
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
@@ -48,6 +49,13 @@ struct reload {
     size_t text_len;
 };
 
+/* Keys for session tickets: the first encrypts. */
+struct tickets {
+    struct tls_ticket_key *keys; /* TLS_TICKET_KEYS of them, in memory that no child has */
+    size_t count;
+    uint64_t renew_ms; /* when to make a new one */
+};
+
 enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };
 
 struct monitor {
@@ -61,6 +69,7 @@ struct monitor {
     struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter, minter */
     size_t child_count;
     struct reload reload;
+    struct tickets tickets;
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
@@ -119,6 +128,14 @@ void monitor_set_log_level(struct monitor *m, enum log_level level);
 bool children_all_ready(const struct monitor *m);
 bool children_workers_gone(const struct monitor *m);
 bool children_all_gone(const struct monitor *m);
+
+/* monitor_tls.c */
+void tickets_open(struct monitor *m);
+void tickets_close(struct monitor *m);
+/* Replaces the keys when their time has come, and tells the workers. */
+void tickets_step(struct monitor *m);
+/* What makes a generation, without listeners and without IPC_COMMIT. false with errno set. */
+MUST_CHECK bool monitor_send_generation(const struct monitor *m, const struct blueprint *b, const struct child *c);
 
 /* monitor_minter.c */
 /* Does the configuration inspect? */

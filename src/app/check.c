@@ -9,7 +9,7 @@
 #include "app/privileges.h"
 
 #include "app/files.h"
-#include "app/generation_make.h"
+#include "app/generation_tls.h"
 #include "filter/nft.h"
 
 #include <errno.h>
@@ -88,6 +88,7 @@ int check_configuration(const char *path)
 
     if (good) {
         good = user_is_good(b->conf);
+        good = blueprint_check_minter(b, stderr) && good;
         good = log_is_writable(b->conf) && good;
         good = ruleset_is_good(b->conf) && good;
     }

@@ -76,6 +76,8 @@ static bool file_check(const char *path, int fd, enum file_trust trust, size_t m
         return true;
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return refuse(error, path, "others can write this file (chmod go-w)");
+    if (trust == FILE_SECRET && (st.st_mode & (S_IRGRP | S_IROTH)) != 0)
+        return refuse(error, path, "others can read this key (chmod 600)");
     if (!is_ours(&st))
         return refuse(error, path, "this file belongs to another user than root and the one who starts posternd");
     return true;
@@ -111,9 +113,9 @@ static char *read_all(const char *path, int fd, size_t max, size_t *len, char *e
     return text;
 }
 
-char *file_read(const char *path, enum file_trust trust, size_t max, size_t *len, char *error)
+int file_open(const char *path, enum file_trust trust, size_t max, char *error)
 {
-    char real[PATH_MAX], *text = NULL;
+    char real[PATH_MAX];
     int fd;
 
     if (realpath(path, real) == NULL) {
@@ -121,22 +123,48 @@ char *file_read(const char *path, enum file_trust trust, size_t max, size_t *len
 
         (void)refuse(error, path, strerror(saved));
         errno = saved;
-        return NULL;
+        return -1;
     }
-    if (trust == FILE_TRUSTED && !folders_check(real, error)) {
+    if (trust != FILE_SYSTEM && !folders_check(real, error)) {
         errno = EPERM;
-        return NULL;
+        return -1;
     }
     fd = open(real, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         (void)refuse(error, path, strerror(errno));
-        return NULL;
+        return -1;
     }
     if (file_check(path, fd, trust, max, error))
-        text = read_all(path, fd, max, len, error);
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
+
+char *file_read(const char *path, enum file_trust trust, size_t max, size_t *len, char *error)
+{
+    int fd = file_open(path, trust, max, error);
+    char *text;
+
+    if (fd < 0)
+        return NULL;
+    text = read_all(path, fd, max, len, error);
     close(fd);
     errno = EPERM;
     return text;
+}
+
+int file_open_secrets(const char *path, char *error)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+
+    if (fd < 0)
+        (void)refuse(error, path, strerror(errno));
+    else if (!file_check(path, fd, FILE_SECRET, SIZE_MAX, error)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
 }
 
 int file_open_log(const char *path, char *error)

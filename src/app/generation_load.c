@@ -104,8 +104,9 @@ void generation_begin(struct generation_inbox *in, struct ipc_message *m)
     if (g->conf == NULL)
         return;
     g->files = calloc(g->conf->policy_count > 0 ? g->conf->policy_count : 1, sizeof(*g->files));
-    if (g->files == NULL)
-        fail(in, "no memory for the hosts files");
+    g->tls_files = calloc(g->conf->tls_file_count + 1, sizeof(*g->tls_files));
+    if (g->files == NULL || g->tls_files == NULL)
+        fail(in, "no memory for the files");
 }
 
 static bool take_set(struct generation *g, uint32_t policy, int fd)
@@ -135,6 +136,24 @@ void generation_hostsets(struct generation_inbox *in, struct ipc_message *m)
     for (size_t i = 0; i < m->fd_count; i++)
         if (!take_set(in->growing, policies[i], ipc_take_fd(m, i)))
             fail(in, "a compiled hosts file cannot be mapped");
+}
+
+void generation_tls_files(struct generation_inbox *in, struct ipc_message *m)
+{
+    struct generation *g = in->growing;
+    uint32_t indices[IPC_FDS];
+
+    if (m->fd_count > IPC_FDS || !ipc_read(m, indices, m->fd_count * sizeof(indices[0]))) {
+        fail(in, "the TLS files cannot be taken in");
+        return;
+    }
+    for (size_t i = 0; i < m->fd_count; i++) {
+        bool expected = g != NULL && g->tls_files != NULL && indices[i] < g->conf->tls_file_count &&
+                        !g->conf->tls_files[indices[i]].of_minter && g->tls_files[indices[i]].len == 0;
+
+        if (!expected || !map_and_close(ipc_take_fd(m, i), &g->tls_files[indices[i]]))
+            fail(in, "a TLS file cannot be mapped");
+    }
 }
 
 struct generation *generation_finish(struct generation_inbox *in)

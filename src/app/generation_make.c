@@ -8,6 +8,7 @@
 
 #include "app/files.h"
 #include "app/generation_load.h"
+#include "app/generation_tls.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -169,6 +170,8 @@ static void read_named_files(struct making *m)
         read_hosts_file(m, i);
     read_hosts(m);
     read_servers(m);
+    if (!generation_tls_read(m->b, m->errors, m->warnings))
+        m->error_count++;
 }
 
 struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, FILE *errors, FILE *warnings)
@@ -180,7 +183,7 @@ struct blueprint *blueprint_make(const char *path, uint16_t number, const char *
         return NULL;
     }
     m.b->number = number;
-    m.b->text_fd = m.b->hosts_fd = -1;
+    m.b->text_fd = m.b->hosts_fd = m.b->keylog_fd = -1;
     snprintf(m.b->instance, sizeof(m.b->instance), "%s", instance);
     read_configuration(&m, path);
     if (m.b->conf != NULL)
@@ -204,6 +207,8 @@ void blueprint_free(struct blueprint *b)
     for (size_t i = 0; b->set_fds != NULL && i < b->conf->policy_count; i++)
         close_if_open(b->set_fds[i]);
     free(b->set_fds);
+    generation_tls_free(b);
+    close_if_open(b->keylog_fd);
     close_if_open(b->text_fd);
     close_if_open(b->hosts_fd);
     if (b->conf != NULL)

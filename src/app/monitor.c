@@ -7,6 +7,8 @@
  */
 #include "app/monitor.h"
 
+#include "app/generation_tls.h"
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "policy/zones.h"
@@ -129,8 +131,8 @@ static bool open_everything(struct monitor *m)
 
     if (!monitor_may_filter(conf, error, sizeof(error)) || !identity_find(&m->identity, conf->user, error, sizeof(error)) ||
         !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !lock_table(m, conf, error) ||
-        !monitor_open_log(m, conf, error) || !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) ||
-        !open_admin(m, error, sizeof(error))) {
+        !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
+        !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
         log_error("%s", error);
         return false;
     }
@@ -151,6 +153,7 @@ static void close_everything(struct monitor *m)
     struct listeners none = { 0, NULL };
     const int single[] = { m->admin, m->log, m->signals, m->devnull };
 
+    tickets_close(m);
     listeners_commit(&m->listeners, &none);
     table_lock_drop(&m->lock);
     runtime_dir_close(&m->runtime);
@@ -295,6 +298,8 @@ static int wait_ms(const struct monitor *m)
         soonest = m->life_deadline_ms;
     if (m->reload.running && m->reload.deadline_ms < soonest)
         soonest = m->reload.deadline_ms;
+    if (m->tickets.renew_ms < soonest)
+        soonest = m->tickets.renew_ms;
     for (size_t i = 0; i < m->child_count; i++)
         if (m->children[i].restart_ms != 0 && m->children[i].restart_ms < soonest)
             soonest = m->children[i].restart_ms;
@@ -339,12 +344,14 @@ int monitor_main(const char *path)
     m.log_level = m.current->conf->log_level;
     log_set_level(m.log_level);
     privileges_no_core();
+    tickets_open(&m);
     children_start(&m);
     while (live(&m)) {
         wait_for_events(&m);
         if (m.life == LIFE_SERVING)
             children_restart(&m);
         reload_step(&m);
+        tickets_step(&m);
     }
     if (m.exit_code == 0)
         log_info("stopped");

@@ -103,6 +103,8 @@ void child_run(const struct monitor *m, const struct child *c, int ipc)
     switch (c->kind) {
     case PROCESS_WORKER:
         snprintf(title, sizeof(title), "postern-w%u", c->index);
+        if (!tls_start())
+            fatal("no memory for TLS");
         privileges_drop(&m->identity, keep, list_descriptors(&args, keep), title);
         code = worker_main(&args);
         break;

@@ -36,7 +36,7 @@ static bool send_generation(struct monitor *m, struct child *c)
     const struct blueprint *next = c->kind == PROCESS_FILTER ? m->reload.next : NULL;
     const struct blueprint *b = next != NULL && next->conf->packet_filter.line != 0 ? next : m->current;
 
-    return blueprint_send(b, c->ipc) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
+    return monitor_send_generation(m, b, c) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
            ipc_send(c->ipc, IPC_COMMIT, &b->number, sizeof(b->number));
 }
 

@@ -11,6 +11,8 @@
  */
 #include "app/monitor.h"
 
+#include "app/generation_tls.h"
+
 #include "base/clock.h"
 #include "policy/zones.h"
 
@@ -113,7 +115,7 @@ static void tell_child(struct monitor *m, struct child *c, const struct listener
         return;
     if (worker)
         send_difference(c, IPC_UNLISTEN, old, &m->listeners);
-    c->awaited = blueprint_send(m->current, c->ipc);
+    c->awaited = monitor_send_generation(m, m->current, c);
     if (worker && c->awaited)
         send_difference(c, IPC_LISTEN, &m->listeners, old);
     if (c->awaited && ipc_send(c->ipc, IPC_COMMIT, &m->current->number, sizeof(m->current->number)))
@@ -252,6 +254,8 @@ static bool prepare(struct monitor *m)
         return false;
     if (!monitor_may_filter(b->conf, error, sizeof(error)))
         fprintf(r->report, "%s\n", error);
+    else if (!blueprint_open_keylog(b, error))
+        fprintf(r->report, "%s: tls.keylog: %s\n", b->conf->file, error);
     else if (!listeners_prepare(&r->listeners, b->conf, &m->listeners, m->shared.workers, error, sizeof(error)))
         fprintf(r->report, "%s: listeners: %s\n", b->conf->file, error);
     else if (!open_log(b->conf, &r->log, error)) {

@@ -10,6 +10,7 @@
 #include "app/worker_explain.h"
 #include "app/worker_filter.h"
 #include "app/worker_minter.h"
+#include "app/worker_tls.h"
 #include "base/clock.h"
 #include "net/loop.h"
 #include "proto/ws_handshake.h"
@@ -43,6 +44,7 @@ struct worker {
     int peer; /* control; -1: none */
     struct filter_link filter;
     struct minter_link minter;
+    struct worker_tls tls;
     bool draining;
     int exit_code;
     struct asked asked[EXPLAIN_MAX];
@@ -101,6 +103,10 @@ static void commit(struct worker *w)
 {
     struct generation *g = generation_finish(&w->inbox);
 
+    if (g != NULL && !worker_tls_make(&w->tls, g, w->current, w->inbox.error)) {
+        generation_unref(g);
+        g = NULL;
+    }
     if (g == NULL) {
         tell_monitor(w, IPC_REFUSED, w->inbox.error, strlen(w->inbox.error));
         if (w->current != NULL)
@@ -242,6 +248,12 @@ static void on_message(struct worker *w, struct ipc_message *m)
         generation_begin(&w->inbox, m);
     else if (m->type == IPC_HOSTSETS)
         generation_hostsets(&w->inbox, m);
+    else if (m->type == IPC_TLS_FILES)
+        generation_tls_files(&w->inbox, m);
+    else if (m->type == IPC_TICKETS)
+        worker_tls_tickets(&w->tls, m);
+    else if (m->type == IPC_KEYLOG)
+        worker_tls_keylog(&w->tls, m);
     else if (m->type == IPC_LISTEN)
         hold_sockets(w, m);
     else if (m->type == IPC_UNLISTEN)
@@ -314,6 +326,7 @@ static void start(struct worker *w)
     uint64_t opened;
 
     touch_lazy_libraries();
+    worker_tls_start(&w->tls);
     map_shared(w);
     w->loop = loop_new();
     if (w->loop == NULL)
@@ -352,6 +365,7 @@ int worker_main(const struct process_args *args)
     event_free(w.monitor_event);
     loop_free(w.loop);
     generation_unref(w.current);
+    worker_tls_end(&w.tls);
     for (unsigned i = 0; i < args->workers; i++)
         shard_unmap(w.shards[i]);
     shared_unmap_ring(&w.log);

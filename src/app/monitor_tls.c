@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Keys for session tickets. The monitor makes them, so that all workers have the same and a client may resume its session with any
+ * of them, also after a reload and after a crash. They are replaced every tls.ticket_seconds; the last ones are kept for as long
+ * again, to decrypt only. They lie in a page of their own that is locked, and not there in any child.
+ */
+#include "app/monitor.h"
+
+#include "app/generation_tls.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The current key and, in its second life, the one before it. */
+static bool make_key(struct tickets *t)
+{
+    if (t->count > 0)
+        t->keys[1] = t->keys[0];
+    if (getrandom(&t->keys[0], sizeof(t->keys[0]), 0) != (ssize_t)sizeof(t->keys[0]))
+        return false;
+    t->count = t->count == 0 ? 1 : 2;
+    return true;
+}
+
+void tickets_open(struct monitor *m)
+{
+    struct tickets *t = &m->tickets;
+    void *page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        fatal("no memory for the keys of session tickets: %s", strerror(errno));
+    (void)mlock(page, page_size());
+    (void)madvise(page, page_size(), MADV_DONTFORK);
+    (void)madvise(page, page_size(), MADV_DONTDUMP);
+    t->keys = page;
+    if (!make_key(t))
+        fatal("no random bytes: %s", strerror(errno));
+    t->renew_ms = clock_ms() + m->current->conf->tls.ticket_life;
+}
+
+void tickets_close(struct monitor *m)
+{
+    struct tickets *t = &m->tickets;
+
+    if (t->keys == NULL)
+        return;
+    explicit_bzero(t->keys, page_size());
+    munmap(t->keys, page_size());
+    t->keys = NULL;
+}
+
+static bool send_keys(const struct monitor *m, const struct child *c)
+{
+    return ipc_send(c->ipc, IPC_TICKETS, m->tickets.keys, m->tickets.count * sizeof(m->tickets.keys[0]));
+}
+
+void tickets_step(struct monitor *m)
+{
+    struct tickets *t = &m->tickets;
+    uint64_t life = m->current->conf->tls.ticket_life;
+
+    if (t->renew_ms > clock_ms() + life)
+        t->renew_ms = clock_ms() + life; /* a reload made it shorter */
+    if (clock_ms() < t->renew_ms)
+        return;
+    t->renew_ms = clock_ms() + life;
+    if (!make_key(t)) {
+        log_error("the keys of session tickets stay: %s", strerror(errno));
+        return;
+    }
+    for (unsigned i = 0; i < m->shared.workers; i++)
+        if (monitor_worker(m, i)->ipc >= 0 && !send_keys(m, monitor_worker(m, i)))
+            log_warn("worker %u cannot be told the keys of session tickets: %s", i, strerror(errno));
+}
+
+bool monitor_send_generation(const struct monitor *m, const struct blueprint *b, const struct child *c)
+{
+    if (!blueprint_send(b, c->ipc))
+        return false;
+    return c->kind != PROCESS_WORKER || (blueprint_send_tls(b, c->ipc) && send_keys(m, c));
+}
