@@ -71,8 +71,8 @@ void handshake_alert(struct session *s, enum reason why);
 void handshake_expired(struct session *s, enum reason why);
 /* What the peer's failure is called; R_TLS_HANDSHAKE, R_CLIENT_CERTIFICATE, ... */
 enum reason handshake_client_reason(const struct session *s);
-/* The client is gone: was it more than that? */
-enum reason handshake_lost_reason(const struct session *s);
+/* The client is gone: was it more than that? Then a record says so, even if nothing was under way. */
+enum reason handshake_lost(struct session *s);
 /* Facts of one side into the row. */
 void handshake_report(struct session *s, enum direction side, enum tls_way way);
 
@@ -100,6 +100,8 @@ void inspect_server_good(struct session *s);
 void inspect_server_bad(struct session *s, enum reason why);
 void inspect_client_good(struct session *s);
 void inspect_client_bad(struct session *s, enum reason why);
+/* It saw the leaf, and is gone without a word: R_INSPECTION_REFUSED, counted. */
+enum reason inspect_refused(struct session *s);
 /* The client said something inside. */
 void inspect_heard(struct session *s);
 /* The session took a new generation: may this tunnel still be inspected? R_NONE, or why not. */

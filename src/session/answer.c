@@ -335,6 +335,13 @@ static void server_ended(struct session *s)
 static bool between_exchanges(struct session *s)
 {
     struct span input = stream_input(&s->server, true);
+    enum reason late = upstream_late_reason(s);
+
+    if (late != R_NONE && session_is_inspected(s)) { /* the next request is told */
+        s->tls->failing = late;
+        connect_drop(s, true);
+        return false;
+    }
 
     if (input.len > 0)
         deny_server(s, ledger_bytes(&s->ledger));

@@ -300,8 +300,6 @@ void connect_again(struct session *s)
 
 void connect_drop(struct session *s, bool reset)
 {
-    if (!reset && stream_is_open(&s->server) && stream_is_secure(&s->server))
-        stream_shutdown(&s->server);
     stream_close(&s->server, reset);
     ledger_init(&s->ledger);
 }

@@ -378,9 +378,19 @@ void handshake_expired(struct session *s, enum reason why)
         refuse(s, why, CLOSER_POSTERN);
 }
 
-enum reason handshake_lost_reason(const struct session *s)
+enum reason handshake_lost(struct session *s)
 {
-    if (s->tls != NULL && s->tls->inspection == INSPECT_SHOWN)
-        return R_INSPECTION_REFUSED;
-    return R_CLIENT_GONE;
+    enum reason why = R_CLIENT_GONE;
+
+    if (s->tls == NULL)
+        return why;
+    if (s->tls->inspection == INSPECT_SHOWN)
+        why = inspect_refused(s);
+    else if (s->client.flooded)
+        why = R_TLS_FLOOD;
+    else if (stream_failure(&s->client) == TLS_FAILED_PROTOCOL)
+        why = R_TLS_HANDSHAKE;
+    if (why != R_CLIENT_GONE && !s->account.open)
+        report_event(s, why, CLOSER_CLIENT);
+    return why;
 }

@@ -155,6 +155,13 @@ void inspect_client_bad(struct session *s, enum reason why)
     deny(s, refused ? R_INSPECTION_REFUSED : why);
 }
 
+enum reason inspect_refused(struct session *s)
+{
+    s->tls->inspection = INSPECT_HEARD;
+    count(s, true);
+    return R_INSPECTION_REFUSED;
+}
+
 void inspect_heard(struct session *s)
 {
     if (s->tls == NULL || s->tls->inspection != INSPECT_SHOWN)

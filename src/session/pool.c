@@ -47,11 +47,8 @@ static void forget(struct pooled *p)
     free(p);
 }
 
-/* In order: a server that speaks TLS is told so. */
 static void end(struct pooled *p)
 {
-    if (stream_is_secure(&p->stream))
-        stream_shutdown(&p->stream);
     stream_close(&p->stream, false);
     forget(p);
 }

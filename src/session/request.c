@@ -225,9 +225,11 @@ static bool take_head(struct session *s, struct span input)
 }
 
 /* A client that was shown a leaf and goes away, without a word of TLS or of its own, did not like it. */
-static enum reason end_reason(const struct session *s)
+static enum reason end_reason(struct session *s)
 {
-    return s->client.truncated ? handshake_lost_reason(s) : R_NONE;
+    bool shown = s->tls != NULL && s->tls->inspection == INSPECT_SHOWN;
+
+    return shown && s->client.truncated ? handshake_lost(s) : R_NONE;
 }
 
 /* No head yet, or a part of one. */

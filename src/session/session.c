@@ -71,7 +71,7 @@ static bool client_is_lost(struct session *s)
 {
     if (!s->client.broken || session_is_dead(s))
         return false;
-    session_close(s, s->phase == PHASE_CLOSING ? R_NONE : handshake_lost_reason(s), CLOSER_CLIENT);
+    session_close(s, s->phase == PHASE_CLOSING ? R_NONE : handshake_lost(s), CLOSER_CLIENT);
     return true;
 }
 
@@ -252,24 +252,12 @@ static bool end_would_lie(const struct session *s, enum reason why)
     return s->phase == PHASE_TUNNEL || (s->exchange != NULL && s->exchange->answer_begun && s->exchange->answer_closes);
 }
 
-/* TLS has an end of its own (close_notify). Who gets it believes that it has heard everything. */
-static void say_goodbye(struct session *s, enum reason why)
-{
-    bool cut = s->phase == PHASE_TUNNEL || (s->exchange != NULL && s->exchange->answer_begun);
-
-    if (stream_is_open(&s->client) && stream_is_secure(&s->client) && (why == R_NONE || !cut))
-        stream_shutdown(&s->client);
-    if (stream_is_open(&s->server) && stream_is_secure(&s->server) && why == R_NONE)
-        stream_shutdown(&s->server);
-}
-
 static void end_session(struct session *s, enum reason why, enum closer by, bool reset)
 {
     struct engine *e = s->engine;
 
     report_end(s, RECORD_END, why, by, NULL);
     connect_cancel(s);
-    say_goodbye(s, why);
     /* What waits is lost: that is no end in order. An end in order lingers, and its packets would be tracked anew. */
     stream_close(&s->client, reset || s->evicted || stream_waiting(&s->client) > 0);
     stream_close(&s->server, why != R_NONE || stream_waiting(&s->server) > 0);

@@ -372,7 +372,7 @@ static bool relay(struct session *s, struct stream *from, struct stream *to, enu
         stream_shutdown(to);
     }
     if (from->failed || from->truncated) /* an end that TLS does not vouch for may not look like one */
-        session_close(s, R_PEER_RESET, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
+        session_close(s, from->flooded ? R_TLS_FLOOD : R_PEER_RESET, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
     return input.len > 0;
 }
 
