@@ -25,8 +25,8 @@
 #define CLIENT_SLOTS 4096
 #define NEW_EVERY_US (1000000 / LEAVES_CLIENT_NEW)
 #define NEW_SAVED_US 4000000
-#define FAILING_KEPT_S 3600 /* such leaves live a day */
-#define KEPT_S (7 * 24 * 3600)
+#define FAILING_KEPT_MS 3600000u /* such leaves live a day */
+#define KEPT_MS (7 * 24 * 3600000u)
 
 struct client {
     uint64_t next_us; /* when the saved-up questions would all be there again */
@@ -41,7 +41,7 @@ struct entry {
     int64_t from, until;
     bool failing;
     struct tls_leaf *leaf; /* a reference; NULL: asked for */
-    int64_t stale;         /* seconds of wall time: from then on it is not used any more */
+    uint64_t stale_ms;     /* from then on it is not used any more */
     /* while it is asked for */
     uint64_t request;
     struct generation *generation; /* a reference: whose chain the leaf gets */
@@ -131,11 +131,6 @@ void leaves_free(struct leaves *l)
     free(l);
 }
 
-static int64_t wall_seconds(void)
-{
-    return (int64_t)(clock_wall_us() / 1000000);
-}
-
 /* A failing server's leaf does not depend on when its certificate is valid. */
 static int64_t from_of(const struct leaf_wanted *w)
 {
@@ -154,7 +149,7 @@ static struct entry *find(struct leaves *l, const struct leaf_wanted *w, const s
     while (e != NULL && !(e->context == context && e->failing == w->failing && e->from == from_of(w) && e->until == until_of(w) &&
                           host_eq(&e->name, &w->name)))
         e = e->next;
-    if (e == NULL || e->leaf == NULL || wall_seconds() < e->stale)
+    if (e == NULL || e->leaf == NULL || clock_ms() < e->stale_ms)
         return e;
     discard(l, e);
     return NULL;
@@ -268,18 +263,28 @@ static void tell(struct leaf_wait *waits, struct tls_leaf *leaf)
     }
 }
 
+/* For how long it may be shown to clients, from now on. */
+static uint64_t life_ms(const struct entry *e)
+{
+    int64_t left = e->until - (int64_t)(clock_wall_us() / 1000000);
+
+    if (e->failing)
+        return FAILING_KEPT_MS;
+    if (left <= 0)
+        return 0;
+    return left < KEPT_MS / 1000 ? (uint64_t)left * 1000 : KEPT_MS;
+}
+
 /* The question is answered: it is a kept leaf from now on. */
 static void keep(struct leaves *l, struct entry *e, struct tls_leaf *leaf)
 {
-    int64_t stale = wall_seconds() + (e->failing ? FAILING_KEPT_S : KEPT_S);
-
     queue_remove(&l->open, e);
     e->client->open--;
     e->client = NULL;
     generation_unref(e->generation);
     e->generation = NULL;
     e->leaf = leaf;
-    e->stale = !e->failing && e->until < stale ? e->until : stale;
+    e->stale_ms = clock_ms() + life_ms(e);
     queue_add(&l->kept, e);
     if (l->kept.count > LEAVES_KEPT)
         discard(l, l->kept.oldest);
