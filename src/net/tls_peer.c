@@ -82,9 +82,11 @@ static void tell_general(const GENERAL_NAME *one, void (*name)(void *arg, struct
     struct addr address;
     char text[ADDR_TEXT];
 
-    if (one->type == GEN_IPADD && tls_address(one->d.iPAddress, &address))
-        tell("IP", addr_text(&address, text), strlen(text), name, arg);
-    else if (kind != NULL)
+    if (one->type == GEN_IPADD && tls_address(one->d.iPAddress, &address)) {
+        addr_text(&address, text);
+        tell("IP", text, strlen(text), name, arg);
+    }
+    if (kind != NULL)
         tell(kind, (const char *)ASN1_STRING_get0_data(one->d.ia5), (size_t)ASN1_STRING_length(one->d.ia5), name, arg);
 }
 
