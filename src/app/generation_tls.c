@@ -12,6 +12,7 @@
 
 #include "app/files.h"
 #include "app/ipc.h"
+#include "base/clock.h"
 #include "proto/leaf.h"
 #include "session/secure.h"
 
@@ -117,10 +118,10 @@ static int open_public(const struct conf_tls_file *f, char *error)
 {
     size_t len = 0;
     char *text = file_read(f->path, f->optional ? FILE_SYSTEM : FILE_TRUSTED, TLS_BYTES, &len, error);
-    int fd = text != NULL ? memfd_sealed("postern-tls", span_of(text, len)) : -1;
+    int fd = text != NULL && len > 0 ? memfd_sealed("postern-tls", span_of(text, len)) : -1;
 
     if (text != NULL && fd < 0)
-        snprintf(error, FILE_ERROR, "%s: %s", f->path, strerror(errno));
+        snprintf(error, FILE_ERROR, "%s: %s", f->path, len > 0 ? strerror(errno) : "the file is empty");
     free(text);
     return fd;
 }
@@ -220,6 +221,7 @@ _Noreturn static void look(const struct blueprint *b, int pipe)
     };
 
     alarm(CHECK_SECONDS);
+    clock_tick();
     if (l.out == NULL || files == NULL || !tls_start())
         _exit(2);
     for (size_t i = 0; i < count; i++)
