@@ -3,7 +3,10 @@ import os
 
 import pytest
 
-from ring import PROGRAM, Ring
+from ring import PROGRAM, WAYS, Ring
+
+OVER_TLS = ("test_bodies", "test_ownership", "test_timeouts", "test_websocket", "test_sharing", "test_ws_alive", "test_ws_content",
+            "test_ws_contracts")
 
 
 @pytest.fixture
@@ -13,11 +16,20 @@ def ring(request, tmp_path):
         pytest.skip("wire_host is not built")
     mark = request.node.get_closest_marker("limits")
     group = request.node.get_closest_marker("websocket")
-    made = Ring(str(tmp_path), group.kwargs if group else None, **(mark.kwargs if mark else {}))
+    way = getattr(request, "param", "plain")
+    made = Ring(str(tmp_path), group.kwargs if group else None, way, **(mark.kwargs if mark else {}))
     yield made
     made.close()
 
 
+def pytest_generate_tests(metafunc):
+    """HTTP and WebSocket are the same whatever they come by: the scenarios of some files run in all ways, but those that they say."""
+    if "ring" in metafunc.fixturenames and metafunc.module.__name__ in OVER_TLS:
+        marks = [mark.args for mark in metafunc.definition.iter_markers("not_over")]
+        metafunc.parametrize("ring", [way for way in WAYS if not any(way in args for args in marks)], indirect=True)
+
+
 def pytest_configure(config):
+    config.addinivalue_line("markers", "not_over(*ways): ways in which the scenario is another one")
     config.addinivalue_line("markers", "limits(**limits): limits of the configuration")
     config.addinivalue_line("markers", "websocket(**keys): the group websocket of the policies that allow it")

@@ -5,6 +5,7 @@ Nothing here sleeps. settle() turns the program's loop and moves our ends until 
 """
 import json
 import os
+import ssl
 import time
 
 from lib import libconfig, ws
@@ -12,13 +13,15 @@ from lib.postern import BUILD
 from vectors.wire import Host
 from vectors.world import Conn
 
+import tls_ends
+
 PROGRAM = os.path.join(BUILD, "tests", "wire", "wire_host")
 PREFIX = "127.0.98"
 ORIGIN, OTHER = f"{PREFIX}.1:8000", f"{PREFIX}.1:9000"
 NAME = "origin.test"
 # For transparent listeners: a second server, one in no zone, and a port where HTTP and anything else may go.
 SECOND, NOWHERE, MIXED = f"{PREFIX}.4", f"{PREFIX}.9", f"{PREFIX}.1:7000"
-HOSTS = f"""{PREFIX}.1 {NAME}
+HOSTS = f"""{PREFIX}.1 {NAME} a.test
 {SECOND} second.test both.test
 {PREFIX}.1 both.test
 {NOWHERE} nowhere.test
@@ -32,7 +35,38 @@ TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "respo
 STUCK_SECONDS = 20.0
 
 
-def settings(hosts, limits, websocket=None, policies=()):
+# How clients and servers of the reverse listeners speak. Ended: clients speak TLS, to the explicit proxy, too. Inspected: they come by
+# CONNECT and TLS in it. Upstream: their servers speak TLS.
+WAYS = ("plain", "ended", "inspected", "upstream")
+REVERSE = ("site", "never", "shared")
+
+
+def world():
+    return tls_ends.world((f"{PREFIX}.1", SECOND))
+
+
+def over_tls(made, way):
+    """The same settings for another way."""
+    files, ended = world(), {"certificate": world().server.path, "key": world().server.key_path, "unknown_name": "first"}
+    verified = {"trust": files.ca.path}
+    listeners, policies = made["listeners"], made["policies"]
+    for listener in listeners if way == "ended" else ():
+        if listener["mode"] != "transparent":
+            listener["tls"] = ended
+    for listener in listeners if way == "upstream" else ():
+        listener.update({"upstreams": [f"https://{one}" for one in listener["upstreams"]]} if "upstreams" in listener else {})
+    for policy in policies:
+        if way == "upstream" and policy["name"][3:] in REVERSE:
+            policy["upstream_tls"] = verified
+        if way == "inspected" and policy["name"][3:] in REVERSE:
+            policy.update({"listeners": policy["listeners"] + ["in-" + policy["name"][3:]], "tls": "inspect", "upstream_tls": verified})
+    if way == "inspected":
+        made["tls"] = {"inspect_certificate": files.inspect.path, "inspect_key": files.inspect.key_path}
+        listeners += [{"name": f"in-{name}", "mode": "explicit", "address": f"{PREFIX}.2:{3200 + n}"} for n, name in enumerate(REVERSE)]
+    return made
+
+
+def settings(hosts, limits, websocket=None, policies=(), way="plain"):
     """`websocket`: that group of the policies to-site and web; `policies` stand in front of the others. Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
     anything. Transparent ones: `strict`, `resolve` and `off` by their check, and `kept`, which keeps the client's address."""
     def reverse(name, last, reuse):
@@ -52,7 +86,7 @@ def settings(hosts, limits, websocket=None, policies=()):
     way = {"listeners": [one["name"] for one in ways], "from": "client", "to": ["origin", "second"]}
     known = [f"{PREFIX}.1", SECOND, NAME, "second.test", "both.test", "six.test", "ghost.test"]
     kinds = [reverse("site", 8080, "session"), reverse("never", 8081, "never"), reverse("shared", 8082, "shared")]
-    return {
+    made = {
         "workers": 1, "limits": limits, "timeouts": TIMEOUTS, "log": {"interval": 6},
         "resolver": {"servers": [f"{RESOLVER[0]}:{RESOLVER[1]}"], "hosts": hosts, "timeout": 1.0},
         "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{PREFIX}.1/32"]},
@@ -71,38 +105,90 @@ def settings(hosts, limits, websocket=None, policies=()):
            {"name": "any", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [9000], "protocols": ["tunnel"],
             "action": "allow"}],
     }
+    return made if way == "plain" else over_tls(made, way)
 
 
 class End(Conn):
+    def pump(self):
+        if not isinstance(self.sock, tls_ends.TlsSocket) or self.closed:
+            return super().pump()
+        self.sock.moved = False
+        self.sock.push()
+        moved = super().pump()
+        return self.sock.moved or moved
+
+    @property
+    def pending(self):
+        return super().pending or bool(getattr(self.sock, "out", b""))
+
     def __repr__(self):
         return f"<{len(self.received)} bytes, {self.end or 'open'}: {bytes(self.received[:200])!r}>"
 
 
 class Ring:
-    def __init__(self, folder, websocket=None, **limits):
-        self.hosts, self.limits = os.path.join(folder, "hosts"), limits
+    def __init__(self, folder, websocket=None, way="plain", **limits):
+        self.hosts, self.limits, self.way = os.path.join(folder, "hosts"), limits, way
         with open(self.hosts, "w") as file:
             file.write(HOSTS)
-        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket))
-        self.ends, self.seen = [], []
+        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket, way=way))
+        self.ends, self.opened, self.listener = [], [], None
 
     def client(self, listener="site", original=""):
         """`original`: what an intercepted client dialled, or "direct", or "unknown"."""
+        self.listener = listener
+        if self.way == "inspected" and listener in REVERSE:
+            return self.inspected(f"in-{listener}")
+        end = self.raw_client(listener, original)
+        if self.way == "ended" and not original:
+            self.secure(end, tls_ends.client_context(world().ca), name="a.test")
+        return end
+
+    def raw_client(self, listener, original=""):
         answer, sock = self.host.ask(f"client {listener} {original}".strip())
         assert sock is not None, answer
         return self.keep(sock)
 
+    def secure(self, end, context, **how):
+        """The end speaks TLS from now on; returns once the handshake is over, or has failed."""
+        end.sock = tls_ends.TlsSocket(end.sock, context, **how)
+        self.settle()
+
+    def inspected(self, listener, name="a.test", pair=None):
+        """A client that came by CONNECT, with TLS in it that is inspected; its server waits to be taken by server()."""
+        end = self.raw_client(listener)
+        self.say(end, f"CONNECT {name}:8000 HTTP/1.1\r\nHost: {name}:8000\r\n\r\n".encode())
+        answer, sock = self.host.ask("server")
+        assert sock is not None, answer
+        server = self.keep(sock)
+        self.settle()
+        assert end.received.startswith(b"HTTP/1.1 200"), end
+        end.received.clear()
+        server.sock = tls_ends.TlsSocket(server.sock, tls_ends.server_context(pair or world().server), server=True)
+        self.opened.append(server)
+        self.secure(end, tls_ends.client_context(world().inspect), name=name)
+        assert end.sock.done, end.sock.error
+        self.records()
+        return end
+
     def reload(self, websocket=None, policies=()):
         path = f"{self.hosts}.conf"
         with open(path, "w") as file:
-            file.write(libconfig.text_of(settings(self.hosts, self.limits, websocket, policies)))
+            file.write(libconfig.text_of(settings(self.hosts, self.limits, websocket, policies, self.way)))
         assert self.host.ask(f"reload {path}")[0] == "ok"
         self.settle()
 
     def dial(self):
         """Our end of the next connection that the program opens, before it knows that it is open; None: it opens none."""
+        if self.opened:
+            return self.opened.pop(0)
         answer, sock = self.host.ask("server")
-        return self.keep(sock) if sock is not None else None
+        if sock is None:
+            return None
+        end = self.keep(sock)
+        if self.listener in REVERSE and self.way in ("upstream", "inspected"):
+            # Where its last flight and what it says can come at once: TLS 1.2
+            end.sock = tls_ends.TlsSocket(sock, tls_ends.server_context(world().server, ssl.TLSVersion.TLSv1_2), server=True)
+        return end
 
     def server(self):
         """The same, once all that follows from it has happened."""

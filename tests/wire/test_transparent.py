@@ -157,9 +157,11 @@ def test_tls_passes_as_it_came(ring, size):
     (b"\x04\x01\x00\x50", "tunnel-protocol", ORIGIN, "off"),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "tunnel-protocol", ORIGIN, "strict"),
     (b"SSH-2.0-x\r\n", "address-private", f"{NOWHERE}:9000", "strict")])
-def test_what_is_refused_ends_without_a_byte(ring, data, reason, original, listener):
+def test_what_is_refused_ends_without_a_byte_but_an_alert(ring, data, reason, original, listener):
     client, to, _ = asked(ring, data, original, listener)
-    assert to is None and client.end and not client.received
+    alert = b"\x15\x03\x03\x00\x02\x02"
+    assert to is None and client.end
+    assert client.received[:-1] == alert if data.startswith(b"\x16") else not client.received
     (record,) = ring.records()
     assert (record["event"], record["reason"]) == ("denied", reason)
 

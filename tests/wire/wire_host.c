@@ -22,14 +22,19 @@
  *                    it answers a request for a socket; without an address, with an error
  *   flow N           it tells of session N's conntrack entry
  *   block NETWORK    it blocked these clients; "ok COUNT"
+ *   mint             what the minter was asked for since the last call (wire_tls.c)
+ *   mint hold, mint answer, mint refuse, mint sign, mint lost
+ *                    it does not answer, or answers what waits; it refuses, or signs again; it is gone
  *   quit             frees everything, so that leaks are seen, and ends
  */
 #include "wire_dial.h"
 #include "wire_kernel.h"
+#include "wire_tls.h"
 
 #include "app/access_json.h"
 #include "base/clock.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "session/engine.h"
 
 #include <stdio.h>
@@ -93,6 +98,7 @@ static struct generation *make_generation(const char *path, uint16_t number)
     g->server_count = g->conf->resolver_server_count < RESOLVER_SERVERS ? g->conf->resolver_server_count : RESOLVER_SERVERS;
     for (size_t i = 0; i < g->server_count; i++)
         g->servers[i] = g->conf->resolver_servers[i];
+    wire_tls_contexts(g);
     snprintf(g->instance, sizeof(g->instance), "postern-wire");
     return g;
 }
@@ -105,6 +111,8 @@ static void open_host(struct wire *h, const char *config, int control)
     h->now = 1000000;
     h->control = control;
     h->loop = loop_new();
+    if (!tls_start())
+        fatal("no TLS");
     if (fd < 0 || ftruncate(fd, (off_t)shard_bytes(ROWS)) != 0 || (h->shard = shard_map(fd, ROWS, true)) == NULL)
         fatal("no shard");
     close(fd);
@@ -117,9 +125,11 @@ static void open_host(struct wire *h, const char *config, int control)
                                                   .log = &h->ring,
                                                   .log_wake = -1,
                                                   .first_number = 1,
-                                                  .filter = wire_kernel() });
+                                                  .filter = wire_kernel(),
+                                                  .minter = wire_minter(h->loop) });
     if (h->engine == NULL)
         fatal("no engine");
+    wire_minter_serve(h->engine);
     engine_set_generation(h->engine, h->generation);
 }
 
@@ -287,6 +297,26 @@ static bool play_kernel(struct wire *h, const char *command, const char *argumen
     return true;
 }
 
+/* The part of the minter; false: it is none of that. */
+static bool play_minter(struct wire *h, const char *command, const char *argument)
+{
+    size_t len = 1;
+
+    if (strcmp(command, "mint") != 0)
+        return false;
+    h->answer[0] = '\n';
+    if (argument == NULL)
+        len += wire_minter_lines(h->answer + 1, sizeof(h->answer) - 1);
+    else if (strcmp(argument, "hold") == 0 || strcmp(argument, "answer") == 0)
+        wire_minter_hold(strcmp(argument, "hold") == 0);
+    else if (strcmp(argument, "refuse") == 0 || strcmp(argument, "sign") == 0)
+        wire_minter_refuse(strcmp(argument, "refuse") == 0);
+    else
+        engine_leaves_lost(h->engine);
+    reply(h, h->answer, len, -1);
+    return true;
+}
+
 static bool obey(struct wire *h, char *command)
 {
     char *argument = strchr(command, ' ');
@@ -296,7 +326,7 @@ static bool obey(struct wire *h, char *command)
         *argument++ = '\0';
     if (strcmp(command, "quit") == 0)
         return false;
-    if (arrange(h, command, argument) || play_kernel(h, command, argument)) {
+    if (arrange(h, command, argument) || play_kernel(h, command, argument) || play_minter(h, command, argument)) {
         return true;
     } else if (strcmp(command, "client") == 0 && argument != NULL) {
         open_client(h, argument);
@@ -325,6 +355,7 @@ static void close_host(struct wire *h)
 
     engine_free(h->engine);
     generation_unref(h->generation);
+    wire_minter_free();
     loop_free(h->loop);
     shard_unmap(h->shard);
     free(h->ring_memory);
