@@ -24,6 +24,18 @@ def test_good_configuration():
     assert done.returncode == 0, done.text
 
 
+def with_certificates(text, folder):
+    """What a configuration names below /etc/postern, made anew: CAs, certificates, and their keys."""
+    for name in sorted(set(re.findall(r'"/etc/postern/([a-z-]+)\.(?:pem|key)"', text))):
+        made = folder / name
+        subprocess.run([os.path.join(ROOT, "certs", "make-test-certificates"), made, f"{name}.example"], check=True,
+                       stdout=subprocess.DEVNULL)
+        is_ca = name == "inspect" or name.endswith("-ca")
+        text = text.replace(f'"/etc/postern/{name}.pem"', f'"{made}/{"ca" if is_ca else "chain"}.pem"')
+        text = text.replace(f'"/etc/postern/{name}.key"', f'"{made}/{"ca" if is_ca else "leaf"}.key"')
+    return text
+
+
 @pytest.mark.parametrize("path", sorted(glob.glob(os.path.join(ROOT, "etc", "*.conf"))), ids=os.path.basename)
 def test_shipped_configurations_are_good(path, tmp_path):
     """Files that they name and this machine lacks are put in place."""
@@ -32,6 +44,7 @@ def test_shipped_configurations_are_good(path, tmp_path):
         (tmp_path / f"hosts{number}").write_text("tracker.example\n")
         text = text.replace(named, str(tmp_path / f"hosts{number}"))
     text = re.sub(r'"/var/log/postern/[^"]*"', f'"{tmp_path}/access.jsonl"', text)
+    text = with_certificates(text, tmp_path)
     text = re.sub(r'(?m)^user\s*=\s*"[^"]*"', 'user = "nobody"', text)
     done = check_config(text)
     assert done.returncode == 0, done.text

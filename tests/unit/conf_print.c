@@ -39,8 +39,8 @@ static void check_round(const char *text, size_t max_warnings)
 
 static void examples(void **state)
 {
-    static const char *const names[] = { "default.conf", "postern.conf",     "explicit.conf",
-                                         "reverse.conf", "transparent.conf", "gateway.conf" };
+    static const char *const names[] = { "default.conf",     "postern.conf", "explicit.conf",  "reverse.conf",
+                                         "transparent.conf", "gateway.conf", "terminate.conf", "inspect.conf" };
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
