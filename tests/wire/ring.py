@@ -66,7 +66,7 @@ def over_tls(made, way):
     return made
 
 
-def settings(hosts, limits, websocket=None, policies=(), way="plain"):
+def settings(hosts, limits, websocket=None, policies=(), over="plain"):
     """`websocket`: that group of the policies to-site and web; `policies` stand in front of the others. Reverse listeners `site`, `never` and `shared` by their reuse; `proxy` is explicit: port 8000 for all that is known, 9000 for
     anything. Transparent ones: `strict`, `resolve` and `off` by their check, and `kept`, which keeps the client's address."""
     def reverse(name, last, reuse):
@@ -105,7 +105,7 @@ def settings(hosts, limits, websocket=None, policies=(), way="plain"):
            {"name": "any", "listeners": ["proxy"], "from": "client", "to": "origin", "ports": [9000], "protocols": ["tunnel"],
             "action": "allow"}],
     }
-    return made if way == "plain" else over_tls(made, way)
+    return made if over == "plain" else over_tls(made, over)
 
 
 class End(Conn):
@@ -130,7 +130,7 @@ class Ring:
         self.hosts, self.limits, self.way = os.path.join(folder, "hosts"), limits, way
         with open(self.hosts, "w") as file:
             file.write(HOSTS)
-        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket, way=way))
+        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket, over=way))
         self.ends, self.opened, self.listener = [], [], None
 
     def client(self, listener="site", original=""):

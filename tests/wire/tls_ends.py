@@ -56,7 +56,8 @@ def make(subject, issuer=None, names=(), begins=-1, ends=30, usage=ExtendedKeyUs
     builder = (x509.CertificateBuilder().subject_name(_name(subject)).public_key(key.public_key())
                .issuer_name(issuer.certificate.subject if issuer else _name(subject)).serial_number(x509.random_serial_number())
                .not_valid_before(now + begins * DAY).not_valid_after(now + ends * DAY)
-               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True))
+               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+               .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False))
     if issuer is None:
         builder = builder.add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
     else:
@@ -141,6 +142,7 @@ class TlsSocket:
         self.truncated = False       # the end came without close_notify
         self.moved = False           # bytes went or came since this was last cleared
         self.resetting = False
+        self.ended = False
         self.push()
 
     def __getattr__(self, name):
@@ -234,22 +236,33 @@ class TlsSocket:
             raise ConnectionResetError(self.error)
         if not self.done:
             raise BlockingIOError
-        while True:
+        found = bytearray()
+        while len(found) < count:
             try:
-                return self.tls.read(count)
+                data = self.tls.read(count - len(found))
             except ssl.SSLWantReadError:
-                if not self._take() and not self.inside.eof:
-                    self._flush()
-                    raise BlockingIOError from None
+                if self._take() or self.inside.eof:
+                    continue
+                break
             except ssl.SSLZeroReturnError:
-                return b""
+                self.ended = True
+                break
             except ssl.SSLEOFError:
-                self.truncated = True
-                return b""
+                self.ended = self.truncated = True
+                break
             except ssl.SSLError as error:
                 self.error = str(error)
-                self._flush()
-                raise ConnectionResetError(self.error) from None
+                break
+            if not data:
+                self.ended = True
+                break
+            found += data
+        self._flush()
+        if found or self.ended:
+            return bytes(found)
+        if self.error:
+            raise ConnectionResetError(self.error)
+        raise BlockingIOError
 
     def _goodbye(self):
         self.ending = False
