@@ -81,7 +81,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return R_TARGET_MALFORMED;
     if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port)))
         return R_HOST_MISMATCH;
-    if (q->name != NULL && !host_eq(q->name, &j->host))
+    if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
     if (addr_parse(&ip, span_str(upstream->host), upstream->port))
         host_from_addr(&j->dial, &ip);
