@@ -176,7 +176,7 @@ static void check_conditions(const struct eye *e, const struct conf_policy *p, c
 {
     bool hello = p->inspect || r->ends_tls || (p->protocols & (CONF_TLS | CONF_TUNNEL));
 
-    if (r->considered == 0)
+    if (r->considered == 0 || !(p->protocols & ~CONF_KERNEL))
         return;
     if (p->tls_fingerprints.count > 0 && !hello)
         warn(e, "tls_fingerprints", "can never be true: no listener of this policy ends TLS, and it is not about TLS");

@@ -258,7 +258,7 @@ const struct conf_key conf_keys[] = {
          "Who shares a connection to a server: requests of one session, nobody, or sessions of one policy."),
     FLAG(IN_POLICY, "tls", POLICY(inspect), tls_ways,
          "passthrough: TLS passes unread if protocols name tls; inspect: it is decrypted, and what is inside is judged."),
-    FLAG(IN_POLICY, "sni", POLICY(sni_optional), snis, "Must TLS name the server to pass?"),
+    FLAG(IN_POLICY, "sni", POLICY(sni_optional), snis, "Whether TLS must name the server to pass."),
     FLAG(IN_POLICY, "ech", POLICY(ech_denied), echs, "A ClientHello with an encrypted one inside: its outer name is judged, or denied."),
     LIST(IN_POLICY, "tls_fingerprints", KEY_FINGERPRINTS, POLICY(tls_fingerprints), "JA4 of the client's ClientHello; patterns."),
     LIST(IN_POLICY, "client_certificates", KEY_CERTIFICATES, POLICY(client_certificates),

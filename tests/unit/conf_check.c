@@ -16,7 +16,7 @@ static void listeners(void **state)
           "f:1: listeners.l.via: expected \"off\" or a token of at most 63 bytes\n" },
         { EXPLICIT("\nupstreams = \"a:1\";"),
           "f:2: listeners.l.upstreams: only a reverse listener has upstreams; clients of an explicit one name the server\n" },
-        { EXPLICIT("tls = { };"), "f:1: listeners.l.tls: " LATER "TLS termination and inspection\n" },
+        { EXPLICIT("tls = { };"), "f:1: listeners.l.tls: needs certificate and key, or certificates\n" },
         { LISTENER(""), "f:1: listeners.l.mode: is required\nf:1: listeners.l.address: is required\n" },
         { LISTENER("mode = \"explicit\"; address = \"127.0.0.1\";"), no_address },
         { LISTENER("mode = \"explicit\"; address = \"127.0.0.1:0\";"), no_address },

@@ -54,7 +54,8 @@ static void rows_are_complete(void **state)
         assert_int_equal(key->help[strlen(key->help) - 1], '.');
         assert_int_equal(key->type == KEY_LATER, key->later != NULL);
         assert_int_equal(key->type == KEY_WORD || key->type == KEY_PROTOCOLS || key->type == KEY_FLAG || key->type == KEY_BIT ||
-                             key->type == KEY_WORDS || key->type == KEY_BITS || key->type == KEY_SENDERS,
+                             key->type == KEY_WORDS || key->type == KEY_BITS || key->type == KEY_SENDERS ||
+                             key->type == KEY_VERSION,
                          key->words != NULL);
         if (key->type == KEY_U32 || key->type == KEY_U64 || key->type == KEY_SECONDS)
             assert_true(key->min <= key->standard && key->standard <= key->max);
@@ -74,6 +75,7 @@ static const char *const places[] = {
     [IN_WEBSOCKET] = WEBSOCKET("%s = %s;"),
     [IN_WS_CLIENT] = WEBSOCKET("client = { %s = %s; };"),
     [IN_WS_SERVER] = WEBSOCKET("server = { %s = %s; };"),
+    [IN_TLS] = "tls = { %s = %s; };",
     [IN_WS_JSON] = WEBSOCKET("match = ({ name = \"r\"; json = { %s = %s; }; });"),
 };
 
@@ -114,7 +116,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 34);
+    assert_int_equal(seen, 35);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -134,7 +136,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 17);
+    assert_int_equal(seen, 18);
 }
 
 static void later_keys_name_their_capability(void **state)
@@ -199,6 +201,14 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->packet_filter.forward_count, 0);
     assert_int_equal(conf->packet_filter.block_seconds, 600);
     assert_int_equal(conf->packet_filter.block_after, 0);
+    assert_int_equal(conf->tls.inspect_certificate, -1);
+    assert_int_equal(conf->tls.inspect_key, -1);
+    assert_int_equal(conf->tls.trust, -1);
+    assert_int_equal(conf->tls.crl, -1);
+    assert_null(conf->tls.keylog);
+    assert_int_equal(conf->tls.ticket_life, 3600000);
+    assert_int_equal(conf->tls.mint_rate, 50);
+    assert_int_equal(conf->tls_file_count, 0);
     conf_free(conf);
     conf_messages_fini(&messages);
 }
@@ -256,6 +266,9 @@ static void examples_show_every_key(void **state)
     assert_true(conf_key_count <= 256);
     mark_example("postern.conf", seen);
     mark_example("gateway.conf", seen);
+    assert_non_null(
+        memmem(read_example("postern.conf").at, read_example("postern.conf").len, "# keylog ", 9)); /* worth a warning */
+    seen[conf_key_find(IN_TLS, "keylog") - conf_keys] = true;
     for (size_t i = 0; i < conf_key_count; i++) {
         if (seen[i] != (conf_keys[i].type != KEY_LATER))
             print_error("%s\n", conf_keys[i].name);

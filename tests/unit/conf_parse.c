@@ -218,7 +218,11 @@ static void upstreams(void **state)
         { "::1:80", NULL, 0 },
         { "[chat.example]:80", NULL, 0 },
         { "http://chat.example:80", NULL, 0 },
-        { "https://chat.example:443", NULL, 0 },
+        { "https://chat.example", NULL, 0 },
+        { "https://:443", NULL, 0 },
+        { "https://https://a:1", NULL, 0 },
+        { "HTTPS://chat.example:443", "chat.example", 443 },
+        { "https://[::1]:443", "::1", 443 },
         { "chat.example:80/path", NULL, 0 },
         { "*.example:80", NULL, 0 },
     };
@@ -237,6 +241,7 @@ static void upstreams(void **state)
             assert_int_equal(conf->listeners[0].upstream_count, 2);
             assert_string_equal(conf->listeners[0].upstreams[1].host, cases[i].host);
             assert_int_equal(conf->listeners[0].upstreams[1].port, cases[i].port);
+            assert_int_equal(conf->listeners[0].upstreams[1].tls, strncasecmp(cases[i].text, "https", 5) == 0);
         }
         conf_free(conf);
         conf_messages_fini(&messages);
@@ -297,7 +302,6 @@ static void conditions(void **state)
         { POLICY("ports = 1; protocols = \"https\";"),
           "f:1: policies.p.protocols: \"https\" is none of \"http\", \"websocket\", "
           "\"tls\", \"tunnel\", \"tcp\", \"udp\", \"icmp\"; did you mean \"http\"?\n" },
-        { POLICY("ports = 1; tls = \"inspect\";"), "f:1: policies.p.tls: " LATER "TLS termination and inspection\n" },
         { POLICY("ports = 1; websocket = { origins = [ \"https://A.example:8443\", \"null\" ]; origin_required = false; };"), "" },
         { POLICY("ports = 1; websocket = { origins = [ \"a.example\", \"https://a.example/\" ]; };"),
           "f:1: policies.p.websocket.origins: \"a.example\" is no origin; expected \"https://chat.example\" or \"null\"\n"

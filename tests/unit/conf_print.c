@@ -73,7 +73,14 @@ static void examples(void **state)
     "host_check = \"resolve\"; preserve_client_address = true; }, { name = \"e\"; mode = \"explicit\"; address = \"0.0.0.0:1\"; "  \
     "from = \"a\"; via = \"off\"; forwarded = "                                                                                    \
     "\"append\"; },"                                                                                                               \
-    "{ name = \"r\"; mode = \"reverse\"; address = \"[::]:1\"; upstreams = [ \"[::1]:1\", \"x:2\" ]; via = \"v\"; });"             \
+    "{ name = \"r\"; mode = \"reverse\"; address = \"[::]:1\"; upstreams = [ \"[::1]:1\", \"x:2\", \"https://[::1]:3\" ]; via = "  \
+    "\"v\"; "                                                                                                                      \
+    "tls = { certificate = \"/c\"; key = \"/k\"; ocsp = \"/o\"; unknown_name = \"first\"; profile = \"compatible\"; "              \
+    "client_certificates = \"required\"; ca = \"/a\"; crl = \"/r\"; tickets = false; }; },"                                        \
+    "{ name = \"s\"; mode = \"reverse\"; address = \"[::]:2\"; upstreams = \"x:1\"; tls = { min_version = \"1.3\"; "               \
+    "certificates = ({ certificate = \"/c\"; key = \"/k\"; }, { certificate = \"/d\"; key = \"/l\"; ocsp = \"/o\"; }); }; });"     \
+    "tls = { inspect_certificate = \"/ca\"; inspect_key = \"/cakey\"; trust = \"/t\"; crl = \"/r\"; ticket_seconds = 60; "         \
+    "mint_rate = 7; };"                                                                                                            \
     "policies = ({ name = \"p\"; from = [ \"a\", \"b\" ]; to = \"b\"; clients = \"1.2.3.4\"; listeners = [ \"e\" ];"               \
     "hosts = [ \"*.x\", \"::1\" ]; hosts_file = \"/a\\\"b\"; networks = \"fd00::/8\"; ports = ( 1, \"2-3\" ); methods = \"GET\";"  \
     "paths = \"/\\\"\\\\*\"; headers = [ \"A: \\\"x\\\"\", \"B\" ]; protocols = [ \"tunnel\", \"http\", \"websocket\" ];"          \
@@ -89,6 +96,11 @@ static void examples(void **state)
     "match = ({ name = \"m\"; from = \"server\"; pattern = \"\\\"\\\\d\"; action = \"allow\"; }, "                                 \
     "{ name = \"n\"; json = { bytes = 5; depth = 6; required = [ \"a\", \"b.c\" ]; forbidden = \"d\"; }; }, "                      \
     "{ name = \"o\"; from = \"server\"; json = { }; }); }; }, "                                                                    \
+    "{ name = \"i\"; from = \"a\"; action = \"allow\"; tls = \"inspect\"; sni = \"optional\"; ech = \"deny\"; "                    \
+    "tls_fingerprints = [ \"t13d*\", \"t*\" ]; client_certificates = [ \"DNS:A.x\", \"CN=\\\"a\\\"\" ]; "                          \
+    "upstream_tls = { trust = \"/t\"; crl = \"/r2\"; verify = true; certificate = \"/e\"; key = \"/l\"; min_version = \"1.3\"; "   \
+    "server_name = \"A.x\"; pin = [ \"sha256/MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\", "                                     \
+    "\"sha256///////////////////////////////////////////8=\" ]; }; },"                                                             \
     "{ name = \"q\"; from = \"a\"; action = \"allow\"; websocket = { }; },"                                                        \
     "{ name = \"s\"; to = [ \"self\", \"a\" ]; protocols = [ \"icmp\", \"tcp\", \"udp\" ]; action = \"allow\"; },"                 \
     "{ name = \"r\"; action = \"drop\"; });"
@@ -130,7 +142,34 @@ static void everything(void **state)
         "port = 65535;",
         "to = \"[fd00::1]:1\";",
         "via = \"v\";",
-        "upstreams = [ \"[::1]:1\", \"x:2\" ];",
+        "upstreams = [ \"[::1]:1\", \"x:2\", \"https://[::1]:3\" ];",
+        "tls = {",
+        "certificates = (",
+        "certificate = \"/c\";",
+        "certificate = \"/d\";",
+        "key = \"/k\";",
+        "ocsp = \"/o\";",
+        "unknown_name = \"first\";",
+        "profile = \"compatible\";",
+        "min_version = \"1.2\";",
+        "min_version = \"1.3\";",
+        "client_certificates = \"required\";",
+        "ca = \"/a\";",
+        "crl = \"/r\";",
+        "tickets = false;",
+        "inspect_certificate = \"/ca\";",
+        "inspect_key = \"/cakey\";",
+        "ticket_seconds = 60.0;",
+        "mint_rate = 7;",
+        "tls = \"inspect\";",
+        "sni = \"optional\";",
+        "ech = \"deny\";",
+        "tls_fingerprints = [ \"t13d*\", \"t*\" ];",
+        "client_certificates = [ \"DNS:a.x\", \"CN=\\\"a\\\"\" ];",
+        "verify = true;",
+        "server_name = \"a.x\";",
+        "pin = [ \"sha256/MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\", \"sha256///////////////////////////////////////////8=\" "
+        "];",
         "hosts_file = \"/a\\\"b\";",
         "ports = [ \"1\", \"2-3\" ];",
         "paths = [ \"/\\\"\\\\*\" ];",
@@ -184,19 +223,11 @@ static void everything(void **state)
 /* What was not given and has no default is not printed. */
 static void absent(void **state)
 {
-    static const char *const keys[] = { "user",
-                                        "runtime_dir",
-                                        "access",
-                                        "admin",
-                                        "websocket",
-                                        "protocols",
-                                        "via",
-                                        "from",
-                                        "hosts_file",
-                                        "packet_filter",
-                                        "intercept",
-                                        "host_check",
-                                        "preserve_client_address" };
+    static const char *const keys[] = {
+        "user",   "runtime_dir",  "access",           "admin",         "websocket",           "protocols",
+        "via",    "from",         "hosts_file",       "packet_filter", "inspect_certificate", "trust",
+        "keylog", "upstream_tls", "tls_fingerprints", "intercept",     "host_check",          "preserve_client_address"
+    };
     char *out = printed("listeners = ({ name = \"l\"; mode = \"explicit\"; address = \"127.0.0.1:1\"; });"
                         "policies = ({ name = \"p\"; action = \"deny\"; });",
                         2);

@@ -25,6 +25,14 @@ static const char *const hosts[] = { "x",   "a.x", "b.a.x",     "y.b.a.x",      
                                      "q.x", "qx",  "192.0.2.1", "[2001:db8::1]", "192.0.2.2" };
 static char *method_items[] = { (char[]){ "GET" }, (char[]){ "POST" }, (char[]){ "PUT" } };
 static char *path_items[] = { (char[]){ "/a*" }, (char[]){ "*b" }, (char[]){ "/" } };
+static char *print_items[] = { (char[]){ "t13d*" }, (char[]){ "t12d0101h2_aaaaaaaaaaaa_bbbbbbbbbbbb" }, (char[]){ "*_b*" } };
+static const char *const prints[] = { "", "t13d1516h2_8daaf6152771_e5627efa2ab1", "t12d0101h2_aaaaaaaaaaaa_bbbbbbbbbbbb" };
+static char *certificate_items[] = { (char[]){ "DNS:a.x" }, (char[]){ "CN=*" }, (char[]){ "email:*@x" } };
+static const struct client_certificate certificates[] = {
+    { .subject = { "CN=a", 4 } },
+    { .subject = { "O=b", 3 }, .names = { { "DNS:b.x", 7 }, { "DNS:a.x", 7 } }, .name_count = 2 },
+    { .names = { { "email:u@x", 9 } }, .name_count = 1 },
+};
 static const char *const paths[] = { "/", "/a", "/ab", "/b", "/c" };
 static const char *const networks[] = { "0.0.0.0/0", "10.0.0.0/8",    "10.1.0.0/16",    "10.1.2.3",
                                         "::/0",      "2001:db8::/32", "2001:db8:1::/48" };
@@ -42,7 +50,8 @@ static struct conf conf = {
 
 /* Storage of the lists of each policy. */
 static struct lists {
-    char *from[ITEMS], *to[ITEMS], *listeners[ITEMS], *hosts[ITEMS], *methods[ITEMS], *paths[ITEMS];
+    char *from[ITEMS], *to[ITEMS], *listeners[ITEMS], *hosts[ITEMS], *methods[ITEMS], *paths[ITEMS], *prints[ITEMS],
+        *certificates[ITEMS];
     struct network clients[ITEMS], networks[ITEMS];
     struct conf_port_range ports[ITEMS];
 } lists[POLICIES];
@@ -97,6 +106,9 @@ static void make_policies(void)
             .ports = some_ports(lists[i].ports),
             .methods = some_strings(lists[i].methods, method_items, COUNT(method_items)),
             .paths = some_strings(lists[i].paths, path_items, COUNT(path_items)),
+            .tls_fingerprints = some_strings(lists[i].prints, print_items, COUNT(print_items)),
+            .client_certificates = some_strings(lists[i].certificates, certificate_items, COUNT(certificate_items)),
+            .inspect = dice(3) == 0,
             .protocols = 1 + dice(15),
             .protocols_given = dice(2) == 0,
         };
@@ -119,14 +131,17 @@ static struct facts make_facts(void)
                                       KNOWN_FLOW | KNOWN_TARGET | KNOWN_ADDRESS,
                                       KNOWN_FLOW | KNOWN_TARGET | KNOWN_PROTOCOL | KNOWN_REQUEST,
                                       31,
-                                      31,
-                                      KNOWN_FLOW | KNOWN_PROTOCOL };
+                                      63,
+                                      KNOWN_FLOW | KNOWN_PROTOCOL,
+                                      KNOWN_FLOW | KNOWN_TARGET | KNOWN_ADDRESS | KNOWN_PROTOCOL | KNOWN_HELLO };
 
     assert_true(host_parse(&the_host, span_str(hosts[dice(COUNT(hosts))])));
     return (struct facts){ .known = known[dice(COUNT(known))],
                            .listener = (int)dice(LISTENERS),
                            .zone_in = (int)dice(ZONES),
                            .client = some_address(),
+                           .certificate = dice(3) == 0 ? NULL : &certificates[dice(COUNT(certificates))],
+                           .ja4 = span_str(prints[dice(COUNT(prints))]),
                            .host = dice(8) == 0 ? NULL : &the_host,
                            .port = (uint16_t)dice(10),
                            .server = some_address(),
@@ -191,6 +206,21 @@ static bool lists_path(const struct conf_strings *list, struct span path)
     return false;
 }
 
+static bool lists_certificate(const struct conf_strings *list, const struct client_certificate *c)
+{
+    bool fits = c != NULL && c->subject.len > 0 && lists_path(list, c->subject);
+
+    for (size_t i = 0; c != NULL && i < c->name_count; i++)
+        fits = fits || lists_path(list, c->names[i]);
+    return fits;
+}
+
+/* A policy that allows and inspects looks into TLS: what is asked of requests is not known there, ever. */
+static bool looks_into(const struct conf_policy *p, unsigned protocols)
+{
+    return p->inspect && p->action == ACTION_ALLOW && (protocols & (CONF_HTTP | CONF_WEBSOCKET));
+}
+
 /* A condition that is there, over facts that are known or not. */
 static enum truth truth_of(const struct facts *f, unsigned needs, bool last, bool fits)
 {
@@ -200,12 +230,18 @@ static enum truth truth_of(const struct facts *f, unsigned needs, bool last, boo
 }
 
 /* All conditions of a policy together. */
-static enum truth ask(const struct conf_policy *p, const struct facts *f, bool last)
+static enum truth ask(const struct conf_policy *p, const struct facts *facts, bool last)
 {
+    struct facts known = *facts, *f = &known;
+    bool tls = (f->known & KNOWN_PROTOCOL) && f->protocol == CONF_TLS;
     unsigned protocols = p->protocols_given ? p->protocols : CONF_HTTP | CONF_WEBSOCKET | CONF_TLS;
     char method[16];
-    bool unknown = false;
+    bool into = tls && looks_into(p, protocols), unknown = into;
 
+    if (tls)
+        f->known &= ~(unsigned)KNOWN_REQUEST;
+    if (p->inspect)
+        protocols = looks_into(p, protocols) ? protocols | CONF_TLS : protocols & ~(unsigned)CONF_TLS;
     assert_true(span_cstr(f->method, method, sizeof(method)));
     const enum truth all[] = {
         p->listeners.count == 0 ? YES : truth_of(f, KNOWN_FLOW, last, lists_name(&p->listeners, listener_names[f->listener])),
@@ -216,8 +252,13 @@ static enum truth ask(const struct conf_policy *p, const struct facts *f, bool l
         p->to.count == 0 || f->operators_word ? YES : truth_of(f, KNOWN_ADDRESS, last, lists_name(&p->to, zone_names[f->zone_out])),
         p->networks.count == 0 ? YES : truth_of(f, KNOWN_ADDRESS, last, lists_address(&p->networks, &f->server)),
         truth_of(f, KNOWN_PROTOCOL, last, protocols & f->protocol),
-        p->methods.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last, lists_name(&p->methods, method)),
-        p->paths.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last, lists_path(&p->paths, f->path)),
+        p->methods.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last && !into, lists_name(&p->methods, method)),
+        p->paths.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last && !into, lists_path(&p->paths, f->path)),
+        p->tls_fingerprints.count == 0 ? YES
+                                       : truth_of(f, KNOWN_HELLO, last, f->ja4.len > 0 && lists_path(&p->tls_fingerprints, f->ja4)),
+        p->client_certificates.count == 0
+            ? YES
+            : truth_of(f, KNOWN_FLOW, last, lists_certificate(&p->client_certificates, f->certificate)),
     };
 
     for (size_t i = 0; i < COUNT(all); i++) {
