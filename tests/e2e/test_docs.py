@@ -13,10 +13,12 @@ GROUPS = {"TOP": "", "LOG": "log.", "ADMIN": "admin.", "RESOLVER": "resolver.", 
           "ZONE": "zones.", "LISTENER": "listeners.", "POLICY": "policies.", "WEBSOCKET": "policies.websocket.",
           "WS_CLIENT": "policies.websocket.client.", "WS_SERVER": "policies.websocket.server.",
           "WS_MATCH": "policies.websocket.match.", "WS_JSON": "policies.websocket.match.json.",
-          "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
+          "LISTENER_TLS": "listeners.tls.", "CERTIFICATE": "listeners.tls.certificates.", "UPSTREAM_TLS": "policies.upstream_tls.",
+          "TLS": "tls.", "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
 # The arguments of each macro of the table, up to the name; NAME has none.
-KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|WS_NUMBER|WS_TIME)\(IN_(\w+), "(\w+)"'
-                 r'|\{ \.in = IN_(\w+), \.name = "(\w+)"|(NAME)\(IN_(\w+)|ITEMS\("(\w+)"|WS_BOTH\("(\w+)")', re.M)
+KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|FLAG|FILE_|WS_NUMBER|WS_TIME)\(IN_(\w+), "(\w+)"'
+                 r'|\{ \.in = IN_(\w+), \.name = "(\w+)"|(NAME)\(IN_(\w+)|ITEMS\("(\w+)"|WS_BOTH\("(\w+)"'
+                 r'|OWN_FILE\("(\w+)"|VERSION\(IN_(\w+))', re.M)
 
 
 def read(*path):
@@ -42,6 +44,10 @@ def keys_of_table():
             yield "TOP", match.group(7), later
         elif match.group(8):
             yield "WEBSOCKET", match.group(8), later
+        elif match.group(9):
+            yield "LISTENER_TLS", match.group(9), later
+        elif match.group(10):
+            yield match.group(10), "min_version", later
         else:
             yield match.group(1) or match.group(3), match.group(2) or match.group(4), later
 
