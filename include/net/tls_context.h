@@ -86,9 +86,10 @@ void tls_staples_free(struct tls_context *context);
 /* Sessions with servers, by name, address and port. */
 MUST_CHECK struct tls_sessions *tls_sessions_new(void);
 void tls_sessions_free(struct tls_sessions *sessions);
-/* Takes the session out; NULL: there is none. The caller owns it. */
-SSL_SESSION *tls_sessions_take(struct tls_sessions *sessions, const struct tls_peer *peer);
+/* A session, which the caller owns; NULL: there is none. `until` is when the sessions that come of this connection end (ms): their
+ * server is verified anew only then. */
+SSL_SESSION *tls_sessions_take(struct tls_sessions *sessions, const struct tls_peer *peer, uint64_t *until);
 /* Keeps a session, which it owns from here. */
-void tls_sessions_put(struct tls_sessions *sessions, const struct tls_peer *peer, SSL_SESSION *session);
+void tls_sessions_put(struct tls_sessions *sessions, const struct tls_peer *peer, SSL_SESSION *session, uint64_t until);
 
 #endif

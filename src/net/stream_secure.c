@@ -212,9 +212,10 @@ bool stream_secure_client(struct stream *s, struct tls_context *context, const s
         tls_end_free(s);
         return false;
     }
-    session = tls_sessions_take(context->sessions, &e->peer);
+    session = tls_sessions_take(context->sessions, &e->peer, &e->until);
     if (session != NULL)
         SSL_set_session(e->ssl, session);
+    e->resumes = session;
     SSL_SESSION_free(session);
     return true;
 }
@@ -244,11 +245,23 @@ static bool is_alpn_ours(const SSL *ssl)
     return len == 0 || span_eq(span_of((const char *)name, len), SPAN("http/1.1"));
 }
 
+/* TLS 1.2: a ticket that replaced the one that was resumed is told by no callback. */
+static void keep_renewed(struct tls_end *e)
+{
+    SSL_SESSION *now = SSL_get_session(e->ssl);
+
+    if (e->resumes == NULL || !SSL_session_reused(e->ssl) || SSL_version(e->ssl) >= TLS1_3_VERSION || now == e->resumes)
+        return;
+    if (SSL_SESSION_is_resumable(now) && SSL_SESSION_up_ref(now))
+        tls_sessions_put(e->context->sessions, &e->peer, now, e->until);
+}
+
 static void end_handshake(struct stream *s)
 {
     struct tls_end *e = s->tls;
 
     e->done = true;
+    keep_renewed(e);
     if (SSL_has_pending(e->ssl) || e->first_at < e->first_len)
         tls_ask_again(s);
     if (e->first_at == e->first_len) {
@@ -272,10 +285,7 @@ enum tls_progress stream_handshake(struct stream *s)
     } while (result != 1 && SSL_get_error(e->ssl, result) == SSL_ERROR_WANT_READ && !e->starved);
     if (result == 1 && is_alpn_ours(e->ssl)) {
         end_handshake(s);
-    } else if (result == 1) {
-        tls_fail(s);
-        e->failure = TLS_FAILED_ALPN;
-    } else if (SSL_get_error(e->ssl, result) != SSL_ERROR_WANT_READ) {
+    } else if (result == 1 || SSL_get_error(e->ssl, result) != SSL_ERROR_WANT_READ) {
         tls_fail(s);
     }
     stream_flush(s);

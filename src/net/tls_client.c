@@ -64,7 +64,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
     if (e == NULL || !SSL_SESSION_is_resumable(session))
         return 0;
-    tls_sessions_put(e->context->sessions, &e->peer, session);
+    tls_sessions_put(e->context->sessions, &e->peer, session, e->until);
     return 1;
 }
 

@@ -17,12 +17,14 @@
 
 struct kept_session {
     SSL_SESSION *session; /* NULL: free */
-    uint64_t until;
+    uint64_t order;       /* the newest has the most */
+    uint64_t until;       /* ms */
     struct addr address;
     char name[256];
 };
 
 struct tls_sessions {
+    uint64_t order;
     struct kept_session table[SESSIONS];
 };
 
@@ -60,37 +62,70 @@ static bool is_for(const struct kept_session *k, const struct tls_peer *peer)
            addr_eq(&k->address, peer->address != NULL ? peer->address : &none);
 }
 
-SSL_SESSION *tls_sessions_take(struct tls_sessions *sessions, const struct tls_peer *peer)
+static bool is_for_long(const SSL_SESSION *session)
 {
-    struct kept_session *all = places(sessions, peer);
-
-    for (size_t i = 0; i < WAYS; i++) {
-        SSL_SESSION *session = all[i].session;
-
-        if (!is_for(&all[i], peer))
-            continue;
-        all[i].session = NULL;
-        if (all[i].until > clock_ms())
-            return session;
-        SSL_SESSION_free(session);
-    }
-    return NULL;
+    return SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION;
 }
 
-void tls_sessions_put(struct tls_sessions *sessions, const struct tls_peer *peer, SSL_SESSION *session)
+static void drop(struct kept_session *k)
 {
-    struct kept_session *all = places(sessions, peer), *place = all;
+    SSL_SESSION_free(k->session);
+    k->session = NULL;
+}
 
-    for (size_t i = 0; i < WAYS && place->session != NULL; i++)
-        if (all[i].session == NULL || all[i].until < place->until)
+/* The newest that a server gave: those before it may be under keys that the server has forgotten. */
+static struct kept_session *newest(struct kept_session *all, const struct tls_peer *peer)
+{
+    struct kept_session *best = NULL;
+
+    for (size_t i = 0; i < WAYS; i++) {
+        if (!is_for(&all[i], peer))
+            continue;
+        if (all[i].until <= clock_ms() || !SSL_SESSION_is_resumable(all[i].session))
+            drop(&all[i]);
+        else if (best == NULL || all[i].order > best->order)
+            best = &all[i];
+    }
+    return best;
+}
+
+SSL_SESSION *tls_sessions_take(struct tls_sessions *sessions, const struct tls_peer *peer, uint64_t *until)
+{
+    struct kept_session *k = newest(places(sessions, peer), peer);
+    SSL_SESSION *session = k != NULL ? k->session : NULL;
+
+    *until = k != NULL ? k->until : clock_ms() + KEPT_MS;
+    if (session != NULL && (!is_for_long(session) || !SSL_SESSION_up_ref(session)))
+        k->session = NULL;
+    return session;
+}
+
+/* A free place, or that of the oldest; a session that is for long makes the one before it useless. */
+static struct kept_session *place_for(struct kept_session *all, const struct tls_peer *peer)
+{
+    struct kept_session *place = all;
+
+    for (size_t i = 0; i < WAYS; i++) {
+        if (all[i].session == NULL || (is_for(&all[i], peer) && is_for_long(all[i].session)))
+            return &all[i];
+        if (all[i].order < place->order)
             place = &all[i];
-    SSL_SESSION_free(place->session);
-    place->session = session;
+    }
+    return place;
+}
+
+void tls_sessions_put(struct tls_sessions *sessions, const struct tls_peer *peer, SSL_SESSION *session, uint64_t until)
+{
+    struct kept_session *place = place_for(places(sessions, peer), peer);
+
+    drop(place);
     if (!span_cstr(peer->name, place->name, sizeof(place->name))) { /* no name of DNS */
         SSL_SESSION_free(session);
-        place->session = NULL;
+        return;
     }
-    place->until = clock_ms() + KEPT_MS;
+    place->session = session;
+    place->order = ++sessions->order;
+    place->until = until;
     memset(&place->address, 0, sizeof(place->address));
     if (peer->address != NULL)
         place->address = *peer->address;

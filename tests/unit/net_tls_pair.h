@@ -8,6 +8,8 @@
 #include "net_certs.h"
 #include "net_pair.h"
 
+#include <netinet/tcp.h>
+
 struct tls_side {
     struct stream stream;
     enum tls_progress progress;
@@ -29,15 +31,25 @@ static inline void pair_on_ready(void *owner)
         side->progress = stream_handshake(&side->stream);
 }
 
+/* Nothing is held back by either end's kernel. */
+static inline void prompt_pair(int fds[2])
+{
+    int yes = 1;
+
+    tcp_pair(fds);
+    for (int i = 0; i < 2; i++)
+        if (setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) != 0 || fcntl(fds[i], F_SETFL, O_NONBLOCK) != 0)
+            fatal("no pair");
+}
+
 static inline void pair_open(struct tls_pair_of_ends *p)
 {
     int fds[2];
 
-    tcp_pair(fds);
+    prompt_pair(fds);
     memset(p, 0, sizeof(*p));
     p->loop = loop_new();
-    if (p->loop == NULL || fcntl(fds[1], F_SETFL, O_NONBLOCK) != 0 ||
-        !stream_open(&p->server.stream, p->loop, fds[0], pair_on_ready, &p->server) ||
+    if (p->loop == NULL || !stream_open(&p->server.stream, p->loop, fds[0], pair_on_ready, &p->server) ||
         !stream_open(&p->client.stream, p->loop, fds[1], pair_on_ready, &p->client))
         fatal("no streams");
 }
