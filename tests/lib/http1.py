@@ -2,6 +2,7 @@
 """The client's view: answers read from a growing buffer, leniently enough to see what a wrong proxy did."""
 import re
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 
@@ -89,15 +90,31 @@ def response_at(data, at, method=b"GET", ended=False):
 class Client:
     """A blocking client connection for tests that read as a script does."""
 
-    def __init__(self, authority, timeout=15.0, source=None):
+    def __init__(self, authority, timeout=15.0, source=None, tls=None, name=None):
+        """`tls`: an ssl.SSLContext; `name`: of the server, for SNI and its certificate."""
         host, _, port = authority.rpartition(":")
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout, (source, 0) if source else None)
+        if tls:
+            self.secure(tls, name)
         self.timeout = timeout
         self.received, self.offset, self.ended = bytearray(), 0, False
 
     @property
     def port(self):
         return self.socket.getsockname()[1]
+
+    def secure(self, tls, name):
+        """From now on TLS: at once, or inside a tunnel."""
+        try:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=name)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def tunnel(self, authority):
+        """CONNECT; the answer."""
+        self.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+        return self.response(b"CONNECT")
 
     def send(self, data):
         self.socket.sendall(data)
@@ -107,7 +124,7 @@ class Client:
         self.socket.settimeout(max(0.001, deadline - time.monotonic()))
         try:
             data = self.socket.recv(65536)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
         self.received += data
         self.ended = not data
