@@ -443,7 +443,7 @@ def test_no_more_than_128_kib_is_held_for_a_slow_reader(ring, kind, up):
         client, server = ring.websocket()
     else:
         coding = b"Transfer-Encoding: chunked\r\n" if kind == "chunked" else b"Content-Length: 8000000\r\n"
-        client, server = ring.asked(head=b"POST /x HTTP/1.1\r\nHost: a\r\n" + coding + b"\r\n" if up else GET)
+        client, server = ring.asked(head=b"POST /x HTTP/1.1\r\nHost: a.test\r\n" + coding + b"\r\n" if up else GET)
         if not up:
             ring.say(server, b"HTTP/1.1 200 OK\r\n" + coding + b"\r\n")
     writer, reader = (client, server) if up else (server, client)
