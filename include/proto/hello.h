@@ -26,6 +26,7 @@ struct hello {
     struct host sni; /* valid if has_sni */
     bool alpn_http1, alpn_h2;
     uint16_t version;  /* highest version offered */
+    size_t wanted;     /* HELLO_MORE: with fewer bytes than these, from the start, there is no need to ask again */
     char ja4[TLS_JA4]; /* fingerprint (JA4, TCP), "t13d1516h2_8daaf6152771_e5627efa2ab1" */
 };
 

@@ -33,6 +33,7 @@ static void check_facts(const struct hello *h)
     struct host again;
 
     must(h->has_alpn || !(h->alpn_h2 || h->alpn_http1));
+    must(strlen(h->ja4) == 36 && h->ja4[3] == (h->has_sni ? 'd' : 'i') && h->ja4[10] == '_' && h->ja4[23] == '_');
     if (h->has_sni)
         must(h->sni.ip.family == 0 && host_parse(&again, host_span(&h->sni)) && host_eq(&again, &h->sni));
 }
@@ -40,21 +41,28 @@ static void check_facts(const struct hello *h)
 static void check_same(const struct hello *a, const struct hello *b)
 {
     must(a->has_sni == b->has_sni && a->has_alpn == b->has_alpn && a->has_ech == b->has_ech && a->version == b->version);
+    must(strcmp(a->ja4, b->ja4) == 0);
     must(a->alpn_h2 == b->alpn_h2 && a->alpn_http1 == b->alpn_http1 && (!a->has_sni || host_eq(&a->sni, &b->sni)));
 }
 
 static void check_growth(struct span in, enum hello_progress whole, const struct hello *facts)
 {
-    size_t step = 1 + in.len / 64;
+    size_t step = 1 + in.len / 64, wanted = 0;
 
     for (size_t n = 0; n < in.len; n += step) {
         struct hello h;
         enum hello_progress progress = parse(span_of(in.at, n), &h);
 
+        must(progress != HELLO_DONE || n >= wanted);
+        must(progress != HELLO_MORE || (h.wanted > n && h.wanted <= HELLO_MAX));
+        if (progress == HELLO_MORE && h.wanted > wanted)
+            wanted = h.wanted;
+
         if (progress == HELLO_DONE)
             check_same(&h, facts);
         must(progress == HELLO_MORE || progress == whole);
     }
+    must(whole != HELLO_DONE || in.len >= wanted);
 }
 
 static void check_sniff(struct span in)

@@ -224,6 +224,15 @@ static void test_bad_extensions(void **state)
         SPAN("\x00\x2b\x00\x04\x03\x03\x04\x03"),
         SPAN("\x00\x2b\x00\x04\x02\x03\x04\x03"),
         SPAN("\x00\x2b\x00\x03\x04\x03\x04"),
+        SPAN("\x00\x0d\x00\x00"), /* signature algorithms */
+        SPAN("\x00\x0d\x00\x02\x00\x00"),
+        SPAN("\x00\x0d\x00\x03\x00\x01\x04"),
+        SPAN("\x00\x0d\x00\x05\x00\x02\x04\x03\x08"),
+        SPAN("\x00\x0d\x00\x05\x00\x03\x04\x03\x08"),
+        SPAN("\x00\x29\x00\x00" SNI_A), /* pre_shared_key must be the last */
+        SPAN(GREASE GREASE),            /* any extension twice */
+        SPAN(ECH SNI_A ECH),
+        SPAN("\xff\x01\x00\x01\x00" GREASE "\xff\x01\x00\x01\x00"),
         SPAN("\x2a\x2a\x00\x02\x00"),
         SPAN("\x2a\x2a\x00"),
         SPAN("\x2a"),
@@ -290,8 +299,10 @@ static void test_pieces(void **state)
         size_t whole = wrap(len, size);
         struct hello h;
 
-        for (size_t n = 0; n < whole; n++)
+        for (size_t n = 0; n < whole; n++) {
             assert_int_equal(parse(n, &h), HELLO_MORE);
+            assert_in_range(h.wanted, n + 1, whole);
+        }
         assert_int_equal(parse(whole, &h), HELLO_DONE);
         assert_string_equal(h.sni.name, "a.test");
         memcpy(records + whole, "\x14\x03\x03\x00\x01\x01", 6); /* what follows is not looked at */
@@ -347,10 +358,35 @@ static void test_limit(void **state)
     (void)state;
     assert_int_equal(padded(HELLO_MAX), HELLO_MAX);
     assert_int_equal(parse(HELLO_MAX, &h), HELLO_DONE);
+    assert_string_equal(h.ja4, "t12i010100_0f2cb44170f4_4298e3b3ed58");
     assert_int_equal(padded(HELLO_MAX + 1), HELLO_MAX + 1);
-    assert_int_equal(parse(HELLO_MAX - 1, &h), HELLO_MORE);
+    assert_int_equal(parse(8, &h), HELLO_MORE);
+    assert_int_equal(parse(9, &h), HELLO_BAD); /* its length says so */
     assert_int_equal(parse(HELLO_MAX, &h), HELLO_BAD);
     assert_int_equal(parse(HELLO_MAX + 1, &h), HELLO_BAD);
+}
+
+/* Byte by byte, in records of one byte, asking only when there is enough: the work is far from the square of the length. */
+static void test_wanted(void **state)
+{
+    size_t whole, asked = 0, work = 0;
+    enum hello_progress progress = HELLO_MORE;
+    struct hello h = { 0 };
+
+    (void)state;
+    padded(2000);
+    whole = wrap(build(&(struct parts){ .extensions = SPAN(SNI_A ALPN_BOTH) }), 1);
+    for (size_t n = 1; n <= whole; n++) {
+        if (n < h.wanted)
+            continue;
+        assert_int_equal(progress, HELLO_MORE);
+        progress = parse(n, &h);
+        asked++;
+        work += n;
+    }
+    assert_int_equal(progress, HELLO_DONE);
+    assert_in_range(asked, 2, 40);
+    assert_in_range(work, whole, 32 * whole);
 }
 
 int main(void)
@@ -358,7 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sniff),       cmocka_unit_test(test_facts),        cmocka_unit_test(test_bad_extensions),
         cmocka_unit_test(test_bad_body),    cmocka_unit_test(test_short_bodies), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_bad_records), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_bad_records), cmocka_unit_test(test_limit),        cmocka_unit_test(test_wanted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
