@@ -21,9 +21,9 @@ struct inspected_place;
 
 struct inspected_names {
     struct inspected_place *shared;
-    /* The writer's own: where a name is, without a look at each; 0: empty. */
+    /* The writer's own: where a name is, without a look at each (0: empty), and which was used before which. */
     struct hash_key key;
-    uint64_t hashes[TABLE_INSPECTED];
+    uint64_t hashes[TABLE_INSPECTED], turns[TABLE_INSPECTED], turn;
 };
 
 /* Bytes of shared memory. */

@@ -42,6 +42,7 @@ void inspected_adopt(struct inspected_names *n)
     hash_key_random(&n->key);
     for (unsigned i = 0; i < TABLE_INSPECTED; i++) {
         n->shared[i].facts.name[ROW_HOST - 1] = '\0';
+        n->turns[i] = 0;
         n->hashes[i] = n->shared[i].facts.name[0] != '\0' ? hash_of(n, n->shared[i].facts.name) : 0;
     }
 }
@@ -54,7 +55,7 @@ static unsigned find_place(const struct inspected_names *n, const char *name, ui
     for (unsigned i = 0; i < TABLE_INSPECTED; i++) {
         if (n->hashes[i] == 0 || (n->hashes[i] == hash && strcmp(n->shared[i].facts.name, name) == 0))
             return i;
-        if (n->shared[i].facts.last_us < n->shared[oldest].facts.last_us)
+        if (n->turns[i] < n->turns[oldest])
             oldest = i;
     }
     return oldest;
@@ -86,6 +87,7 @@ void inspected_put(struct inspected_names *n, struct span name, const struct add
     if (n->hashes[at] == hash && strcmp(n->shared[at].facts.name, facts.name) == 0)
         facts = n->shared[at].facts;
     n->hashes[at] = hash;
+    n->turns[at] = ++n->turn;
     facts.shown++;
     facts.last_us = clock_wall_us();
     if (refused) {

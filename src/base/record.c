@@ -26,12 +26,21 @@ void row_mend(struct row *row)
     row->path[ROW_PATH - 1] = '\0';
 }
 
+/* Subjects are a peer's own words, and may hold spaces: nothing else that would not be shown as it is. */
+static void mend_text(char *text, size_t size)
+{
+    text[size - 1] = '\0';
+    for (; *text != '\0'; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            *text = '?';
+}
+
 void tls_facts_mend(struct tls_facts *facts)
 {
-    facts->name[TLS_NAME - 1] = '\0';
-    facts->ja4[TLS_JA4 - 1] = '\0';
-    facts->subject[TLS_SUBJECT - 1] = '\0';
-    facts->issuer[TLS_SUBJECT - 1] = '\0';
+    mend_text(facts->name, sizeof(facts->name));
+    mend_text(facts->ja4, sizeof(facts->ja4));
+    mend_text(facts->subject, sizeof(facts->subject));
+    mend_text(facts->issuer, sizeof(facts->issuer));
 }
 
 void record_mend(struct record *record)

@@ -385,9 +385,9 @@ static void test_ended_never_torn(void **state)
     assert_int_equal(status, 0);
 }
 
-static void note_lost(const struct row *row, void *arg)
+static void note_lost(const struct record *last, void *arg)
 {
-    *(uint64_t *)arg += row->number;
+    *(uint64_t *)arg += last->row.number;
 }
 
 /* A worker dies in the middle of a change; the monitor clears; the next worker begins with nothing but totals and names. */
