@@ -29,7 +29,7 @@ void secure_free(struct secure *secure);
 
 /* The context for a client that asked this listener for `name` (NULL: for none); NULL: unknown_name = "refuse". */
 struct tls_context *secure_site(const struct secure *secure, int listener, const struct host *name);
-/* Towards servers, as this policy says. */
+/* Towards servers, as this policy says. NULL: it speaks with none, or the system's CAs are not there to verify any by. */
 struct tls_context *secure_upstream(const struct secure *secure, int policy);
 /* For minted leaves; NULL: nothing is inspected. */
 struct tls_context *secure_inspect(const struct secure *secure);

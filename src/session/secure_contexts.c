@@ -123,7 +123,7 @@ void secure_check_life(struct secure_work *w, int file)
     if (left < 0)
         snprintf(text, sizeof(text), "the certificate is not valid now");
     else
-        snprintf(text, sizeof(text), "the certificate expires in %lld days", (long long)(left / DAY));
+        snprintf(text, sizeof(text), "the certificate expires in %lld day%s", (long long)(left / DAY), left / DAY == 1 ? "" : "s");
     w->in->warn(w->in->arg, f->line, f->key, text);
 }
 

@@ -66,48 +66,51 @@ static struct digest digest_of_site(const struct secure_work *w, const struct co
     return secure_digest_of(span_of((const char *)&all, sizeof(all)));
 }
 
-static struct tls_context *make_server(struct secure_work *w, const struct conf_listener *l, const struct tls_pair *pairs,
-                                       size_t count, struct span identity, bool with_clients)
+static enum tls_verify verify_of(const struct conf_listener_tls *tls)
 {
-    const struct conf_listener_tls *tls = &l->tls;
-    struct tls_server_settings settings = { .pairs = pairs,
-                                            .pair_count = count,
-                                            .profile = tls->profile == PROFILE_COMPATIBLE ? TLS_COMPATIBLE : TLS_MODERN,
-                                            .min_version = tls->min_version,
-                                            .tickets = tls->tickets ? w->in->tickets : NULL,
-                                            .identity = identity,
-                                            .keylog = w->in->keylog };
+    static const enum tls_verify all[] = {
+        [VERIFY_NONE] = TLS_VERIFY_NONE, [VERIFY_OPTIONAL] = TLS_VERIFY_OPTIONAL, [VERIFY_REQUIRED] = TLS_VERIFY_REQUIRED
+    };
 
-    if (with_clients) {
-        settings.verify = tls->verify == VERIFY_REQUIRED   ? TLS_VERIFY_REQUIRED
-                          : tls->verify == VERIFY_OPTIONAL ? TLS_VERIFY_OPTIONAL
-                                                           : TLS_VERIFY_NONE;
-        settings.ca = secure_file_at(w, tls->ca);
-        settings.crl = secure_file_at(w, tls->crl);
-    }
-    return tls_server_new(&settings, w->error);
+    return all[tls->verify];
 }
 
-/* Which file is it that a context failed for? Each pair is tried alone; if all are good it is what clients are verified by. */
-static void blame(struct secure_work *w, const struct conf_listener *l, struct span identity)
+static bool is_good(struct secure_work *w, const struct tls_server_settings *settings)
+{
+    struct tls_context *context = tls_server_new(settings, w->error);
+
+    tls_context_unref(context);
+    return context != NULL;
+}
+
+/* The file of a pair that is not good by itself; NONE: it is good. */
+static int culprit_of_pair(struct secure_work *w, const struct conf_tls_pair *conf, struct tls_server_settings alone)
+{
+    struct tls_pair pair = pair_of(w, conf);
+
+    alone.pairs = &pair;
+    alone.pair_count = 1;
+    alone.verify = TLS_VERIFY_NONE;
+    alone.ca = alone.crl = span_of(NULL, 0);
+    if (is_good(w, &alone))
+        return SECURE_NONE;
+    pair.ocsp = span_of(NULL, 0);
+    return conf->ocsp >= 0 && is_good(w, &alone) ? conf->ocsp : conf->key;
+}
+
+/* Which file is it that a context failed for? What is left out until one can be made. */
+static void blame(struct secure_work *w, const struct conf_listener *l, struct tls_server_settings settings)
 {
     char why[TLS_ERROR];
+    int file = SECURE_NONE;
 
     memcpy(why, w->error, sizeof(why));
-    for (size_t i = 0; i < l->tls.pair_count; i++) {
-        struct tls_pair pair = pair_of(w, &l->tls.pairs[i]);
-        struct tls_context *context = make_server(w, l, &pair, 1, identity, false);
-
-        if (context == NULL) {
-            secure_complain_of_file(w, l->tls.pairs[i].key, w->error);
-            return;
-        }
-        tls_context_unref(context);
-    }
-    if (l->tls.ca >= 0)
-        secure_complain_of_file(w, l->tls.ca, why);
-    else
-        secure_complain_of_file(w, l->tls.pairs[0].certificate, why);
+    for (size_t i = 0; i < l->tls.pair_count && file == SECURE_NONE; i++)
+        file = culprit_of_pair(w, &l->tls.pairs[i], settings);
+    settings.crl = span_of(NULL, 0);
+    if (file == SECURE_NONE)
+        file = l->tls.crl >= 0 && is_good(w, &settings) ? l->tls.crl : l->tls.ca;
+    secure_complain_of_file(w, file >= 0 ? file : l->tls.pairs[0].certificate, why);
 }
 
 /* The context for these certificates; NULL: complained of. */
@@ -117,6 +120,7 @@ static struct tls_context *site_context(struct secure_work *w, const struct conf
     struct tls_context *context = secure_find(w, &digest);
     const int which[2] = { choice->ecdsa, choice->rsa };
     struct tls_pair pairs[2];
+    struct tls_server_settings settings;
     size_t count = 0, len = 0;
     char *identity;
 
@@ -130,9 +134,19 @@ static struct tls_context *site_context(struct secure_work *w, const struct conf
         secure_no_memory(w);
         return NULL;
     }
-    context = make_server(w, l, pairs, count, span_of(identity, len), true);
+    settings = (struct tls_server_settings){ .pairs = pairs,
+                                             .pair_count = count,
+                                             .profile = l->tls.profile == PROFILE_COMPATIBLE ? TLS_COMPATIBLE : TLS_MODERN,
+                                             .min_version = l->tls.min_version,
+                                             .verify = verify_of(&l->tls),
+                                             .ca = secure_file_at(w, l->tls.ca),
+                                             .crl = secure_file_at(w, l->tls.crl),
+                                             .tickets = l->tls.tickets ? w->in->tickets : NULL,
+                                             .identity = span_of(identity, len),
+                                             .keylog = w->in->keylog };
+    context = tls_server_new(&settings, w->error);
     if (context == NULL)
-        blame(w, l, span_of(identity, len));
+        blame(w, l, settings);
     free(identity);
     return context != NULL ? secure_remember(w, &digest, context) : NULL;
 }
@@ -146,10 +160,16 @@ struct naming {
     struct conf_strings names;
 };
 
+/* Addresses are never asked for (RFC 6066 3). */
 static void note_name(void *arg, struct span name)
 {
     struct naming *n = arg;
-    char **items = realloc(n->names.items, (n->names.count + 1) * sizeof(*items));
+    struct addr address;
+    char **items;
+
+    if (addr_parse(&address, name, 0))
+        return;
+    items = realloc(n->names.items, (n->names.count + 1) * sizeof(*items));
 
     if (items != NULL)
         n->names.items = items;

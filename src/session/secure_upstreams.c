@@ -27,23 +27,33 @@ static struct digest digest_of_upstream(const struct secure_work *w, const struc
     return secure_digest_of(span_of((const char *)&all, sizeof(all)));
 }
 
-static void blame_upstream(struct secure_work *w, const struct conf_policy *p, const struct tls_client_settings *settings)
+static bool is_good(struct secure_work *w, const struct tls_client_settings *settings)
+{
+    struct tls_context *context = tls_client_new(settings, w->error);
+
+    tls_context_unref(context);
+    return context != NULL;
+}
+
+/* Which file is it that a context failed for? What is left out until one can be made. */
+static void blame(struct secure_work *w, const struct conf_policy *p, struct tls_client_settings settings)
 {
     const struct conf_upstream_tls *u = &p->upstream_tls;
-    struct tls_client_settings alone = *settings;
-    struct tls_context *context;
+    const struct conf_tls *common = &w->in->conf->tls;
+    int file = u->trust >= 0 ? u->trust : common->trust;
     char why[TLS_ERROR];
 
     memcpy(why, w->error, sizeof(why));
-    alone.pair = (struct tls_pair){ 0 };
-    context = tls_client_new(&alone, w->error);
-    if (context != NULL && u->key >= 0)
-        secure_complain_of_file(w, u->key, why);
-    else if (u->trust >= 0 || w->in->conf->tls.trust >= 0)
-        secure_complain_of_file(w, u->trust >= 0 ? u->trust : w->in->conf->tls.trust, why);
+    settings.pair = (struct tls_pair){ 0 };
+    if (is_good(w, &settings))
+        file = u->key;
+    settings.crl = span_of(NULL, 0);
+    if (file != u->key && is_good(w, &settings))
+        file = u->crl >= 0 ? u->crl : common->crl;
+    if (file >= 0)
+        secure_complain_of_file(w, file, why);
     else
         secure_complain(w, p->line, "upstream_tls", why);
-    tls_context_unref(context);
 }
 
 static struct tls_context *make_upstream(struct secure_work *w, const struct conf_policy *p)
@@ -63,10 +73,12 @@ static struct tls_context *make_upstream(struct secure_work *w, const struct con
 
     if (context != NULL || w->failed)
         return context;
+    if (u->verify && settings.trust.len == 0)
+        return NULL; /* the system's bundle is not there: whoever read the files has warned */
     context = tls_client_new(&settings, w->error);
     if (context != NULL)
         return secure_remember(w, &digest, context);
-    blame_upstream(w, p, &settings);
+    blame(w, p, settings);
     return NULL;
 }
 

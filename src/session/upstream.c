@@ -94,7 +94,7 @@ void upstream_begin(struct session *s, int policy, const struct host *target)
     if (tls != NULL && s->generation->secure != NULL)
         context = secure_upstream(s->generation->secure, policy);
     if (context == NULL) {
-        upstream_failed(s, tls == NULL ? R_MEMORY : R_INTERNAL);
+        upstream_failed(s, tls == NULL ? R_MEMORY : R_UPSTREAM_CERTIFICATE); /* there is nothing to verify it by */
         return;
     }
     upstream_forget(s);
