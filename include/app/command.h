@@ -12,7 +12,7 @@
  * the view is answered at once, everything else says what has to be done. The requests (what they take): status | sessions
  * (filters) | watch (filters) | show (id) | kill (id or filters) | explain (id, or method, url, from, interface, listener, headers,
  * address, resolve) | denials (count) | reload | drain | log (level) | block (address, seconds) | unblock (address) | blocks |
- * filter | doctor
+ * filter | doctor | inspected
  */
 enum command_kind {
     COMMAND_REPLY,    /* `reply` is the whole answer */

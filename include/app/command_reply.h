@@ -12,5 +12,7 @@ MUST_CHECK json_t *reply_show(const struct view *v, const struct stream_id *id);
 MUST_CHECK json_t *reply_explain(const struct view *v, const struct stream_id *id);
 /* The newest `count` denials of all workers, newest first. */
 MUST_CHECK json_t *reply_denials(const struct view *v, unsigned count);
+/* The names whose minted certificates clients were shown: first those that were refused, then by time; at most TABLE_INSPECTED. */
+MUST_CHECK json_t *reply_inspected(const struct view *v);
 
 #endif

@@ -30,5 +30,8 @@ void ctl_table_lines(const json_t *lines, const char *before);
 /* "0x53000001", as nft says it; and what NAT made of a flow: "to 10.77.1.5:22", "from 203.0.113.1:40000", or both. */
 const char *ctl_table_mark(const json_t *object, const char *key, char out[CELL]);
 const char *ctl_table_nat(const json_t *row, const char *key, char out[CELL]);
+/* What is done with TLS on either side; the client's server name, if it is not the host. For columns. */
+const char *ctl_table_tls(const json_t *row, const char *key, char out[CELL]);
+const char *ctl_table_sni(const json_t *row, const char *key, char out[CELL]);
 
 #endif

@@ -9,6 +9,7 @@
 #include "app/access_json.h"
 
 #include "app/json_put.h"
+#include "net/tls.h"
 
 #include <string.h>
 
@@ -30,7 +31,12 @@ static void put_bytes(struct line *l, const char *bytes, size_t len)
 
 static void put_key(struct line *l, const char *key)
 {
-    put_bytes(l, l->len == 0 ? "{\"" : ",\"", 2);
+    if (l->len == 0)
+        put_bytes(l, "{\"", 2);
+    else if (l->at[l->len - 1] == '{')
+        put_bytes(l, "\"", 1);
+    else
+        put_bytes(l, ",\"", 2);
     put_bytes(l, key, strlen(key));
     put_bytes(l, "\":", 2);
 }
@@ -161,13 +167,47 @@ static void numbers(struct line *l, const struct record *r)
         line_number(l, "first_byte_ms", r->first_byte_us / 1000);
 }
 
+static void line_true(struct line *l, const char *key, bool value)
+{
+    if (!value)
+        return;
+    put_key(l, key);
+    put_bytes(l, "true", 4);
+}
+
+/* The same keys as tls_object() has (app/tls_json.c). */
+static void tls_side(struct line *l, const char *key, struct tls_facts *facts)
+{
+    char suite[TLS_SUITE_TEXT];
+
+    if (facts->way == TLS_WAY_NONE)
+        return;
+    tls_facts_mend(facts);
+    put_key(l, key);
+    put_bytes(l, "{", 1);
+    line_text(l, "way", tls_way_name((enum tls_way)facts->way));
+    line_text(l, "version", tls_version_name(facts->version));
+    line_text(l, "suite", tls_suite_name(facts->suite, suite));
+    line_text(l, "alpn", tls_alpn_name((enum tls_alpn)facts->alpn));
+    line_text(l, "sni", facts->name);
+    line_true(l, "resumed", facts->resumed);
+    line_text(l, "ja4", facts->ja4);
+    line_true(l, "ech", facts->ech);
+    line_text(l, "subject", facts->subject);
+    line_text(l, "issuer", facts->issuer);
+    line_text(l, "verify", facts->verify != 0 ? tls_verify_text(facts->verify) : "");
+    line_true(l, "unverified", facts->unverified);
+    put_bytes(l, "}", 1);
+}
+
 size_t access_line(const struct record *record, const struct shard *shard, char out[ACCESS_LINE])
 {
-    struct record r = *record;
+    struct record r;
     struct line l = { .at = out };
     char time[TIME_TEXT];
 
-    r.row.host[ROW_HOST - 1] = r.row.path[ROW_PATH - 1] = '\0';
+    memcpy(&r, record, record_bytes(record));
+    row_mend(&r.row);
     line_text(&l, "time", time_text(r.time_us, time));
     line_text(&l, "event", record_event_name((enum record_event)r.event));
     line_id(&l, "session", &r.row, 0);
@@ -176,6 +216,10 @@ size_t access_line(const struct record *record, const struct shard *shard, char 
     flow(&l, &r, shard);
     exchange(&l, &r, shard);
     numbers(&l, &r);
+    if (r.row.tls) {
+        tls_side(&l, "tls_client", &r.tls[UP]);
+        tls_side(&l, "tls_server", &r.tls[DOWN]);
+    }
     line_count(&l, "conntrack", r.row.conntrack);
     line_text(&l, "closed_by", closer_name((enum closer)r.row.closed_by));
     line_count(&l, "close_code", r.row.close_code);

@@ -103,6 +103,12 @@ static void read_denials(struct command *c, const struct view *v, json_t *object
         c->reply = reply_denials(v, (unsigned)wanted);
 }
 
+static void read_inspected(struct command *c, const struct view *v, json_t *object)
+{
+    (void)object;
+    c->reply = reply_inspected(v);
+}
+
 static void read_reload(struct command *c, const struct view *v, json_t *object)
 {
     (void)v;
@@ -175,7 +181,7 @@ static const struct {
     { "status", read_status }, { "sessions", read_sessions }, { "watch", read_watch },     { "show", read_show },
     { "kill", read_kill },     { "explain", read_explain },   { "denials", read_denials }, { "reload", read_reload },
     { "drain", read_drain },   { "log", read_log },           { "block", read_block },     { "unblock", read_unblock },
-    { "blocks", read_plain },  { "filter", read_plain },      { "doctor", read_plain },
+    { "blocks", read_plain },  { "filter", read_plain },      { "doctor", read_plain },    { "inspected", read_inspected },
 };
 
 static void read_object(struct command *c, const struct view *v, json_t *object)

@@ -35,6 +35,7 @@ static void print_sessions(const json_t *rows)
                                 LEFT("SERVER", "server"),
                                 OPTIONAL("NAT", "", ctl_table_nat),
                                 LEFT("HOST", "host"),
+                                OPTIONAL("TLS", "", ctl_table_tls),
                                 LEFT("METHOD", "method"),
                                 LEFT("PATH", "path"),
                                 LEFT("POLICY", "policy"),
@@ -190,12 +191,25 @@ static void print_status(const json_t *answer)
 
 static void print_denials(const json_t *list)
 {
-    struct column columns[] = { LEFT("TIME", "time"),    LEFT("ID", "id"),         LEFT("REASON", "reason"),
-                                LEFT("STAGE", "stage"),  LEFT("CLIENT", "client"), LEFT("HOST", "host"),
-                                RIGHT("PORT", "port"),   LEFT("METHOD", "method"), LEFT("PATH", "path"),
-                                LEFT("POLICY", "policy") };
+    struct column columns[] = {
+        LEFT("TIME", "time"),     LEFT("ID", "id"),     LEFT("REASON", "reason"), LEFT("STAGE", "stage"),
+        LEFT("CLIENT", "client"), LEFT("HOST", "host"), RIGHT("PORT", "port"),    OPTIONAL("SNI", "", ctl_table_sni),
+        LEFT("METHOD", "method"), LEFT("PATH", "path"), LEFT("POLICY", "policy")
+    };
 
     ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), list);
+}
+
+static void print_inspected(const json_t *names)
+{
+    struct column columns[] = { LEFT("NAME", "name"),
+                                RIGHT("SHOWN", "shown"),
+                                RIGHT("REFUSED", "refused"),
+                                LEFT("LAST", "last"),
+                                LEFT("LAST REFUSED", "last_refused"),
+                                LEFT("BY", "last_client") };
+
+    ctl_table_print(columns, sizeof(columns) / sizeof(columns[0]), names);
 }
 
 /* The screen again where there is one; elsewhere what changed, as it comes. */
@@ -298,6 +312,8 @@ void ctl_print(const char *command, const json_t *answer)
         print_explained(answer);
     else if (strcmp(command, "denials") == 0)
         print_denials(json_object_get(answer, "denials"));
+    else if (strcmp(command, "inspected") == 0)
+        print_inspected(json_object_get(answer, "inspected"));
     else if (strcmp(command, "kill") == 0)
         print_killed(answer);
     else if (strcmp(command, "filter") == 0)

@@ -22,6 +22,8 @@ const char ctl_commands[] = "  status                     what runs, since when,
                             "  explain --from ADDR [--interface NAME] tcp://ADDR:PORT | udp://ADDR:PORT | icmp://ADDR\n"
                             "                             the same of a flow that is no request\n"
                             "  denials [COUNT]            the last denials, newest first (20)\n"
+                            "  inspected                  names that TLS was inspected for, those first whose minted\n"
+                            "                             certificates clients refused\n"
                             "  kill ID | FILTER...        ends sessions\n"
                             "  reload                     reads the configuration again\n"
                             "  drain                      stops: lets streams end until timeouts.drain\n"
@@ -36,7 +38,8 @@ const char ctl_commands[] = "  status                     what runs, since when,
                             "A FILTER is FIELD=VALUE, FIELD!=VALUE or FIELD~PART; all have to fit. Fields: id worker\n"
                             "state phase mode listener protocol client destination upstream server zone_in zone_out\n"
                             "interface_in interface_out host method path policy status generation conntrack\n"
-                            "conntrack_state translated mark. Addresses may be networks: client=10.0.0.0/8.\n";
+                            "conntrack_state translated mark tls tls_version sni ja4 tls_subject. Addresses may be\n"
+                            "networks: client=10.0.0.0/8. tls is none, ended, peeked or inspected.\n";
 
 static json_t *fault(const char *what)
 {
@@ -174,7 +177,7 @@ usage:
 
 json_t *ctl_request(int argc, char **argv)
 {
-    static const char *const alone[] = { "status", "reload", "drain", "filter", "doctor", "blocks" };
+    static const char *const alone[] = { "status", "reload", "drain", "filter", "doctor", "blocks", "inspected" };
     const char *command = argv[0];
 
     for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)

@@ -69,6 +69,30 @@ const char *ctl_table_nat(const json_t *row, const char *key, char out[CELL])
     return out;
 }
 
+/* What is done with the client's TLS; "to server" if there is some towards the server that does not follow from that. */
+const char *ctl_table_tls(const json_t *row, const char *key, char out[CELL])
+{
+    const char *way = json_string_value(json_object_get(json_object_get(row, "tls_client"), "way"));
+    bool server = json_object_get(row, "tls_server") != NULL && (way == NULL || strcmp(way, "inspected") != 0);
+
+    (void)key;
+    if (way == NULL && !server)
+        strcpy(out, "-");
+    else
+        snprintf(out, CELL, "%s%s%s", way != NULL ? way : "", way != NULL && server ? ", " : "", server ? "to server" : "");
+    return out;
+}
+
+const char *ctl_table_sni(const json_t *row, const char *key, char out[CELL])
+{
+    const json_t *client = json_object_get(row, "tls_client");
+    const char *name = json_string_value(json_object_get(client, "sni")), *host = json_string_value(json_object_get(row, "host"));
+
+    (void)key;
+    snprintf(out, CELL, "%s", name != NULL && (host == NULL || strcmp(name, host) != 0) ? name : "-");
+    return out;
+}
+
 static const char *text_of(const struct column *column, const json_t *row, char out[CELL])
 {
     return column->text != NULL ? column->text(row, column->key, out) : ctl_table_cell(row, column->key, out);
