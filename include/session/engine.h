@@ -118,7 +118,7 @@ struct explain_query {
     const char *interface;   /* that the client comes in by; NULL: the one by which it is reached */
     struct addr address;     /* of the server, instead of resolving; family 0: not given */
     bool resolve;            /* ask the resolver, asynchronously */
-    struct span method, url; /* "http://...", "ws://...", or "host:port" for CONNECT */
+    struct span method, url; /* "http://...", "https://...", "ws://...", "wss://...", or "host:port" for CONNECT */
     struct span headers;     /* field lines, each ended by CRLF */
     unsigned flow;           /* CONF_TCP, CONF_UDP or CONF_ICMP: no request, but a flow to `address` (with port); 0: a request */
 };
@@ -136,6 +136,9 @@ struct explain_packet {
     struct rules_near near[NEAR_MISSES];
 };
 
+/* What a policy would do with TLS in the tunnel; NONE: there is none, or it did not get that far. */
+enum explain_tls { EXPLAIN_TLS_NONE, EXPLAIN_TLS_UNREAD, EXPLAIN_TLS_INSPECTED };
+
 struct explain_answer {
     const char *error;             /* what is wrong with the question; NULL: none */
     struct generation *generation; /* valid during the call */
@@ -143,6 +146,7 @@ struct explain_answer {
     struct explain_step steps[JUDGE_TRAIL];
     struct verdict verdict; /* the last one */
     enum reason reason;     /* R_NONE: allowed */
+    enum explain_tls tls;   /* INSPECTED: then the request inside was judged, too, if there is one */
     unsigned protocol;      /* bit of enum conf_protocol */
     int zone_in, zone_out, listener;
     struct host host;

@@ -16,5 +16,7 @@ MUST_CHECK bool explain_url_target(const struct explain_url *url, struct host *h
 
 /* The head that a client would send to a listener of this mode; text->overflow: it does not fit. */
 void explain_head_write(const struct explain_url *url, const struct explain_query *query, enum mode mode, struct text *text);
+/* What it would send within TLS. */
+void explain_head_write_inside(const struct explain_url *url, const struct explain_query *query, struct text *text);
 
 #endif

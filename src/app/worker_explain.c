@@ -225,6 +225,7 @@ static void put_facts(json_t *object, const struct explain_answer *a)
     put_count(object, "port", a->port);
     put_server(object, "server", &a->server);
     put_text(object, "path", a->path);
+    put_text(object, "tls", a->tls == EXPLAIN_TLS_NONE ? NULL : a->tls == EXPLAIN_TLS_INSPECTED ? "inspected" : "unread");
     if (a->address_unknown)
         put_text(object, "note", "the name was not resolved: what depends on the address was not judged (--resolve or --address)");
 }

@@ -10,6 +10,8 @@
  *   choose              by which listener, if any
  *   ask                 the head, its examination, the stages before addresses are known
  *   judge_rest          the stages after that
+ *   judge_tls           what is in a tunnel: does it pass unread, or is it inspected?
+ *   judge_inside        the request that is inspected, judged like a live one
  */
 #include "session/examine.h"
 #include "session/explain_head.h"
@@ -35,6 +37,7 @@ struct pending {
     enum reason unresolved;  /* why it is not */
     struct judgement judge;
     struct examine question;
+    struct tunnel inside; /* what an inspected request is in */
     struct h1_head head;
     struct target target;
     struct ws_offer offer;
@@ -133,6 +136,80 @@ static void judge_packet(struct pending *p, unsigned protocol, const struct addr
     explain_packet(&context, p->engine->route, protocol, &p->query.from, to, p->query.interface, &p->answer.packet);
 }
 
+/* Scans and parses the head as a live one. */
+static enum reason read_head(struct pending *p, struct span bytes)
+{
+    const struct conf_limits *l = &conf_of(p)->limits;
+    struct h1_limits limits = { l->header_bytes, l->header_count, l->uri_bytes };
+    struct h1_scan scan = { 0 };
+    uint32_t head_len = 0;
+    enum reason why = R_HEAD_MALFORMED;
+
+    switch (h1_scan(&scan, H1_REQUEST, &limits, bytes, &head_len, &why)) {
+    case H1_DONE:
+        return head_len == bytes.len ? h1_parse(&p->head, H1_REQUEST, bytes, &limits, NULL) : R_HEAD_MALFORMED;
+    case H1_MORE:
+        return R_HEAD_MALFORMED;
+    case H1_BAD:
+        break;
+    }
+    return why;
+}
+
+/* A ClientHello as clients send it: it names the target, and nothing is known of its fingerprint. */
+static enum reason judge_tls(struct pending *p)
+{
+    struct judge_context context = engine_judge_context(p->engine, p->generation);
+    struct judgement *j = &p->judge;
+    enum reason why = R_TUNNEL_PROTOCOL;
+
+    if (p->question.original != NULL) {
+        why = R_NONE; /* it was judged with the first bytes */
+    } else {
+        j->facts.known |= KNOWN_PROTOCOL;
+        j->facts.protocol = CONF_TLS;
+        why = judge_stage(&context, j, STAGE_BYTES, true);
+    }
+    if (why != R_NONE) {
+        j->facts.protocol = CONF_TUNNEL;
+        j->trail_count -= j->trail_count > 0;
+        why = judge_stage(&context, j, STAGE_BYTES, true);
+    }
+    if (why != R_NONE)
+        return R_TUNNEL_PROTOCOL;
+    p->answer.tls = j->facts.protocol == CONF_TLS && conf_of(p)->policies[j->verdict.policy].inspect ? EXPLAIN_TLS_INSPECTED
+                                                                                                     : EXPLAIN_TLS_UNREAD;
+    return R_NONE;
+}
+
+/* The same tunnel, on the same addresses: only what is asked for in it is new. */
+static void judge_inside(struct pending *p)
+{
+    struct judge_context context = engine_judge_context(p->engine, p->generation);
+    struct judgement *j = &p->judge;
+    const struct judgement outside = *j;
+    struct text head;
+    enum reason why;
+
+    p->inside = (struct tunnel){ .host = j->host, .port = j->port };
+    p->question.tunnel = &p->inside;
+    judge_init(j, outside.facts.listener, &outside.facts.client, outside.facts.zone_in);
+    memcpy(j->trail, outside.trail, sizeof(j->trail));
+    j->trail_count = outside.trail_count;
+    memcpy(j->addresses, outside.addresses, sizeof(j->addresses));
+    j->address_count = outside.address_count;
+    text_init(&head, p->text, sizeof(p->text));
+    explain_head_write_inside(&p->url, &p->query, &head);
+    why = head.overflow ? R_HEAD_TOO_LARGE : read_head(p, span_of(head.at, head.len));
+    if (why == R_NONE)
+        why = examine_request(&p->question, &p->head, &p->target, j, &p->offer);
+    if (why == R_NONE)
+        why = judge_target(&context, j);
+    if (why == R_NONE)
+        why = examine_addresses(&context, j, &p->head, &p->offer);
+    answer(p, why);
+}
+
 /* Addresses are known: the last stages. */
 static void judge_rest(struct pending *p)
 {
@@ -144,15 +221,14 @@ static void judge_rest(struct pending *p)
         why = judge_as(&context, j, p->url.tls ? CONF_TLS : 0, judge_way);
     else if (!p->url.tls && !p->url.connect)
         why = examine_addresses(&context, j, &p->head, &p->offer);
-    else {
+    else
         why = judge_addresses(&context, j, false);
-        if (why == R_NONE && p->url.tls) {
-            j->facts.protocol = CONF_TLS;
-            j->facts.known |= KNOWN_PROTOCOL;
-            why = judge_stage(&context, j, STAGE_BYTES, true) == R_NONE ? R_NONE : R_TUNNEL_PROTOCOL;
-        }
-    }
-    answer(p, why);
+    if (why == R_NONE && p->url.tls)
+        why = judge_tls(p);
+    if (p->answer.tls == EXPLAIN_TLS_INSPECTED)
+        judge_inside(p);
+    else
+        answer(p, why);
 }
 
 static void set_addresses(struct judgement *j, const struct addr *addresses, size_t count)
@@ -206,24 +282,19 @@ static void find_addresses(struct pending *p)
     }
 }
 
-/* Scans and parses the head as a live one. */
-static enum reason read_head(struct pending *p, struct span bytes)
+/* TLS that is ended at this listener: its certificates are for these names, and what is inside is a request like others. */
+static enum reason end_tls(struct pending *p)
 {
-    const struct conf_limits *l = &conf_of(p)->limits;
-    struct h1_limits limits = { l->header_bytes, l->header_count, l->uri_bytes };
-    struct h1_scan scan = { 0 };
-    uint32_t head_len = 0;
-    enum reason why = R_HEAD_MALFORMED;
+    struct host *name = &p->inside.host;
+    uint16_t port;
 
-    switch (h1_scan(&scan, H1_REQUEST, &limits, bytes, &head_len, &why)) {
-    case H1_DONE:
-        return head_len == bytes.len ? h1_parse(&p->head, H1_REQUEST, bytes, &limits, NULL) : R_HEAD_MALFORMED;
-    case H1_MORE:
-        return R_HEAD_MALFORMED;
-    case H1_BAD:
-        break;
-    }
-    return why;
+    p->url.tls = false;
+    if (!explain_url_target(&p->url, name, &port) || name->ip.family != 0)
+        name = NULL;
+    p->question.name = name;
+    if (p->generation->secure == NULL || secure_site(p->generation->secure, p->judge.facts.listener, name) != NULL)
+        return R_NONE;
+    return name != NULL ? R_SNI_UNKNOWN : R_SNI_MISSING;
 }
 
 static enum reason examine_head(struct pending *p, struct span bytes)
@@ -260,6 +331,13 @@ static void ask(struct pending *p)
     enum reason why;
     struct text head;
 
+    if (p->question.listener->mode == MODE_REVERSE && p->question.listener->tls.line != 0 && p->url.tls) {
+        why = end_tls(p);
+        if (why != R_NONE) {
+            answer(p, why);
+            return;
+        }
+    }
     if (p->question.original != NULL && (p->url.tls || p->query.flow != 0)) {
         why = examine_intercepted(p);
         if (why == R_NONE)

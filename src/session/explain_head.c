@@ -19,7 +19,7 @@ void explain_url_read(struct explain_url *out, const struct explain_query *query
         n++;
     out->scheme = colon ? span_of(url.at, (size_t)(colon - url.at)) : span_of(NULL, 0);
     out->authority = span_of(rest.at, n);
-    out->websocket = span_ieq(out->scheme, SPAN("ws"));
+    out->websocket = span_ieq(out->scheme, SPAN("ws")) || span_ieq(out->scheme, SPAN("wss"));
     out->tls = span_ieq(out->scheme, SPAN("https")) || span_ieq(out->scheme, SPAN("wss"));
     out->connect = span_eq(query->method, SPAN("CONNECT"));
 }
@@ -88,6 +88,13 @@ void explain_head_write(const struct explain_url *url, const struct explain_quer
         write_connect(url, query, text);
     else
         write_request(url, query, mode, text);
+    text_put(text, query->headers);
+    text_put(text, SPAN("\r\n"));
+}
+
+void explain_head_write_inside(const struct explain_url *url, const struct explain_query *query, struct text *text)
+{
+    write_request(url, query, MODE_REVERSE, text);
     text_put(text, query->headers);
     text_put(text, SPAN("\r\n"));
 }
