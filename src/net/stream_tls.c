@@ -235,8 +235,10 @@ void tls_encrypt(struct stream *s)
 {
     struct chunks *plain = &s->tls->plain;
 
-    if (!s->tls->done)
+    if (!s->tls->done) {
+        s->tls->goodbye |= s->shut && plain->len == 0; /* a handshake that is given up: nobody waits for close_notify */
         return;
+    }
     while (plain->first != NULL) {
         struct chunk *c = plain->first;
         size_t len = c->end - c->start, n = encrypt(s, c->data + c->start, len);

@@ -92,14 +92,15 @@ void ws_end_dead(struct session *s, enum direction from)
 void ws_end_gone(struct session *s, enum direction from)
 {
     struct websocket *w = s->websocket;
-    bool reset = ws_target(s, ws_back(from))->failed;
+    const struct stream *side = ws_target(s, ws_back(from));
+    bool reset = side->failed;
 
     if (w->halves[from].reader.closed && !reset)
         return; /* it has said all that it had to say, and may be waiting for the other's close frame */
     if (w->halves[UP].reader.closed || w->halves[DOWN].reader.closed) /* it had been told to go, or had said so */
         session_finish(s, R_NONE, w->first_closer);
     else
-        lost(s, from, reset ? R_PEER_RESET : from == UP ? R_CLIENT_GONE : R_UPSTREAM_CLOSED);
+        lost(s, from, side->flooded ? R_TLS_FLOOD : reset ? R_PEER_RESET : from == UP ? R_CLIENT_GONE : R_UPSTREAM_CLOSED);
 }
 
 void ws_end_note(struct session *s, enum direction from)
