@@ -452,19 +452,69 @@ static void test_changed_byte(void **state)
     middle_close(&m);
 }
 
+static int with_much(SSL *ssl, void *arg)
+{
+    static const char much[1000];
+
+    (void)arg;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), much, sizeof(much));
+}
+
+static SSL_TICKET_RETURN as_usual(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len, SSL_TICKET_STATUS status,
+                                  void *arg)
+{
+    (void)ssl;
+    (void)session;
+    (void)name;
+    (void)len;
+    (void)status;
+    (void)arg;
+    return SSL_TICKET_RETURN_IGNORE;
+}
+
+/* Half a message after the handshake: what is said meanwhile is not lost, and leaves at the latest when the rest has come. */
+static void test_half_a_ticket(void **state)
+{
+    struct odd o;
+    char *bytes, text[64];
+    int len, got;
+    BIO *held;
+
+    (void)state;
+    odd_open(&o, false);
+    SSL_CTX_set_session_ticket_cb(o.ctx, with_much, as_usual, NULL);
+    SSL_CTX_set_max_send_fragment(o.ctx, 512);
+    odd_shake(&o);
+    odd_drain(&o);
+    held = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(o.ssl, held);
+    assert_int_equal(SSL_new_session_ticket(o.ssl), 1);
+    assert_int_equal(SSL_do_handshake(o.ssl), 1);
+    len = (int)BIO_get_mem_data(held, &bytes);
+    assert_true(len > 1000);
+    assert_int_equal(send(o.fd, bytes, 700, 0), 700);
+    assert_int_equal(odd_drain(&o), 0);
+    pair_say(&o.side, "meanwhile");
+    assert_int_equal(stream_look(&o.side.stream), 0);
+    assert_int_equal(send(o.fd, bytes + 700, (size_t)len - 700, 0), len - 700);
+    assert_int_equal(odd_drain(&o), 0);
+    stream_flush(&o.side.stream);
+    odd_turn(&o);
+    got = SSL_read(o.ssl, text, sizeof(text));
+    assert_int_equal(got, 9);
+    assert_memory_equal(text, "meanwhile", 9);
+    assert_int_equal(stream_waiting(&o.side.stream), 0);
+    assert_false(o.side.stream.failed);
+    odd_close(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_updates),
-        cmocka_unit_test(test_renegotiation),
-        cmocka_unit_test(test_early_data),
-        cmocka_unit_test(test_not_tls),
-        cmocka_unit_test(test_closed_in_the_middle),
-        cmocka_unit_test(test_old_versions),
-        cmocka_unit_test(test_alpn),
-        cmocka_unit_test(test_one_byte_pieces),
-        cmocka_unit_test(test_changed_byte),
-        cmocka_unit_test(test_slow_key_updates), /* the last: it sets the clock */
+        cmocka_unit_test(test_key_updates),   cmocka_unit_test(test_renegotiation),        cmocka_unit_test(test_early_data),
+        cmocka_unit_test(test_not_tls),       cmocka_unit_test(test_closed_in_the_middle), cmocka_unit_test(test_old_versions),
+        cmocka_unit_test(test_alpn),          cmocka_unit_test(test_one_byte_pieces),      cmocka_unit_test(test_changed_byte),
+        cmocka_unit_test(test_half_a_ticket), cmocka_unit_test(test_slow_key_updates), /* the last: it sets the clock */
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
