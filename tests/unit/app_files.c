@@ -39,6 +39,41 @@ static bool is_read(enum file_trust trust, size_t max)
     return good;
 }
 
+/* Secrets are also hidden from the group and others. */
+static void test_secrets(void **state)
+{
+    static const struct {
+        mode_t mode;
+        bool good;
+    } cases[] = { { 0600, true }, { 0400, true }, { 0640, false }, { 0604, false }, { 0660, false }, { 0644, false } };
+    int fd;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_file(path, "0123456789", cases[i].mode);
+        assert_int_equal(is_read(FILE_SECRET, 100), cases[i].good);
+        fd = file_open_secrets(path, error);
+        assert_int_equal(fd >= 0, cases[i].good);
+        if (fd >= 0)
+            close(fd);
+    }
+    write_file(path, "0123456789", 0600);
+    assert_int_equal(symlink(path, other), 0);
+    assert_int_equal(file_open_secrets(other, error), -1); /* somebody else's link leads somewhere else */
+    unlink(other);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_false(is_read(FILE_SECRET, 100));
+    assert_int_equal(chmod(folder, 0700), 0);
+    unlink(path);
+    fd = file_open_secrets(path, error);
+    assert_true(fd >= 0);
+    close(fd);
+    fd = file_open(path, FILE_SECRET, 100, error);
+    assert_true(fd >= 0);
+    close(fd);
+    write_file(path, "0123456789", 0600);
+}
+
 static void test_modes(void **state)
 {
     static const struct {
@@ -226,6 +261,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_a_folder_above_that_all_can_write),
         cmocka_unit_test(test_size_at_the_limit),
