@@ -30,6 +30,6 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "not_over(*ways): ways in which the scenario is another one")
+    config.addinivalue_line("markers", "not_over(*ways): ways in which the scenario is another one (inspected: a tunnel has one server, and ends with it)")
     config.addinivalue_line("markers", "limits(**limits): limits of the configuration")
     config.addinivalue_line("markers", "websocket(**keys): the group websocket of the policies that allow it")

@@ -142,6 +142,7 @@ def test_an_answer_outlives_the_timeouts_while_its_client_reads(ring):
     assert client.end is None and same(body(client), BIG)
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("old", [False, True])
 def test_the_last_answer_outlives_the_lingering(ring, old):
     """The server is done, the client is slow: what waits for it is not thrown away."""
@@ -182,6 +183,7 @@ def drip(ring, client, seconds):
     return len(answer.body) + len(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
 
 
+@pytest.mark.not_over("inspected")
 def test_a_client_that_takes_nothing_is_left_visibly(ring):
     """Old clients know the end of an answer by the end of the connection: that must not be an end in order."""
     client = ring.client()
@@ -284,6 +286,7 @@ def test_an_answer_without_length_ends_with_a_reset(ring, minor):
     assert client.end and not http1.response_at(client.received, 0, b"GET", client.end == "fin").complete
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("minor", [0, 1])
 def test_an_answer_without_length_ends_with_its_connection(ring, minor):
     client, server = ring.asked(head=b"GET /x HTTP/1.%d\r\nHost: a.test\r\n\r\n" % minor)
@@ -368,6 +371,7 @@ def test_an_early_answer_from_a_server_that_resets(ring):
     assert status(client) == 413 and body(client) == b"big"
 
 
+@pytest.mark.not_over("inspected")
 def test_a_server_that_answers_and_resets_before_it_was_asked(ring):
     client = ring.client()
     server = ring.unanswered(client, GET)
@@ -397,6 +401,7 @@ def test_expect_continue_refused(ring):
 # Memory and fairness.
 
 
+@pytest.mark.not_over("inspected")
 def test_a_client_that_reads_none_of_its_refusals_is_not_served_for_ever(ring):
     client = ring.client()
     client.paused = True

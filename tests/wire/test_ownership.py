@@ -8,6 +8,7 @@ from ring import GET, OK, ORIGIN, body, post, status
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
 
+@pytest.mark.not_over("inspected")
 def test_an_answer_between_requests_is_nobodys(ring):
     client, server = ring.kept()
     ring.say(server, EVIL)
@@ -18,6 +19,7 @@ def test_an_answer_between_requests_is_nobodys(ring):
     assert body(client) == b"ok"
 
 
+@pytest.mark.not_over("inspected")
 def test_an_answer_that_lies_there_when_the_next_request_comes(ring):
     client, server = ring.kept()
     server.sock.send(EVIL)
@@ -30,6 +32,7 @@ def test_an_answer_that_lies_there_when_the_next_request_comes(ring):
     assert [reason for _, reason, _ in ring.ended()] == ["unsolicited-bytes", None]
 
 
+@pytest.mark.not_over("inspected")
 def test_a_second_answer_behind_the_first(ring):
     client, server = ring.asked()
     ring.say(server, OK + EVIL)
@@ -40,6 +43,7 @@ def test_a_second_answer_behind_the_first(ring):
     assert b"evil" not in client.received
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("listener", ["site", "never", "shared"])
 def test_an_answer_before_the_request(ring, listener):
     """The server speaks as soon as it accepts: the bytes lie there before the program has written anything."""
@@ -52,6 +56,7 @@ def test_an_answer_before_the_request(ring, listener):
     assert [reason for _, reason, _ in ring.ended()] == ["answer-before-request"]
 
 
+@pytest.mark.not_over("inspected")
 def test_bytes_before_a_request_on_a_shared_connection(ring):
     _, server = ring.kept("shared")
     server.sock.send(EVIL)
@@ -64,6 +69,7 @@ def test_bytes_before_a_request_on_a_shared_connection(ring):
     assert [reason for _, reason, _ in ring.ended()] == ["unsolicited-bytes", None]
 
 
+@pytest.mark.not_over("inspected")
 def test_bytes_on_a_shared_connection_that_nobody_has(ring):
     client, server = ring.kept("shared")
     client.close()
@@ -74,6 +80,7 @@ def test_bytes_on_a_shared_connection_that_nobody_has(ring):
     assert (record["session"], record["policy"], record["server"]) == ("0-1", "to-shared", ORIGIN)
 
 
+@pytest.mark.not_over("inspected")
 def test_a_shared_connection_serves_another_session(ring):
     first, server = ring.kept("shared")
     first.close()
@@ -84,6 +91,7 @@ def test_a_shared_connection_serves_another_session(ring):
     assert body(other) == b"ok"
 
 
+@pytest.mark.not_over("inspected")
 def test_a_shared_connection_that_ended_is_not_used(ring):
     _, server = ring.kept("shared")
     server.close()
@@ -221,6 +229,7 @@ def test_interim_answers_do_not_reach_an_old_client(ring):
 # Kept connections that die, and what may be asked twice.
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE"])
 def test_an_idempotent_request_is_sent_once_more(ring, method, reset):
@@ -234,6 +243,7 @@ def test_an_idempotent_request_is_sent_once_more(ring, method, reset):
     assert ring.ended() == [("end", None, None)]
 
 
+@pytest.mark.not_over("inspected")
 def test_an_upload_of_which_nothing_was_sent(ring):
     client, server = ring.kept()
     ring.say(client, post(3, b"PUT"))
@@ -245,6 +255,7 @@ def test_an_upload_of_which_nothing_was_sent(ring):
     assert body(client) == b"ok"
 
 
+@pytest.mark.not_over("inspected")
 def test_a_handshake_is_sent_once_more(ring):
     client, server = ring.kept()
     ring.say(client, ws.handshake("/ws", "a.test") + ws.frame(ws.TEXT, b"early", mask=True))
@@ -255,6 +266,7 @@ def test_a_handshake_is_sent_once_more(ring):
     assert status(client) == 101 and fresh.received.endswith(ws.frame(ws.TEXT, b"early", mask=True))
 
 
+@pytest.mark.not_over("inspected")
 def test_it_is_sent_once_more_and_no_more(ring):
     client, server = ring.kept()
     ring.say(client, GET)
@@ -264,6 +276,7 @@ def test_it_is_sent_once_more_and_no_more(ring):
     assert status(client) == 502 and ring.dial() is None
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("request_", [b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", post(3, b"PUT") + b"abc",
                                       b"PATCH /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
                                       b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
@@ -294,6 +307,7 @@ def test_a_fresh_connection_that_ends_is_no_reason_to_ask_again(ring):
     assert ring.ended() == [("denied", "upstream-closed", "postern")]
 
 
+@pytest.mark.not_over("inspected")
 def test_never_means_a_connection_for_each_request(ring):
     client, server = ring.asked("never")
     assert b"Connection: close" in server.received

@@ -18,6 +18,7 @@ def fires(ring, seconds, expected, by="postern"):
     assert ring.ended() == ([(*expected, by)] if expected else [])
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("listener", ["site", "proxy"])
 def test_a_client_that_never_speaks(ring, listener):
     client = ring.client(listener)
@@ -68,6 +69,7 @@ def test_an_idle_connection_that_speaks_in_time(ring):
     assert client.end is None
 
 
+@pytest.mark.not_over("inspected")
 def test_a_dial(ring):
     client = ring.client()
     ring.unanswered(client, GET)
@@ -93,6 +95,7 @@ def test_a_look_up(ring):
     silent.close()
 
 
+@pytest.mark.not_over("inspected")
 def test_a_server_that_does_not_answer(ring):
     client, server = ring.asked()
     fires(ring, 7, ("denied", "timeout-response"))

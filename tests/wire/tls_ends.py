@@ -143,6 +143,7 @@ class TlsSocket:
         self.moved = False           # bytes went or came since this was last cleared
         self.resetting = False
         self.ended = False
+        self.broken = None           # nothing can be sent any more
         self.push()
 
     def __getattr__(self, name):
@@ -162,8 +163,9 @@ class TlsSocket:
                 count = self.raw.send(self.out)
             except BlockingIOError:
                 return False
-            except OSError:
+            except OSError as error:
                 self.out.clear()
+                self.broken = error
                 break
             del self.out[:count]
             self.moved = True
@@ -224,6 +226,8 @@ class TlsSocket:
         if not self.done:
             self.waiting += data
             return len(data)
+        if self.broken:
+            raise self.broken
         if self.out:
             raise BlockingIOError
         count = self.tls.write(bytes(data[:RECORD * 4]))
