@@ -15,7 +15,9 @@
 #define TABLE_NAME_SIZE 32
 #define TABLE_ENDED 4096 /* ended and denied streams that are remembered */
 
-/* Counters beyond those by reason. Prometheus names are made of them in app/metrics.c. */
+/* Counters beyond those by reason. Prometheus names are made of them in app/metrics.c. Those of TLS are counted by the session:
+ * FULL, RESUMED or FAILED once for each handshake of ours that ended, on the side it was with; inspected_add() counts INSPECTED
+ * and REFUSED. */
 #define TABLE_COUNTERS(X)                                                                                                          \
     X(SESSIONS_OPENED, "sessions_opened_total", "Client connections accepted.")                                                    \
     X(SESSIONS_OPEN, "sessions_open", "Client connections open now.")                                                              \
@@ -32,6 +34,14 @@
     X(RETRIES, "retries_total", "Requests sent again because a kept connection had died.")                                         \
     X(LOOKUPS, "lookups_total", "Names asked of a resolver.")                                                                      \
     X(ACCEPT_PAUSES, "accept_pauses_total", "Times that accepting was paused for want of descriptors or room.")                    \
+    X(TLS_CLIENT_FULL, "tls_client_full_total", "TLS handshakes with clients, without those that resumed a session.")              \
+    X(TLS_CLIENT_RESUMED, "tls_client_resumed_total", "TLS handshakes with clients that resumed a session.")                       \
+    X(TLS_CLIENT_FAILED, "tls_client_failed_total", "TLS handshakes with clients that failed.")                                    \
+    X(TLS_SERVER_FULL, "tls_server_full_total", "TLS handshakes with servers, without those that resumed a session.")              \
+    X(TLS_SERVER_RESUMED, "tls_server_resumed_total", "TLS handshakes with servers that resumed a session.")                       \
+    X(TLS_SERVER_FAILED, "tls_server_failed_total", "TLS handshakes with servers that failed.")                                    \
+    X(TLS_INSPECTED, "tls_inspected_total", "Streams whose TLS was opened to look inside.")                                        \
+    X(TLS_REFUSED, "tls_refused_total", "Minted certificates that clients refused.")                                               \
     X(LOG_DROPPED, "log_dropped_total", "Access-log lines lost because the log could not be written fast enough.")                 \
     X(ENDED, "ended_total", "Records written to the ring of ended streams.")                                                       \
     X(ROWS_HIGH, "rows_high", "Highest row that the worker ever used, plus one: where readers may stop.")

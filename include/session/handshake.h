@@ -75,6 +75,8 @@ enum reason handshake_client_reason(const struct session *s);
 enum reason handshake_lost(struct session *s);
 /* Facts of one side into the row. */
 void handshake_report(struct session *s, enum direction side, enum tls_way way);
+/* The same of a handshake that has just ended, which is counted. */
+void handshake_ended(struct session *s, enum direction side, enum tls_way way);
 
 /* upstream.c */
 /* Must this connection (to address `index` of the judgement, of an exchange) be secured? */

@@ -489,6 +489,9 @@ bool ended_read(const struct shard *s, uint64_t sequence_number, struct record *
 void inspected_add(struct shard *s, struct span name, const struct addr *client, bool refused)
 {
     inspected_put(&s->inspected, name, client, refused);
+    count_add(s, COUNT_TLS_INSPECTED, 1);
+    if (refused)
+        count_add(s, COUNT_TLS_REFUSED, 1);
 }
 
 bool inspected_read(const struct shard *s, uint32_t index, struct inspected *out)

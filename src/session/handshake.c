@@ -143,6 +143,18 @@ void handshake_report(struct session *s, enum direction side, enum tls_way way)
     row_end(shard, s->row);
 }
 
+void handshake_ended(struct session *s, enum direction side, enum tls_way way)
+{
+    static const enum counter counters[DIRECTIONS][3] = {
+        { COUNT_TLS_CLIENT_FULL, COUNT_TLS_CLIENT_RESUMED, COUNT_TLS_CLIENT_FAILED },
+        { COUNT_TLS_SERVER_FULL, COUNT_TLS_SERVER_RESUMED, COUNT_TLS_SERVER_FAILED },
+    };
+    bool failed = stream_failure(side == UP ? &s->client : &s->server) != TLS_FAILED_NOT;
+
+    handshake_report(s, side, way);
+    count_add(s->engine->shard, counters[side][failed ? 2 : row_tls(s->engine->shard, s->row)[side].resumed], 1);
+}
+
 void handshake_clock(struct session *s)
 {
     struct session_tls *tls = handshake_state(s);
@@ -289,7 +301,7 @@ static bool keep_certificate(struct session *s)
 static void listener_secured(struct session *s)
 {
     s->tls->ended = true;
-    handshake_report(s, UP, TLS_WAY_ENDED);
+    handshake_ended(s, UP, TLS_WAY_ENDED);
     if (!keep_certificate(s)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
@@ -326,7 +338,7 @@ static void client_failed(struct session *s)
         inspect_client_bad(s, why);
         return;
     }
-    handshake_report(s, UP, TLS_WAY_ENDED);
+    handshake_ended(s, UP, TLS_WAY_ENDED);
     refuse(s, why, why == R_MEMORY ? CLOSER_POSTERN : CLOSER_CLIENT);
 }
 

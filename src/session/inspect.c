@@ -124,7 +124,7 @@ void inspect_server_bad(struct session *s, enum reason why)
 void inspect_client_good(struct session *s)
 {
     s->tls->inspection = INSPECT_SHOWN;
-    handshake_report(s, UP, TLS_WAY_INSPECTED);
+    handshake_ended(s, UP, TLS_WAY_INSPECTED);
     report_end(s, RECORD_END, R_NONE, CLOSER_NONE, NULL);
     free(s->tunnel->judge);
     s->tunnel->judge = NULL;
@@ -151,7 +151,7 @@ void inspect_client_bad(struct session *s, enum reason why)
 
     if (refused)
         count(s, true);
-    handshake_report(s, UP, TLS_WAY_INSPECTED);
+    handshake_ended(s, UP, TLS_WAY_INSPECTED);
     deny(s, refused ? R_INSPECTION_REFUSED : why);
 }
 

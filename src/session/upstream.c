@@ -130,7 +130,7 @@ static enum reason reason_of(const struct session *s)
 
 static void report(struct session *s)
 {
-    handshake_report(s, DOWN, session_is_inspected(s) ? TLS_WAY_INSPECTED : TLS_WAY_ENDED);
+    handshake_ended(s, DOWN, session_is_inspected(s) ? TLS_WAY_INSPECTED : TLS_WAY_ENDED);
 }
 
 static void say_why(const struct session *s, enum reason why)
