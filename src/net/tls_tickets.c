@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Session tickets (RFC 5077 and RFC 8446 4.6.1): AES-256-CBC and HMAC-SHA-256 under keys that the monitor makes for all workers, so
- * that any of them resumes what another one began. The newest key encrypts; a ticket under the one before is taken and replaced. A
- * context without keys gives no tickets, and keeps no sessions itself.
+ * that any of them resumes what another one began. The newest key encrypts; a ticket under the one before is taken and replaced. In
+ * TLS 1.3 every one is, because clients use each once. A context without keys gives no tickets, and keeps no sessions itself.
+ *
+ * A ticket holds when the full handshake was that it comes from, however often it was replaced since: a certificate of a client is
+ * verified anew after an hour.
  */
 #include "net/tls_context.h"
 
@@ -11,6 +14,9 @@
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define VERIFIED_FOR 3600 /* seconds */
 
 struct tls_tickets {
     size_t count;
@@ -73,15 +79,54 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
             continue;
         if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv) != 1 || !set_mac(mac, key))
             return -1;
-        return i == 0 ? 1 : 2;
+        return i == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
     }
     return 0; /* a key of long ago: a full handshake */
+}
+
+/* The ticket's data is the time of the full handshake. */
+static int on_give(SSL *ssl, void *arg)
+{
+    int64_t now = time(NULL);
+
+    (void)arg;
+    if (SSL_session_reused(ssl))
+        return 1; /* it has it from the one before */
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &now, sizeof(now));
+}
+
+static bool is_fresh(SSL_SESSION *session)
+{
+    void *data;
+    size_t len;
+    int64_t from, now = time(NULL);
+
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &len) != 1 || len != sizeof(from))
+        return false;
+    memcpy(&from, data, sizeof(from));
+    return from <= now && now - from < VERIFIED_FOR;
+}
+
+static SSL_TICKET_RETURN on_take(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t len, SSL_TICKET_STATUS status,
+                                 void *arg)
+{
+    const struct tls_context *context = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+    (void)name;
+    (void)len;
+    (void)arg;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (context->verify && !is_fresh(session))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 void tls_tickets_use(SSL_CTX *ctx, bool wanted)
 {
     if (wanted) {
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+        SSL_CTX_set_session_ticket_cb(ctx, on_give, on_take, NULL);
         return;
     }
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);

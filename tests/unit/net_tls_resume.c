@@ -8,6 +8,20 @@
 
 #include <cmocka.h>
 
+/* The wall clock of this program: that of tickets, too. */
+static time_t added_time;
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += added_time;
+    if (out != NULL)
+        *out = now.tv_sec;
+    return now.tv_sec;
+}
+
 static struct cert ca, own, client_cert;
 
 static int set_up(void **state)
@@ -80,8 +94,8 @@ static void check_identity(int version)
     tls_tickets_set(one, keys, 1); /* two workers with the same key */
     tls_tickets_set(two, keys, 1);
     assert_false(resumes(client, first));
-    assert_true(resumes(client, first));
-    assert_true(resumes(client, same));
+    for (int i = 0; i < 5; i++) /* each gives a ticket for the next */
+        assert_true(resumes(client, i & 1 ? first : same));
     assert_false(resumes(client, other));
     assert_true(resumes(client, other));
     assert_false(resumes(client, same));
@@ -165,7 +179,14 @@ static void test_client_certificates(void **state)
     (void)state;
     tls_tickets_set(tickets, keys, 1);
     assert_false(connects(client, server, &peer, "CN=a client"));
+    for (int i = 0; i < 3; i++)
+        assert_true(connects(client, server, &peer, "CN=a client"));
+    added_time = 3599;
     assert_true(connects(client, server, &peer, "CN=a client"));
+    added_time = 3601; /* replaced again and again, and still too old */
+    assert_false(connects(client, server, &peer, "CN=a client"));
+    assert_true(connects(client, server, &peer, "CN=a client"));
+    added_time = 0;
     tls_context_unref(server);
     tls_context_unref(client);
     tls_tickets_free(tickets);
@@ -185,7 +206,7 @@ static void test_peers(void **state)
 
     (void)state;
     tls_tickets_set(tickets, keys, 1);
-    for (int round = 0; round < 3; round++)
+    for (int round = 0; round < 5; round++)
         for (size_t i = 0; i < sizeof(peers) / sizeof(*peers); i++)
             assert_int_equal(connects(client, server, &peers[i], ""), round > 0);
     tls_context_unref(server);
