@@ -11,7 +11,7 @@ import pytest
 from lib import tls, ws
 from lib.libssl import TLS1_2, TLS1_3, Stream
 from lib.postern import wait_until
-from lib.tls_stage import BOTH_PORT, PROXY, SECURE_SITE_PORT, SITE, TlsStage, handshake_error
+from lib.tls_stage import BOTH_PORT, ORIGIN, PROXY, SECURE_SITE_PORT, SITE, TlsStage, handshake_error
 
 @pytest.fixture(scope="module")
 def stage():
@@ -54,8 +54,10 @@ def test_https_to_an_explicit_proxy(stage, curl):
     assert curl(*proxy, "--proxytunnel", f"http://{stage.origin.authority}/tunnel").stdout == b"ok"
     done = curl(*proxy, "--cacert", tls.root().file, f"https://{stage.target}/twice")
     assert done.stdout == b"ok", done.stderr
-    line = stage.postern.wait_access(lambda line: line.get("listener") == "secure-proxy" and line.get("protocol") == "tls")
+    line = stage.postern.wait_access(lambda line: line.get("path") == "/plain")
     assert line["tls_client"]["way"] == "ended" and line["tls_client"]["sni"] == PROXY
+    line = stage.postern.wait_access(lambda line: line.get("listener") == "secure-proxy" and line.get("protocol") == "tls")
+    assert line["tls_client"]["way"] == "peeked" and line["tls_client"]["sni"] == ORIGIN
 
 
 @pytest.mark.parametrize("listener", ["site", "both"])
