@@ -102,10 +102,24 @@ static int copy_secret(int file, struct span *memory, char *error, const char *p
     return -1;
 }
 
-static int open_secret(const struct conf_tls_file *f, struct span *memory, char *error)
+/* Which file a path leads to, so that two paths to one are seen. */
+struct file_id {
+    dev_t device;
+    ino_t inode;
+};
+
+static struct file_id id_of(int file)
+{
+    struct stat st;
+
+    return fstat(file, &st) == 0 ? (struct file_id){ st.st_dev, st.st_ino } : (struct file_id){ 0, 0 };
+}
+
+static int open_secret(const struct conf_tls_file *f, struct span *memory, struct file_id *id, char *error)
 {
     int file = file_open(f->path, FILE_SECRET, KEY_BYTES, error), fd;
 
+    *id = id_of(file);
     if (file < 0 || f->of_minter)
         return file;
     fd = copy_secret(file, memory, error, f->path);
@@ -126,12 +140,12 @@ static int open_public(const struct conf_tls_file *f, char *error)
     return fd;
 }
 
-static bool read_file(struct blueprint *b, size_t i, FILE *errors, FILE *warnings)
+static bool read_file(struct blueprint *b, size_t i, struct file_id *id, FILE *errors, FILE *warnings)
 {
     const struct conf_tls_file *f = &b->conf->tls_files[i];
     char error[FILE_ERROR];
 
-    b->tls_fds[i] = is_secret(f) ? open_secret(f, &b->tls_secrets[i], error) : open_public(f, error);
+    b->tls_fds[i] = is_secret(f) ? open_secret(f, &b->tls_secrets[i], id, error) : open_public(f, error);
     if (b->tls_fds[i] >= 0)
         return true;
     if (!f->optional)
@@ -142,21 +156,38 @@ static bool read_file(struct blueprint *b, size_t i, FILE *errors, FILE *warning
     return b->tls_fds[i] >= 0 || complain(errors, b->conf, f, strerror(errno));
 }
 
+/* The CA's key must not come to the workers under another name. */
+static bool check_minter_key(const struct blueprint *b, const struct file_id *ids, FILE *errors)
+{
+    const struct conf *conf = b->conf;
+    int key = conf->tls.inspect_key;
+
+    for (size_t i = 0; key >= 0 && i < conf->tls_file_count; i++)
+        if (is_secret(&conf->tls_files[i]) && !conf->tls_files[i].of_minter && ids[i].inode == ids[key].inode &&
+            ids[i].device == ids[key].device)
+            return complain(errors, conf, &conf->tls_files[i], "is the key of tls.inspect_key: the CA's key must be its alone");
+    return true;
+}
+
 bool generation_tls_read(struct blueprint *b, FILE *errors, FILE *warnings)
 {
     size_t count = b->conf->tls_file_count;
+    struct file_id *ids = calloc(count + 1, sizeof(*ids));
     bool good = true;
 
     b->tls_fds = malloc((count + 1) * sizeof(*b->tls_fds));
     b->tls_secrets = calloc(count + 1, sizeof(*b->tls_secrets));
     for (size_t i = 0; b->tls_fds != NULL && i < count; i++)
         b->tls_fds[i] = -1;
-    if (b->tls_fds == NULL || b->tls_secrets == NULL) {
+    if (b->tls_fds == NULL || b->tls_secrets == NULL || ids == NULL) {
         fprintf(errors, "%s\n", strerror(ENOMEM));
+        free(ids);
         return false;
     }
     for (size_t i = 0; i < count; i++)
-        good = read_file(b, i, errors, warnings) && good;
+        good = read_file(b, i, &ids[i], errors, warnings) && good;
+    good = good && check_minter_key(b, ids, errors);
+    free(ids);
     return good && generation_tls_check(b, errors, warnings);
 }
 

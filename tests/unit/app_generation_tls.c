@@ -25,10 +25,11 @@
     "zones = ({ name = \"in\"; networks = \"10.0.0.0/8\"; });\n"                                                                   \
     "listeners = ({ name = \"site\"; mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = \"a:1\"; tls = {\n" text           \
     "}; });\npolicies = ({ name = \"p\"; from = \"in\"; action = \"allow\"; });\n"
+#define INSPECT INSPECTING("")
 #define OWN "certificate = \"%1$s/ec.pem\";\nkey = \"%1$s/ec.key\";\n"
-#define INSPECT                                                                                                                    \
+#define INSPECTING(text)                                                                                                           \
     "zones = ({ name = \"in\"; networks = \"10.0.0.0/8\"; });\n"                                                                   \
-    "policies = ({ name = \"p\"; from = \"in\"; tls = \"inspect\"; action = \"allow\"; });\n"                                      \
+    "policies = ({ name = \"p\"; from = \"in\"; tls = \"inspect\"; action = \"allow\"; " text " });\n"                             \
     "listeners = ({ name = \"l\"; mode = \"explicit\"; address = \"127.0.0.1:1\"; });\n"                                           \
     "tls = { inspect_certificate = \"%1$s/ca.pem\";\ninspect_key = \"%1$s/ca.key\"; trust = \"%1$s/ca.pem\"; };\n"
 
@@ -255,6 +256,11 @@ static void test_the_minters_key_is_checked(void **state)
     fclose(out);
     assert_non_null(strstr(said, ":5: tls.inspect_key: "));
     blueprint_free(b);
+    assert_int_equal(symlink(in_folder("ca.key"), in_folder("alias.key")), 0); /* it must not get to the workers by another path */
+    write_file("ca.key", ca.key_pem, 0600);
+    check_refused(INSPECTING("upstream_tls = { certificate = \"%1$s/ca.pem\"; key = \"%1$s/alias.key\"; };"),
+                  ":2: policies.p.upstream_tls.key: is the key of tls.inspect_key");
+    unlink(in_folder("alias.key"));
     write_file("ca.key", ca.key_pem, 0644);
     check_refused(INSPECT, ":5: tls.inspect_key: ");
     write_file("ca.key", ca.key_pem, 0600);
