@@ -44,7 +44,8 @@ bool reason_is_hostile(enum reason r)
     static const enum reason hostile[] = { R_HEAD_MALFORMED,  R_FRAMING_AMBIGUOUS,   R_BODY_MALFORMED,    R_HOST_MALFORMED,
                                            R_HELLO_MALFORMED, R_HANDSHAKE_MALFORMED, R_FRAME_MALFORMED,   R_FRAME_UNMASKED,
                                            R_CLOSE_MALFORMED, R_UTF8_INVALID,        R_DEFLATE_MALFORMED, R_CONTROL_FLOOD,
-                                           R_TUNNEL_PROTOCOL, R_SOCKS_MALFORMED,     R_PIPELINE_LIMIT,    R_VERSION_UNSUPPORTED };
+                                           R_TUNNEL_PROTOCOL, R_SOCKS_MALFORMED,     R_PIPELINE_LIMIT,    R_VERSION_UNSUPPORTED,
+                                           R_TLS_FLOOD };
 
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
         if (hostile[i] == r)
