@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import libconfig
+from lib import libconfig, tls
 from lib.http1 import Client
 from lib.postern import POSTERND, ROOT, check_config
 from lib.stage import Stage, settings
@@ -26,6 +26,11 @@ def test_good_configuration():
 
 def with_certificates(text, folder):
     """What a configuration names below /etc/postern, made anew: CAs, certificates, and their keys."""
+    for name in sorted(set(re.findall(r'"/etc/postern/([a-z-]+)\.ocsp"', text))):
+        pair = tls.root().certify(f"{name}.example")
+        for end, file in ("pem", pair.certificate), ("key", pair.key), ("ocsp", tls.root().staple(pair)):
+            text = text.replace(f'"/etc/postern/{name}.{end}"', f'"{file}"')
+    text = re.sub(r'"/etc/postern/[a-z-]+\.crl"', f'"{tls.root().crl()}"', text)
     for name in sorted(set(re.findall(r'"/etc/postern/([a-z-]+)\.(?:pem|key)"', text))):
         made = folder / name
         subprocess.run([os.path.join(ROOT, "certs", "make-test-certificates"), made, f"{name}.example"], check=True,
