@@ -8,7 +8,7 @@
  * What a policy lets each side of one WebSocket say, and when: rates (token buckets that hold `burst` of a rate, and always room
  * for one token, and begin full), who may speak at all, and the push contract of the server. Pure: time is a parameter, in
  * milliseconds, and never goes back. Each question that is answered with R_NONE is an admission and is counted; one that is refused
- * is not.
+ * is not. What an admission of the client gives the server is counted apart, when it passes.
  */
 #define WS_CONTROL_WINDOW 10000 /* ms */
 
@@ -21,9 +21,9 @@ struct ws_contract {
     struct ws_bucket messages[DIRECTIONS], bytes[DIRECTIONS];
     uint64_t control_window[DIRECTIONS]; /* ms: when the window of 10 s began */
     uint32_t control_count[DIRECTIONS];
-    bool client_began;    /* the client sent a data message */
-    uint64_t spoke;       /* ms: its last data frame; before the first: when the WebSocket opened */
-    uint64_t pushes;      /* data messages of the server since the client's last one began */
+    bool client_began;    /* of the client a data message passed */
+    uint64_t spoke;       /* ms: when its last data frame passed; before the first: when the WebSocket opened */
+    uint64_t pushes;      /* data messages of the server since the client's last one began to pass */
     uint64_t push_bytes;  /* payload of the server since then */
     uint64_t spoke_bytes; /* payload of the client's last message */
 };
@@ -40,6 +40,8 @@ MUST_CHECK enum reason ws_contract_message(struct ws_contract *c, enum direction
  * the bucket ever holds), R_PUSH_CONTRACT. Before the first message of the client the server may say as much as after an empty one.
  */
 MUST_CHECK enum reason ws_contract_payload(struct ws_contract *c, enum direction from, uint64_t bytes, uint64_t now);
+/* Of a client's data message this much payload passes on to the server: its first frame (`begins`), another one, or all at once. */
+void ws_contract_said(struct ws_contract *c, bool begins, uint64_t bytes, uint64_t now);
 /* A ping or pong. R_NONE or R_CONTROL_FLOOD. */
 MUST_CHECK enum reason ws_contract_control(struct ws_contract *c, enum direction from, uint64_t now);
 

@@ -7,7 +7,8 @@
  * rounding however often it is filled up. All arithmetic stops at the ends of its range: a bucket that would hold more holds
  * UINT64_MAX, and a cost that cannot be written is never paid.
  *
- * All bounds are asked before any of them is charged: a message that one refuses costs nothing of the others.
+ * All bounds are asked before any of them is charged: a message that one refuses costs nothing of the others. A client that was
+ * admitted has not spoken yet: what it says may still be held, and denied. What gives the server a right is what passed on.
  */
 #include "policy/ws_contract.h"
 
@@ -113,29 +114,30 @@ enum reason ws_contract_message(struct ws_contract *c, enum direction from, uint
         return R_PUSH_CONTRACT;
     if (!take(&c->messages[from], side->messages_per_second, side->burst, 1, now))
         return R_RATE_EXCEEDED;
-    if (from == DOWN) {
-        c->pushes++;
-        return R_NONE;
-    }
-    c->client_began = true;
-    c->spoke = now;
-    c->pushes = c->push_bytes = c->spoke_bytes = 0;
+    c->pushes += from == DOWN;
     return R_NONE;
 }
 
 enum reason ws_contract_payload(struct ws_contract *c, enum direction from, uint64_t bytes, uint64_t now)
 {
     const struct conf_ws_side *side = &c->conf->sides[from];
-    uint64_t *counter = from == DOWN ? &c->push_bytes : &c->spoke_bytes;
 
     if (from == DOWN && !may_push_bytes(c, bytes, now))
         return R_PUSH_CONTRACT;
     if (!take(&c->bytes[from], side->bytes_per_second, side->burst, bytes, now))
         return R_RATE_EXCEEDED;
-    *counter = sum(*counter, bytes);
-    if (from == UP)
-        c->spoke = now;
+    if (from == DOWN)
+        c->push_bytes = sum(c->push_bytes, bytes);
     return R_NONE;
+}
+
+void ws_contract_said(struct ws_contract *c, bool begins, uint64_t bytes, uint64_t now)
+{
+    if (begins)
+        c->pushes = c->push_bytes = c->spoke_bytes = 0;
+    c->client_began = true;
+    c->spoke_bytes = sum(c->spoke_bytes, bytes);
+    c->spoke = now;
 }
 
 enum reason ws_contract_control(struct ws_contract *c, enum direction from, uint64_t now)

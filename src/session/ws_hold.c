@@ -10,6 +10,8 @@
 #include "session/state.h"
 #include "session/websocket.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +65,16 @@ static enum reason judge(struct ws_half *h)
     return why;
 }
 
+/* Only now it was said. */
+static enum reason release(struct ws_half *h)
+{
+    struct session *s = h->session;
+
+    if (h->from == UP)
+        ws_contract_said(&s->websocket->contract, true, h->announced, clock_ms());
+    return stream_send(ws_target(s, h->from), span_of(h->raw.at, h->raw.len)) ? R_NONE : R_MEMORY;
+}
+
 enum reason ws_hold(struct ws_half *h, struct span run)
 {
     enum reason why;
@@ -73,8 +85,8 @@ enum reason ws_hold(struct ws_half *h, struct span run)
         return R_NONE;
     why = judge(h);
     ws_bytes_drop(&h->plain);
-    if (why == R_NONE && !h->vanishes && !stream_send(ws_target(h->session, h->from), span_of(h->raw.at, h->raw.len)))
-        why = R_MEMORY;
+    if (why == R_NONE && !h->vanishes)
+        why = release(h);
     ws_bytes_drop(&h->raw);
     return why;
 }

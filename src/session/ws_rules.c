@@ -111,7 +111,8 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
 {
     const struct ws_match *match = h->session->websocket->match;
     bool held = frame->begins ? match != NULL && ws_match_asks(match, h->from) : h->reader.message_way == WS_HOLD;
-    const struct ws_contract before = h->session->websocket->contract;
+    struct ws_contract *contract = &h->session->websocket->contract;
+    const struct ws_contract before = *contract;
     enum reason why;
 
     if (frame->begins) {
@@ -130,10 +131,12 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
         why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->compressed), &h->vanishes);
     if (why != R_NONE)
         return why;
-    if (frame->begins && h->vanishes) { /* what was never said gives no one a right, and costs nothing */
+    if (frame->begins && h->vanishes) { /* what was never said costs nothing */
         h->is_read = false;
-        h->session->websocket->contract = before;
+        *contract = before;
     }
+    if (h->from == UP && !h->vanishes && !held)
+        ws_contract_said(contract, frame->begins, frame->payload, clock_ms());
     if (frame->begins)
         *way = h->vanishes ? WS_DROP : held ? WS_HOLD : WS_PASS;
     return R_NONE;

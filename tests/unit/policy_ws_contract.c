@@ -27,13 +27,17 @@ struct step {
 static const struct conf_websocket free_of_rules = { .sides = { { .send = true, .burst = 1000 }, { .send = true, .burst = 1000 } },
                                                      .server_first = true };
 
+/* What the client may say passes at once. */
 static enum reason ask(struct ws_contract *c, const struct step *s)
 {
-    if (s->event == MESSAGE)
-        return ws_contract_message(c, s->from, s->at);
-    if (s->event == PAYLOAD)
-        return ws_contract_payload(c, s->from, s->amount, s->at);
-    return ws_contract_control(c, s->from, s->at);
+    enum reason why;
+
+    if (s->event == CONTROL)
+        return ws_contract_control(c, s->from, s->at);
+    why = s->event == MESSAGE ? ws_contract_message(c, s->from, s->at) : ws_contract_payload(c, s->from, s->amount, s->at);
+    if (why == R_NONE && s->from == UP)
+        ws_contract_said(c, s->event == MESSAGE, s->event == PAYLOAD ? s->amount : 0, s->at);
+    return why;
 }
 
 static void follow(struct ws_contract *c, const struct step *steps, size_t count)
@@ -273,6 +277,30 @@ static void messages_for_a_message(void **state)
     FOLLOW(conf, steps);
 }
 
+/* It was admitted, and waits: the server has no right to answer it yet, and what it says meanwhile answers the one before. */
+static void what_waits_was_not_said(void **state)
+{
+    struct conf_websocket conf = free_of_rules;
+    struct ws_contract c;
+
+    (void)state;
+    conf.server_first = false;
+    conf.messages_per_client_message = 2;
+    conf.bytes_per_client_byte = 1;
+    conf.quiet_after = 500;
+    ws_contract_init(&c, &conf, 0);
+    assert_int_equal(ws_contract_message(&c, UP, 0), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, UP, 5, 0), R_NONE);
+    assert_int_equal(ws_contract_message(&c, DOWN, 0), R_PUSH_CONTRACT);
+    ws_contract_said(&c, true, 5, 400);
+    assert_int_equal(ws_contract_message(&c, DOWN, 900), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 6, 900), R_PUSH_CONTRACT);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 5, 900), R_NONE);
+    assert_int_equal(ws_contract_message(&c, UP, 900), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 1, 900), R_PUSH_CONTRACT);
+    assert_int_equal(ws_contract_message(&c, DOWN, 901), R_PUSH_CONTRACT);
+}
+
 static void bytes_for_a_byte(void **state)
 {
     static const struct step steps[] = {
@@ -477,6 +505,7 @@ int main(void)
         cmocka_unit_test(a_refused_message_is_none),
         cmocka_unit_test(bounds_do_not_charge_each_other),
         cmocka_unit_test(messages_for_a_message),
+        cmocka_unit_test(what_waits_was_not_said),
         cmocka_unit_test(bytes_for_a_byte),
         cmocka_unit_test(quiet_windows),
         cmocka_unit_test(control_frames_in_ten_seconds),
