@@ -36,12 +36,10 @@ struct ws_half {
     struct ws_inflater *inflater;    /* deflate = "inspect", and compression was agreed on; otherwise NULL */
     uint64_t data_frames, data_left; /* after the last run: data frames so far, and what was to come of the last one */
     /* The open message. */
-    uint64_t frame_left;  /* payload of its current frame that is still to come */
     uint64_t announced;   /* payload of all its frames so far */
     uint64_t plain_bytes; /* of it so far, inflated */
     uint32_t utf8;
     bool text, compressed;
-    bool fin;                   /* its current frame is the last one */
     bool is_read;               /* its payload is looked at */
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
@@ -86,6 +84,8 @@ static inline struct stream *ws_target(struct session *s, enum direction d)
 /* websocket.c */
 /* Bytes that a message of this half may have, inflated; 0: no limit. */
 uint64_t websocket_limit(const struct ws_half *h);
+/* From now on the half keeps to what the policy says, as far as what it holds lets it. */
+void websocket_set_rules(struct ws_half *h);
 /* Could the stream go on under this policy, as far as its compression goes? */
 bool websocket_fits(const struct websocket *w, const struct conf_policy *policy);
 /* The session's generation is a new one, in which policy number `policy` decided. */

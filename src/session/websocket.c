@@ -50,17 +50,23 @@ static struct ws_limits limits_of(const struct ws_half *h)
     return limits;
 }
 
+void websocket_set_rules(struct ws_half *h)
+{
+    struct ws_reader *r = &h->reader;
+
+    r->limits = limits_of(h);
+    r->calls = ws_rules_calls(h);
+    if (r->calls.on_payload == NULL) /* and this message will not be, should the policy change again */
+        h->is_read = h->sniffs = false;
+    if (r->message != 0 && r->message_way == WS_PASS) /* it may have begun while nobody asked about it */
+        h->vanishes = false;
+}
+
 /* From now on the policy w->policy is in force. */
 static void set_rules(struct websocket *w)
 {
-    for (enum direction d = UP; d < DIRECTIONS; d++) {
-        struct ws_half *h = &w->halves[d];
-
-        h->reader.limits = limits_of(h);
-        h->reader.calls = ws_rules_calls(h);
-        if (h->reader.calls.on_payload == NULL) /* and this message will not be, should the policy change again */
-            h->is_read = h->sniffs = false;
-    }
+    for (enum direction d = UP; d < DIRECTIONS; d++)
+        websocket_set_rules(&w->halves[d]);
 }
 
 static bool open_inflaters(struct websocket *w)

@@ -88,5 +88,6 @@ enum reason ws_hold(struct ws_half *h, struct span run)
     if (why == R_NONE && !h->vanishes)
         why = release(h);
     ws_bytes_drop(&h->raw);
+    websocket_set_rules(h);
     return why;
 }

@@ -81,10 +81,8 @@ static enum reason take(struct ws_half *h, struct span payload, bool end)
 enum reason ws_inspect_payload(void *half, struct span payload, const uint8_t *mask, unsigned at)
 {
     struct ws_half *h = half;
-    bool end;
+    bool end = h->reader.fin && h->reader.left == payload.len;
 
-    h->frame_left -= payload.len;
-    end = h->fin && h->frame_left == 0;
     if (!h->is_read)
         return R_NONE;
     if (mask != NULL) {

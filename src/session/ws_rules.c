@@ -86,11 +86,11 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
 }
 
 /* What is refused at any price: on_violation has no say in it. */
-static bool is_too_big(const struct ws_half *h, const struct ws_frame *frame)
+static bool is_too_big(const struct ws_half *h)
 {
     uint64_t limit = websocket_limit(h);
 
-    return limit != 0 && !h->compressed && (frame->payload > limit || h->announced > limit - frame->payload);
+    return limit != 0 && !h->compressed && h->announced > limit;
 }
 
 static enum reason ask(struct ws_half *h, const struct ws_frame *frame)
@@ -118,14 +118,11 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
     if (frame->begins) {
         ws_inspect_begin(h, frame, held);
         h->vanishes = false;
-        h->announced = 0;
     }
     h->compressed = frame->compressed;
-    h->frame_left = frame->payload;
-    h->fin = frame->fin;
-    if (is_too_big(h, frame))
+    h->announced = (frame->begins ? 0 : h->reader.message_bytes) + frame->payload;
+    if (is_too_big(h))
         return R_MESSAGE_TOO_BIG;
-    h->announced += frame->payload;
     why = h->vanishes ? R_NONE : ask(h, frame);
     if (why != R_NONE)
         why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->compressed), &h->vanishes);

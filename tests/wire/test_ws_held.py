@@ -71,3 +71,52 @@ def test_the_server_stays_second_until_something_passed(ring):
     pair.vanishes(text(SERVER))
     pair.passes(text(CLIENT))
     pair.passes(text(SERVER))
+
+
+# Reloads.
+
+RATE = {"client": {"bytes_per_second": 30}, "on_violation": "drop_message"}
+
+
+def test_what_vanished_before_a_reload_is_forgotten(ring):
+    """A message of which nobody asks anything is not part of the one that vanished before it."""
+    ring.reload(RATE)
+    pair = Pair(ring)
+    pair.vanishes(text(CLIENT, b"x" * 31))
+    assert pair.events() == ["rate-exceeded"]
+    ring.reload()
+    pair.passes(says(CLIENT, TEXT, b"x", fin=0))
+    ring.reload(RATE)
+    pair.is_closed(says(CLIENT, 0, b"x" * 1000), "rate-exceeded", 1008)
+
+
+def test_what_was_announced_before_a_reload_is_forgotten(ring):
+    ring.reload({**RATE, "message_bytes": 50})
+    pair = Pair(ring)
+    pair.passes(text(CLIENT, b"x" * 30))
+    ring.reload({"message_bytes": 50})
+    pair.passes(says(CLIENT, TEXT, b"x", fin=0))
+    ring.advance(1)
+    ring.reload({**RATE, "message_bytes": 50})
+    pair.passes(says(CLIENT, 0, b"x" * 29))
+
+
+def test_a_frame_that_began_before_a_reload(ring):
+    frame = says(CLIENT, TEXT, b"x" * 100)[1]
+    pair = Pair(ring)
+    pair.passes((CLIENT, frame[:20]))
+    ring.reload({"match": RULE})
+    pair.passes((CLIENT, frame[20:]))
+    pair.passes(text(CLIENT))
+    pair.is_closed(text(CLIENT, b"NEVER"), "match-denied", 1008, "match-denied: no")
+
+
+def test_a_limit_that_went_while_a_message_was_held(ring):
+    """What is held stays bounded; behind it there is no limit any more."""
+    ring.reload({"match": RULE, "message_bytes": 50})
+    pair = Pair(ring)
+    pair.vanishes(says(CLIENT, TEXT, b"a", fin=0))
+    ring.reload({"message_bytes": 0})
+    gets(pair, says(CLIENT, 0, b"b"), b"a", b"b")
+    pair.passes(says(CLIENT, BINARY, b"x" * 10, fin=0))
+    pair.passes((CLIENT, b"\x80\xff" + (17 << 20).to_bytes(8, "big") + b"abcd"))
