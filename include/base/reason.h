@@ -95,6 +95,7 @@
     X(TIMEOUT_RESPONSE, "timeout-response", 504, 1011, "http_response_timeout", "The server did not answer in time.")              \
     X(TIMEOUT_KEEPALIVE, "timeout-keepalive", 0, 1001, "", "The idle connection was closed.")                                      \
     X(TIMEOUT_TUNNEL, "timeout-tunnel", 0, 1001, "", "Nothing was said in the tunnel for too long.")                               \
+    X(TIMEOUT_MESSAGE, "timeout-message", 0, 1008, "", "A message that is held took too long to come.")                            \
     X(TIMEOUT_CLOSE, "timeout-close", 0, 1001, "", "The other side did not finish closing in time.")                               \
     X(CLIENT_GONE, "client-gone", 400, 1001, "http_request_error", "The client went away before the end.")                         \
     X(PEER_RESET, "peer-reset", 502, 1001, "connection_terminated", "A connection was reset.")                                     \

@@ -189,10 +189,11 @@ struct conf_packet_filter {
 struct conf_limits {
     uint32_t sessions, sessions_per_client, header_bytes, header_count, uri_bytes, pipeline, interim;
     uint64_t body_bytes; /* 0: no limit */
+    uint64_t held_bytes; /* of messages that are held, in each worker */
 };
 
 struct conf_timeouts {
-    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, drain;
+    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, message, drain;
 };
 
 struct conf {

@@ -245,6 +245,8 @@ void tunnel_proceed(struct session *s);
 
 /* websocket.c, ws_end.c */
 void websocket_begin(struct session *s);
+/* No frame is read any more, and the memory that this took is given back; without a WebSocket nothing happens. */
+void websocket_stop(struct session *s);
 void websocket_free(struct session *s);
 /* Ends it from here: both sides get a close frame with the code for this reason. */
 void websocket_close(struct session *s, enum reason why);

@@ -43,6 +43,8 @@ struct ws_half {
     bool is_read;               /* its payload is looked at */
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
+    uint64_t held_since;        /* ms: when that began, or went on after we had to wait; 0: nothing is held */
+    bool stopped;               /* nothing was read, because the other side does not take what there is */
     /* The first binary message, for tunnels = false. */
     char first[SNIFF_HIDDEN_MAX];
     uint8_t first_len, first_before; /* now, and when the open message began */
@@ -113,13 +115,15 @@ MUST_CHECK enum reason ws_inspect_payload(void *half, struct span payload, const
 MUST_CHECK enum reason ws_inspect_end(struct ws_half *h);
 
 /* ws_hold.c */
-MUST_CHECK bool ws_bytes_add(struct ws_bytes *b, struct span s);
-void ws_bytes_drop(struct ws_bytes *b);
 /*
  * More of a held message; once it is complete it is judged, and passed on or not. R_NONE, R_MEMORY, or why the stream must be
- * closed.
+ * closed; R_OVERLOAD: the worker holds as much as it may.
  */
 MUST_CHECK enum reason ws_hold(struct ws_half *h, struct span run);
+/* More of what it says. The same reasons. */
+MUST_CHECK enum reason ws_hold_text(struct ws_half *h, struct span piece);
+/* What is held is given back, and goes nowhere. */
+void ws_hold_drop(struct ws_half *h);
 
 /* ws_alive.c */
 /* A pong that answers our own ping? It concerns nobody else. */

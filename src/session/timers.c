@@ -73,6 +73,14 @@ static uint64_t ping_due(const struct ws_half *h)
     return (h->heard > h->pinged ? h->heard : h->pinged) + h->session->websocket->policy->websocket.ping_interval;
 }
 
+/* A message that is held has to be there in time; but who had to wait for the other side does so without a hurry. */
+static struct due due_of_held(const struct ws_half *h, const struct conf_timeouts *t)
+{
+    if (h->held_since == 0 || h->stopped)
+        return (struct due){ UINT64_MAX, R_NONE };
+    return (struct due){ h->held_since + t->message, R_TIMEOUT_MESSAGE };
+}
+
 static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
 {
     const struct websocket *w = s->websocket;
@@ -88,6 +96,8 @@ static struct due due_of_websocket(const struct session *s, const struct conf_ti
         due = sooner(due, (struct due){ s->phase_since + ws->age, R_TIMEOUT_AGE });
     for (enum direction d = UP; d < DIRECTIONS && ws->ping_interval != 0; d++)
         due = sooner(due, (struct due){ ping_due(&w->halves[d]), w->halves[d].waits ? R_TIMEOUT_PING : R_NONE });
+    for (enum direction d = UP; d < DIRECTIONS; d++)
+        due = sooner(due, due_of_held(&w->halves[d], t));
     return due;
 }
 
@@ -191,6 +201,15 @@ static void ping_sides(struct session *s)
     }
 }
 
+static void end_held(struct session *s)
+{
+    enum direction d = UP;
+
+    while (d < DOWN && due_of_held(&s->websocket->halves[d], &s->generation->conf->timeouts).at > clock_ms())
+        d++;
+    ws_end_violation(s, d, R_TIMEOUT_MESSAGE);
+}
+
 static void expired(struct session *s, enum reason why)
 {
     switch (s->phase) {
@@ -200,6 +219,8 @@ static void expired(struct session *s, enum reason why)
     case PHASE_WEBSOCKET:
         if (why == R_NONE || why == R_TIMEOUT_PING)
             ping_sides(s);
+        else if (why == R_TIMEOUT_MESSAGE)
+            end_held(s);
         else
             websocket_close(s, why);
         break;

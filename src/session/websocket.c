@@ -136,13 +136,17 @@ static void close_inflater(struct ws_half *h)
     h->inflater = NULL;
 }
 
-void websocket_free(struct session *s)
+void websocket_stop(struct session *s)
 {
     for (enum direction d = UP; s->websocket != NULL && d < DIRECTIONS; d++) {
         close_inflater(&s->websocket->halves[d]);
-        ws_bytes_drop(&s->websocket->halves[d].raw);
-        ws_bytes_drop(&s->websocket->halves[d].plain);
+        ws_hold_drop(&s->websocket->halves[d]);
     }
+}
+
+void websocket_free(struct session *s)
+{
+    websocket_stop(s);
     free(s->websocket);
     s->websocket = NULL;
 }
@@ -198,10 +202,10 @@ static enum reason take_run(struct session *s, struct ws_half *h, struct span ru
 {
     uint64_t now = clock_ms();
 
-    if (h->reader.way != WS_DROP)
+    if (h->reader.way == WS_PASS)
         s->progress = now;
     ws_alive_heard(h, now);
-    if (has_data(h) && h->reader.way != WS_DROP)
+    if (has_data(h) && h->reader.way == WS_PASS)
         s->websocket->spoke = now;
     report_bytes(s, h->from, run.len);
     count_frames(s, h);
@@ -235,15 +239,26 @@ static size_t take_runs(struct session *s, struct ws_half *h, struct span input,
     return used;
 }
 
+/* Does the other side not take what there is? Who waits for it loses no time. */
+static bool is_stopped(struct ws_half *h)
+{
+    bool before = h->stopped;
+
+    h->stopped = stream_waiting(ws_target(h->session, h->from)) >= STREAM_HIGH_WATER;
+    if (before && !h->stopped && h->held_since != 0)
+        h->held_since = clock_ms();
+    return h->stopped;
+}
+
 static bool relay(struct session *s, enum direction direction)
 {
     struct ws_half *h = &s->websocket->halves[direction];
-    struct stream *from = ws_target(s, ws_back(direction)), *to = ws_target(s, direction);
+    struct stream *from = ws_target(s, ws_back(direction));
     struct span input;
     enum reason why;
     size_t used;
 
-    if (stream_waiting(to) >= STREAM_HIGH_WATER)
+    if (is_stopped(h))
         return false;
     input = stream_input(from, true);
     used = take_runs(s, h, input, &why);

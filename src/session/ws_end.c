@@ -107,6 +107,7 @@ void ws_end_note(struct session *s, enum direction from)
     struct websocket *w = s->websocket;
     const struct ws_reader *r = &w->halves[from].reader;
 
+    ws_hold_drop(&w->halves[from]); /* its end will not come */
     if (w->first_closer == CLOSER_NONE) {
         w->first_closer = from == UP ? CLOSER_CLIENT : CLOSER_SERVER;
         w->closing_since = clock_ms();

@@ -114,7 +114,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 34);
+    assert_int_equal(seen, 35);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -134,7 +134,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 17);
+    assert_int_equal(seen, 18);
 }
 
 static void later_keys_name_their_capability(void **state)
@@ -183,6 +183,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->limits.body_bytes, 0);
     assert_int_equal(conf->limits.pipeline, 8);
     assert_int_equal(conf->limits.interim, 8);
+    assert_int_equal(conf->limits.held_bytes, 268435456);
     assert_int_equal(conf->timeouts.handshake, 10000);
     assert_int_equal(conf->timeouts.header, 10000);
     assert_int_equal(conf->timeouts.body, 60000);
@@ -190,6 +191,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->timeouts.response, 60000);
     assert_int_equal(conf->timeouts.keepalive, 75000);
     assert_int_equal(conf->timeouts.tunnel_idle, 600000);
+    assert_int_equal(conf->timeouts.message, 60000);
     assert_int_equal(conf->timeouts.drain, 30000);
     assert_int_equal(conf->packet_filter.line, 0);
     assert_string_equal(conf->packet_filter.table, "postern");

@@ -27,7 +27,7 @@ HOSTS = f"""{PREFIX}.1 {NAME}
 """
 RESOLVER = (f"{PREFIX}.3", 5353)
 # All different, so that a timer that takes the wrong one is seen.
-TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0,
+TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0, "message": 3.5,
             "drain": 2.0}
 STUCK_SECONDS = 20.0
 

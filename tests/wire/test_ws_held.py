@@ -73,6 +73,121 @@ def test_the_server_stays_second_until_something_passed(ring):
     pair.passes(text(SERVER))
 
 
+# Room: `held_bytes` for all of a worker, counted as it is taken from memory, for frames and for what they say.
+
+HALF = b"x" * 40000
+
+
+def holding(ring, up=CLIENT):
+    pair = Pair(ring)
+    pair.vanishes(says(up, TEXT, HALF, fin=0))
+    return pair
+
+
+def is_refused(ring):
+    Pair(ring).is_closed(says(CLIENT, TEXT, HALF, fin=0), "overload", 1013)
+
+
+@pytest.mark.limits(held_bytes=200000)
+@pytest.mark.parametrize("choice", ["close", "drop_message", "log"])
+def test_room_for_all(ring, choice):
+    ring.reload({"match": RULE, "on_violation": choice})
+    first = holding(ring)
+    is_refused(ring)
+    gets(first, says(CLIENT, 0, b"end"), HALF, b"end")
+    second = holding(ring)
+    is_refused(ring)
+    gets(second, says(CLIENT, 0, b"end"), HALF, b"end")
+
+
+@pytest.mark.limits(held_bytes=200000)
+@pytest.mark.parametrize("end", ["violation", "close", "gone"])
+def test_room_is_given_back_at_the_end(ring, end):
+    """At once, though the session lingers until its sides have gone."""
+    ring.reload({"match": RULE})
+    pair = holding(ring)
+    if end == "violation":
+        ring.say(pair.server, b"\xff\xff")
+    elif end == "close":
+        pair.passes(says(CLIENT, ws.CLOSE, b"\3\xe8"))
+    else:
+        pair.client.shut()
+        ring.settle()
+    assert ring.sessions() == 1
+    ring.records()
+    holding(ring)
+
+
+@pytest.mark.limits(held_bytes=200000)
+def test_what_vanishes_takes_no_room(ring):
+    ring.reload({"match": RULE, "message_bytes": 1000000, "client": {"bytes_per_second": 50000}, "on_violation": "drop_message"})
+    pair = holding(ring)
+    pair.vanishes(says(CLIENT, 0, b"x" * 10001, fin=0))
+    holding(ring)
+    pair.vanishes(says(CLIENT, 0, b"x" * 900000, fin=0))
+    pair.vanishes(says(CLIENT, 0, b"end"))
+    ring.advance(1)
+    gets(pair, text(CLIENT), b"hello")
+
+
+# Time: `message`, here 3.5 s.
+
+@pytest.mark.parametrize("up", [CLIENT, SERVER])
+def test_time_for_a_message(ring, up):
+    ring.reload({"match": [{"name": "no", "pattern": "NEVER"}]})
+    pair = Pair(ring)
+    pair.vanishes(says(up, TEXT, b"a", fin=0))
+    for _ in range(3):
+        ring.advance(1)
+        pair.vanishes(says(up, 0, b"b", fin=0))
+        pair.passes(says(up, ws.PING))
+    ring.advance(0.4)
+    gets(pair, says(up, 0, b"c"), b"a", b"b", b"b", b"b", b"c")
+    ring.advance(3)
+    pair.vanishes(says(up, TEXT, b"a", fin=0))
+    ring.advance(3.4)
+    assert pair.client.end is None
+    ring.advance(0.2)
+    assert close_codes(pair.end(up)) == [1008] and close_codes(pair.end(not up)) == [1001 if up else 1011]
+    assert ring.ended() == [("end", "timeout-message", "postern")]
+
+
+def test_a_message_that_is_not_held_has_time(ring):
+    pair = Pair(ring)
+    pair.passes(says(CLIENT, TEXT, b"a", fin=0))
+    ring.advance(8)
+    pair.passes(says(CLIENT, 0, b"b"))
+
+
+def test_time_does_not_run_while_the_reader_is_slow(ring):
+    """What waits for it keeps us from reading the rest. Behind it there is all the time again."""
+    ring.reload({"match": RULE, "message_bytes": 30000000})
+    pair = Pair(ring)
+    large = text(CLIENT, b"x" * 20000000)[1]
+    ring.say(pair.client, large[:-9])
+    pair.server.paused = True
+    ring.say(pair.client, large[-9:] + says(CLIENT, TEXT, b"a", fin=0)[1])
+    ring.say(pair.client, says(CLIENT, 0, b"b", fin=0)[1])
+    ring.advance(8)
+    assert pair.client.end is None
+    pair.server.paused = False
+    ring.settle()
+    ring.advance(3)
+    ring.say(pair.client, says(CLIENT, 0, b"c")[1])
+    assert [f.payload[:1] for f in ws.frames_in(pair.server.received)] == [b"x", b"a", b"b", b"c"]
+
+
+def test_held_pieces_do_not_keep_it_from_being_idle(ring):
+    """Messages that vanish in the end say nothing, however slowly they come."""
+    ring.reload({"match": RULE, "idle": 10, "on_violation": "drop_message"})
+    pair = Pair(ring)
+    for _ in range(6):
+        pair.say(says(CLIENT, TEXT, b"NE", fin=0))
+        ring.advance(2)
+        pair.say(says(CLIENT, 0, b"VER"))
+    assert pair.client.end and ring.ended()[-1][1] == "timeout-tunnel"
+
+
 # Reloads.
 
 RATE = {"client": {"bytes_per_second": 30}, "on_violation": "drop_message"}
