@@ -21,6 +21,7 @@
  *   ws_caps.c     how many there may be
  */
 #define WS_PING_TEXT 16  /* "postern:" and eight hex digits */
+#define WS_LOOKS 2       /* at what a side has taken, in an interval */
 #define WS_EVENTS_MAX 10 /* records a second that one WebSocket may cause, beyond its end */
 
 /* Bytes that grow in steps, and are given back at once. */
@@ -50,11 +51,15 @@ struct ws_half {
     uint8_t first_len, first_before; /* now, and when the open message began */
     bool sniffs;                     /* the open message is looked at */
     /* Liveness. */
-    uint64_t heard;              /* ms: last bytes of this side, or that it took of what waited for it */
-    uint64_t pinged;             /* ms: when our last ping was due */
-    bool waits;                  /* it was sent, and nothing was heard since */
-    bool owed;                   /* it was not sent: what the side has does not end at a frame */
-    char ping[WS_PING_TEXT + 1]; /* what our last ping said; "": there was none */
+    uint64_t heard;  /* ms: last bytes of this side, or that it took of what waited for it, or that it was read again */
+    uint64_t pinged; /* ms: when our last ping was due, or what stands before it moved */
+    bool waits;      /* our last ping was sent, and nothing was heard since */
+    bool owed;       /* it was not sent: what the side has does not end at a frame */
+    char ping[2][WS_PING_TEXT + 1];     /* what our last pings said, the last one first; "": none, or it was answered */
+    uint64_t before_ping, taken_before; /* bytes of its output that the last one stands behind, and those of them that it took */
+    uint64_t looked;                    /* ms: when we looked last whether it takes what it gets */
+    uint64_t given, taken;              /* bytes of its output then: all, and those that it had taken */
+    uint32_t stuck;                     /* looks in a row that found nothing taken */
 };
 
 struct websocket {
@@ -130,6 +135,10 @@ void ws_hold_drop(struct ws_half *h);
 bool ws_alive_is_answer(struct ws_half *h, const struct ws_frame *frame);
 /* Bytes of this side came. */
 void ws_alive_heard(struct ws_half *h, uint64_t now);
+/* Our last ping may be on its way still: the side took some of what stands before it, since this was asked last. */
+bool ws_alive_approaches(struct ws_half *h);
+/* To be asked WS_LOOKS times an interval: is there something for this side of which it took nothing for two of them? */
+bool ws_alive_is_stuck(struct ws_half *h);
 /* Sends this side a ping, or owes it. */
 void ws_alive_ping(struct ws_half *h);
 /* Sends a ping that is owed to this side, if what it has ends at a frame now. */

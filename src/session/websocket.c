@@ -97,7 +97,7 @@ static struct websocket *make(struct session *s, const struct exchange *x)
     for (enum direction d = UP; d < DIRECTIONS; d++) {
         w->halves[d].session = s;
         w->halves[d].from = d;
-        w->halves[d].heard = clock_ms();
+        w->halves[d].heard = w->halves[d].looked = clock_ms();
         ws_reader_init(&w->halves[d].reader, d == UP ? WS_CLIENT : WS_SERVER);
     }
     return w;
@@ -245,8 +245,11 @@ static bool is_stopped(struct ws_half *h)
     bool before = h->stopped;
 
     h->stopped = stream_waiting(ws_target(h->session, h->from)) >= STREAM_HIGH_WATER;
-    if (before && !h->stopped && h->held_since != 0)
-        h->held_since = clock_ms();
+    if (before && !h->stopped) {
+        h->heard = clock_ms();
+        if (h->held_since != 0)
+            h->held_since = h->heard;
+    }
     return h->stopped;
 }
 
