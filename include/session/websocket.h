@@ -50,6 +50,7 @@ struct ws_half {
     char first[SNIFF_HIDDEN_MAX];
     uint8_t first_len, first_before; /* now, and when the open message began */
     bool sniffs;                     /* the open message is looked at */
+    struct ws_control control;       /* its pings and pongs */
     /* Liveness. */
     uint64_t heard;  /* ms: last bytes of this side, or that it took of what waited for it, or that it was read again */
     uint64_t pinged; /* ms: when our last ping was due, or what stands before it moved */

@@ -62,7 +62,6 @@ void ws_contract_init(struct ws_contract *c, const struct conf_websocket *conf, 
     *c = (struct ws_contract){ .spoke = now };
     for (size_t d = 0; d < DIRECTIONS; d++) {
         c->messages[d] = c->bytes[d] = (struct ws_bucket){ UINT64_MAX, now };
-        c->control_window[d] = now;
     }
     ws_contract_renew(c, conf, now);
 }
@@ -140,16 +139,37 @@ void ws_contract_said(struct ws_contract *c, bool begins, uint64_t bytes, uint64
     c->spoke = now;
 }
 
-enum reason ws_contract_control(struct ws_contract *c, enum direction from, uint64_t now)
+static void forget(struct ws_control *c, uint64_t now)
 {
-    uint32_t most = c->conf->sides[from].control_frames;
-
-    if (now - c->control_window[from] >= WS_CONTROL_WINDOW) {
-        c->control_window[from] = now;
-        c->control_count[from] = 0;
+    while (c->used > 0 && now - c->last[c->first] >= WS_CONTROL_WINDOW) {
+        c->count -= c->counts[c->first];
+        c->first = (c->first + 1) % WS_CONTROL_SLOTS;
+        c->used--;
     }
-    if (most > 0 && c->control_count[from] >= most)
+}
+
+/* The slot of this moment. There is always one: the oldest is less than 10 s old, and no two begin less than a slot apart. */
+static uint32_t slot_of(struct ws_control *c, uint64_t now)
+{
+    uint32_t newest = (c->first + c->used + WS_CONTROL_SLOTS - 1) % WS_CONTROL_SLOTS;
+
+    if (c->used > 0 && c->last[newest] / WS_CONTROL_SLOT == now / WS_CONTROL_SLOT)
+        return newest;
+    newest = (c->first + c->used++) % WS_CONTROL_SLOTS;
+    c->counts[newest] = 0;
+    return newest;
+}
+
+enum reason ws_control_take(struct ws_control *c, uint32_t most, uint64_t now)
+{
+    uint32_t slot;
+
+    forget(c, now);
+    if (most > 0 && c->count >= most)
         return R_CONTROL_FLOOD;
-    c->control_count[from] += c->control_count[from] < UINT32_MAX;
+    slot = slot_of(c, now);
+    c->last[slot] = now;
+    c->counts[slot]++;
+    c->count++;
     return R_NONE;
 }

@@ -78,7 +78,7 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
         *way = WS_DROP;
         return R_NONE;
     }
-    why = ws_contract_control(&h->session->websocket->contract, h->from, clock_ms());
+    why = ws_control_take(&h->control, h->session->websocket->policy->websocket.sides[h->from].control_frames, clock_ms());
     if (why != R_NONE)
         why = ws_rules_broken(h, why, true, &drop);
     *way = drop ? WS_DROP : WS_PASS;
