@@ -278,7 +278,7 @@ void report_first_byte(struct session *s);
 void report_alive(struct session *s, enum record_event event);
 /* The one END or DENIED record of the current account; nothing if none is open. `judge` may be NULL: no near misses. */
 void report_end(struct session *s, enum record_event event, enum reason why, enum closer by, const struct judgement *judge);
-/* A violation outside any exchange: a DENIED record of its own. */
+/* A violation outside any exchange, or by a message of a WebSocket: a DENIED record of its own. */
 void report_event(struct session *s, enum reason why, enum closer by);
 /* A server broke a rule on a connection that no session has: a record with the row of the last one that had it. */
 void report_unowned(struct engine *e, const struct row *last, enum reason why);

@@ -34,8 +34,9 @@ struct ws_half {
     struct session *session;
     enum direction from;
     struct ws_reader reader;
-    struct ws_inflater *inflater;    /* deflate = "inspect", and compression was agreed on; otherwise NULL */
-    uint64_t data_frames, data_left; /* after the last run: data frames so far, and what was to come of the last one */
+    struct ws_inflater *inflater; /* deflate = "inspect", and compression was agreed on; otherwise NULL */
+    /* After the last run: the reader's frames, and what was to come of the last one if it was of data. */
+    uint64_t frames[WS_KIND_COUNT], data_left;
     /* The open message. */
     uint64_t announced;   /* payload of all its frames so far */
     uint64_t plain_bytes; /* of it so far, inflated */
@@ -94,6 +95,8 @@ static inline struct stream *ws_target(struct session *s, enum direction d)
 uint64_t websocket_limit(const struct ws_half *h);
 /* From now on the half keeps to what the policy says, as far as what it holds lets it. */
 void websocket_set_rules(struct ws_half *h);
+/* Frames of this kind passed, or are about to: the row says so. */
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames);
 /* Could the stream go on under this policy, as far as its compression goes? */
 bool websocket_fits(const struct websocket *w, const struct conf_policy *policy);
 /* The session's generation is a new one, in which policy number `policy` decided. */

@@ -171,47 +171,55 @@ void websocket_renew(struct session *s, int policy)
     set_rules(w);
 }
 
-static void count_frames(struct session *s, const struct ws_half *h)
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames)
+{
+    struct row *row = h->session->row;
+
+    row->frames[h->from][kind] += (uint32_t)frames;
+    if ((kind != WS_KIND_TEXT && kind != WS_KIND_BINARY) || frames == 0)
+        return;
+    row->messages[h->from] += (uint32_t)frames; /* each begins with one of these */
+    row->pushes = h->from == UP ? 0 : row->pushes + (uint32_t)frames;
+}
+
+/* The frames that came with this run; those that pass are counted. Was it, or a part of it, of data frames? */
+static bool note_frames(struct ws_half *h)
 {
     const struct ws_reader *r = &h->reader;
-    struct row *row = s->row;
+    bool data = h->data_left > 0;
 
-    for (unsigned k = 0; k < WS_KIND_COUNT; k++)
-        row->frames[h->from][k] = (uint32_t)r->frames[k];
-    if (h->from == UP)
-        row->pushes = r->messages != row->messages[UP] ? 0 : row->pushes;
-    else
-        row->pushes += (uint32_t)(r->messages - row->messages[DOWN]);
-    row->messages[h->from] = (uint32_t)r->messages;
+    for (enum ws_kind k = WS_KIND_CONTINUATION; k < WS_KIND_COUNT; k++) {
+        uint64_t more = r->frames[k] - h->frames[k];
+
+        h->frames[k] = r->frames[k];
+        data = data || (more > 0 && k <= WS_KIND_BINARY);
+        if (r->way == WS_PASS)
+            websocket_count(h, k, more);
+    }
+    h->data_left = r->left;
+    return data;
 }
 
-/* Was it, or a part of it, of data frames? */
-static bool has_data(struct ws_half *h)
+static enum reason pass(struct ws_half *h, struct span run, bool data)
 {
-    const uint64_t *frames = h->reader.frames;
-    uint64_t data = frames[WS_KIND_CONTINUATION] + frames[WS_KIND_TEXT] + frames[WS_KIND_BINARY];
-    bool moved = data != h->data_frames || h->data_left > 0;
+    struct session *s = h->session;
 
-    h->data_frames = data;
-    h->data_left = h->reader.left;
-    return moved;
-}
-
-/* What was read of a side is good: it is counted, and goes its way. */
-static enum reason take_run(struct session *s, struct ws_half *h, struct span run)
-{
-    uint64_t now = clock_ms();
-
-    if (h->reader.way == WS_PASS)
-        s->progress = now;
-    ws_alive_heard(h, now);
-    if (has_data(h) && h->reader.way == WS_PASS)
-        s->websocket->spoke = now;
+    s->progress = clock_ms();
+    if (data)
+        s->websocket->spoke = s->progress;
     report_bytes(s, h->from, run.len);
-    count_frames(s, h);
+    return stream_send(ws_target(s, h->from), run) ? R_NONE : R_MEMORY;
+}
+
+/* What was read of a side is good, and goes its way. Only what passes is counted: what is held when it is let go (ws_hold.c). */
+static enum reason take_run(struct ws_half *h, struct span run)
+{
+    bool data = note_frames(h);
+
+    ws_alive_heard(h, clock_ms());
     switch (h->reader.way) {
     case WS_PASS:
-        return stream_send(ws_target(s, h->from), run) ? R_NONE : R_MEMORY;
+        return pass(h, run, data);
     case WS_HOLD:
         return ws_hold(h, run);
     case WS_DROP:
@@ -221,7 +229,7 @@ static enum reason take_run(struct session *s, struct ws_half *h, struct span ru
 }
 
 /* Runs of what was read, until there is no more, or a rule is broken. Returns how much was used. */
-static size_t take_runs(struct session *s, struct ws_half *h, struct span input, enum reason *why)
+static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
 {
     size_t used = 0, good;
 
@@ -231,7 +239,7 @@ static size_t take_runs(struct session *s, struct ws_half *h, struct span input,
 
         good = ws_feed(&h->reader, span_skip(input, used), &offence);
         if (good > 0)
-            *why = take_run(s, h, span_of(input.at + used, good));
+            *why = take_run(h, span_of(input.at + used, good));
         if (*why == R_NONE)
             *why = offence;
         used += good;
@@ -264,7 +272,7 @@ static bool relay(struct session *s, enum direction direction)
     if (is_stopped(h))
         return false;
     input = stream_input(from, true);
-    used = take_runs(s, h, input, &why);
+    used = take_runs(h, input, &why);
     if (why == R_MEMORY || !stream_taken(from, input, used)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;

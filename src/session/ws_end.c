@@ -52,7 +52,8 @@ void ws_end_violation(struct session *s, enum direction from, enum reason why)
     log_remote("session %u-%llu: %.*s from the %s", s->row->worker, (unsigned long long)s->row->number, (int)told.len, told.at,
                from == UP ? "client" : "server");
     s->server_offends = from == DOWN;
-    s->row->close_code = (uint16_t)reason_close_code(why);
+    if (s->websocket->first_closer == CLOSER_NONE)
+        s->row->close_code = (uint16_t)reason_close_code(why);
     send_close(s, ws_back(from), reason_close_code(why), told);
     send_close(s, from, from == UP ? 1001 : 1011, span_str(reason_name(why)));
     session_finish(s, why, CLOSER_POSTERN);

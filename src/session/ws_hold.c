@@ -101,6 +101,9 @@ static enum reason release(struct ws_half *h)
 {
     struct session *s = h->session;
 
+    websocket_count(h, h->text ? WS_KIND_TEXT : WS_KIND_BINARY, 1);
+    websocket_count(h, WS_KIND_CONTINUATION, h->reader.fragments - 1);
+    report_bytes(s, h->from, h->raw.len);
     if (h->from == UP)
         ws_contract_said(&s->websocket->contract, true, h->announced, clock_ms());
     s->progress = s->websocket->spoke = clock_ms();

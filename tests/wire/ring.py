@@ -153,6 +153,10 @@ class Ring:
         text, _ = self.host.ask("records")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
+    def rows(self):
+        """Of the sessions that are open, as posternctl shows them."""
+        return [json.loads(line) for line in self.host.ask("rows")[0].splitlines() if line]
+
     def ended(self):
         """(event, reason, closed_by) of each, None for "ok" and for nobody, without those of begin and interval."""
         found = [record for record in self.records() if record["event"] not in ("start", "interval")]
