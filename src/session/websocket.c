@@ -131,9 +131,12 @@ void websocket_begin(struct session *s)
 
 static void close_inflater(struct ws_half *h)
 {
-    if (h->inflater != NULL)
-        ws_inflater_free(h->inflater);
+    if (h->inflater == NULL)
+        return;
+    ws_inflater_free(h->inflater);
     h->inflater = NULL;
+    if (h->compressed) /* the rest of the open message cannot be read */
+        h->is_read = h->sniffs = false;
 }
 
 void websocket_stop(struct session *s)

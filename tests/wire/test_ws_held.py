@@ -4,6 +4,7 @@ import pytest
 
 from lib import ws
 from ring import close_codes
+from test_ws_content import Deflater, compressed
 from test_ws_contracts import CLIENT, SERVER, Pair, says, text
 
 TEXT, BINARY = ws.TEXT, ws.BINARY
@@ -235,3 +236,13 @@ def test_a_limit_that_went_while_a_message_was_held(ring):
     gets(pair, says(CLIENT, 0, b"b"), b"a", b"b")
     pair.passes(says(CLIENT, BINARY, b"x" * 10, fin=0))
     pair.passes((CLIENT, b"\x80\xff" + (17 << 20).to_bytes(8, "big") + b"abcd"))
+
+
+def test_compression_that_is_not_read_any_more(ring):
+    """A message that was cut within a character when it was read last."""
+    deflater = Deflater(CLIENT)
+    pair = compressed(ring, {"match": RULE, "deflate": "inspect"})
+    halves = [deflater.data(b"caf\xc3") + b"\0\0\xff\xff", deflater.data(b"\xa9")]
+    pair.vanishes(says(CLIENT, TEXT, halves[0], fin=0, rsv=4))
+    ring.reload({"deflate": "pass"})
+    gets(pair, says(CLIENT, 0, halves[1]), *halves)
