@@ -235,6 +235,9 @@ void conf_free(struct conf *conf);
 void conf_messages_init(struct conf_messages *messages);
 void conf_messages_fini(struct conf_messages *messages);
 
+/* Does any listener preserve the addresses of clients? */
+bool conf_preserves_addresses(const struct conf *conf);
+
 /* The embedded default: etc/default.conf, compiled in. */
 struct span conf_default_text(void);
 
