@@ -116,7 +116,8 @@ static void check_tunnels(const struct eye *e)
         warn(e, "tunnels", "means nothing: no binary messages are allowed");
 }
 
-void conf_check_websocket(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report)
+void conf_check_websocket(const struct conf *conf, const struct conf_policy *policy, const struct conf_node *node,
+                          struct conf_report *report)
 {
     struct eye e = { &policy->websocket, policy->name, node, report };
 
@@ -127,5 +128,5 @@ void conf_check_websocket(const struct conf_policy *policy, const struct conf_no
     }
     check_deadlock(&e);
     check_tunnels(&e);
-    conf_check_matches(policy, node, report);
+    conf_check_matches(conf, policy, node, report);
 }

@@ -130,6 +130,15 @@ static void rules_that_do_nothing(void **state)
         { WS("match = ({ name = \"a\"; from = \"client\"; pattern = \"x\"; action = \"allow\"; },"
              "{ name = \"b\"; from = \"server\"; json = { }; });"),
           "W " P ".match.a.action: changes nothing: no rule behind it denies, and what no rule fits is allowed\n" },
+        { MATCH("pattern = \"x\";") "limits = { held_bytes = 33554432; };", "" },
+        { MATCH("pattern = \"x\";") "limits = { held_bytes = 33554431; };",
+          "W " P ".match: limits.held_bytes has no room for a message of message_bytes as it came and as it reads\n" },
+        { WS("client = { message_bytes = 0; }; match = ({ name = \"r\"; from = \"server\"; pattern = \"x\"; });") "limits = { "
+                                                                                                                  "held_bytes = "
+                                                                                                                  "65536; };",
+          "W " P ".match: limits.held_bytes has no room for a message of message_bytes as it came and as it reads\n" },
+        { WS("message_bytes = 32768; match = ({ name = \"r\"; pattern = \"x\"; });") "limits = { held_bytes = 65536; };", "" },
+        { WS("match = ();") "limits = { held_bytes = 65536; };", "" },
         { MATCH("json = { bytes = 16777217; };"), "W " P ".match.r.json.bytes: is never reached: it is more than message_bytes\n" },
     };
 
