@@ -69,6 +69,7 @@
     X(DEFLATE_MALFORMED, "deflate-malformed", 0, 1007, "", "A compressed WebSocket message cannot be inflated.")                   \
     X(DEFLATE_RATIO, "deflate-ratio", 0, 1009, "", "A compressed WebSocket message inflates too far.")                             \
     X(MATCH_DENIED, "match-denied", 0, 1008, "", "The policy denies the content of this message.")                                 \
+    X(MATCH_LIMIT, "match-limit", 0, 1008, "", "To judge what this side says took too long.")                                      \
     X(TUNNEL_INSIDE, "tunnel-inside", 0, 1008, "", "Another protocol is hidden in this WebSocket.")                                \
     X(TIMEOUT_PING, "timeout-ping", 0, 1001, "", "No answer to a ping came in time.")                                              \
     X(TIMEOUT_AGE, "timeout-age", 0, 1001, "", "The WebSocket has been open for as long as the policy lets it.")                   \

@@ -46,6 +46,7 @@ struct ws_half {
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
     uint64_t held_since;        /* ms: when that began, or went on after we had to wait; 0: nothing is held */
+    bool left;                  /* input was left for another turn of the loop: the work of one was done */
     bool stopped;               /* nothing was read, because the other side does not take what there is */
     /* The first binary message, for tunnels = false. */
     char first[SNIFF_HIDDEN_MAX];
@@ -69,6 +70,7 @@ struct websocket {
     struct ws_deflate agreed;
     const struct conf_policy *policy; /* that decided; in the session's generation */
     const struct ws_match *match;     /* its rules about content, or NULL */
+    struct ws_effort effort;          /* of judging by them */
     struct ws_contract contract;
     uint64_t spoke;           /* ms: last piece of a data message */
     enum closer first_closer; /* who sent the first close frame */

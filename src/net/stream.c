@@ -227,6 +227,16 @@ uint32_t stream_kept(const struct stream *s)
     return s->kept_len;
 }
 
+void stream_again(struct stream *s)
+{
+    loop_again(s->loop, &s->again);
+}
+
+bool stream_waits_again(const struct stream *s)
+{
+    return s->again.link != NULL;
+}
+
 /* Copies behind the output, chunk by chunk. */
 static bool append(struct stream *s, const char *data, size_t len)
 {

@@ -5,7 +5,7 @@
  * frame, which stays in its stream, and messages that the policy wants to judge (ws_hold.c).
  *
  * A reader hands out its input in runs that go one way: they pass, vanish, or are held. Where the policy asks nothing of single
- * frames, a run is all that was read.
+ * frames, a run is all that was read. Runs that take long, because their messages are judged, are spread over turns of the loop.
  */
 #include "session/state.h"
 #include "session/websocket.h"
@@ -17,6 +17,7 @@
 
 #define HELD_BYTES 16777216 /* the most that is held of a message if the policy has no limit (conf/ demands one) */
 #define HELD_FRAGMENTS 65536
+#define TURN_NS 2000000u /* of work that one read gives; what is left waits for another turn of the loop */
 
 uint64_t websocket_limit(const struct ws_half *h)
 {
@@ -231,9 +232,13 @@ static enum reason take_run(struct ws_half *h, struct span run)
     return R_NONE;
 }
 
-/* Runs of what was read, until there is no more, or a rule is broken. Returns how much was used. */
+/*
+ * Runs of what was read, until there is no more, or a rule is broken, or it took so long that others must be served first
+ * (h->left). Returns how much was used.
+ */
 static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
 {
+    uint64_t began = clock_real_ns();
     size_t used = 0, good;
 
     *why = R_NONE;
@@ -246,7 +251,8 @@ static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
         if (*why == R_NONE)
             *why = offence;
         used += good;
-    } while (good > 0 && used < input.len && *why == R_NONE);
+        h->left = good > 0 && used < input.len && *why == R_NONE;
+    } while (h->left && clock_real_ns() - began < TURN_NS);
     return used;
 }
 
@@ -272,7 +278,7 @@ static bool relay(struct session *s, enum direction direction)
     enum reason why;
     size_t used;
 
-    if (is_stopped(h))
+    if ((h->left && stream_waits_again(from)) || is_stopped(h))
         return false;
     input = stream_input(from, true);
     used = take_runs(h, input, &why);
@@ -280,13 +286,15 @@ static bool relay(struct session *s, enum direction direction)
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
+    if (h->left)
+        stream_again(from);
     if (why != R_NONE)
         ws_end_violation(s, direction, why);
     else if (h->reader.closed)
         ws_end_note(s, direction);
     if (s->phase == PHASE_WEBSOCKET)
         ws_alive_pay(&s->websocket->halves[ws_back(direction)]);
-    if (s->phase == PHASE_WEBSOCKET && (from->eof || from->failed))
+    if (s->phase == PHASE_WEBSOCKET && !h->left && (from->eof || from->failed))
         ws_end_gone(s, direction);
     return used > 0;
 }

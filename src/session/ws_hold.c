@@ -80,17 +80,22 @@ static enum reason judge(struct ws_half *h)
 {
     struct session *s = h->session;
     struct websocket *w = s->websocket;
+    struct ws_verdict verdict = { .rule = -1 };
     const struct conf_ws_match *rule;
     enum reason why;
-    int denied = -1;
+    bool paid;
 
     if (w->match != NULL)
-        denied = ws_match_judge(w->match, h->from, h->text, span_of(h->plain.at, h->plain.len));
-    if (denied < 0)
-        return R_NONE;
-    rule = &w->policy->websocket.matches[denied];
+        verdict = ws_match_judge(w->match, h->from, h->text, span_of(h->plain.at, h->plain.len));
+    paid = ws_effort_take(&w->effort, verdict.past, clock_ms());
+    if (verdict.rule < 0)
+        return paid ? R_NONE : R_MATCH_LIMIT;
+    rule = &w->policy->websocket.matches[verdict.rule];
     ws_rules_name(w, s, rule->name, rule->line);
-    why = ws_rules_broken(h, R_MATCH_DENIED, ws_rules_may_vanish(h, h->compressed), &h->vanishes);
+    if (!paid) /* it keeps us from serving others: on_violation has no say in it */
+        return R_MATCH_LIMIT;
+    why = verdict.gave_up ? R_MATCH_LIMIT : R_MATCH_DENIED;
+    why = ws_rules_broken(h, why, ws_rules_may_vanish(h, h->compressed), &h->vanishes);
     if (why == R_NONE)
         ws_rules_name(w, s, "", 0);
     return why;
