@@ -254,10 +254,10 @@ void websocket_close(struct session *s, enum reason why);
 void websocket_revoke(struct session *s, const char *by, unsigned line);
 
 /* ws_caps.c: how many WebSockets a policy lets be open */
-/* One more by this policy: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
+/* One more by this policy, and none any more by the one before: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
 MUST_CHECK enum reason caps_take(struct session *s, const struct conf_policy *policy);
-/* It is one of this policy now, whatever its caps. */
-void caps_move(struct session *s, const struct conf_policy *policy);
+/* The same, but it keeps its place under a policy of the same name, whatever the caps are now. */
+MUST_CHECK enum reason caps_move(struct session *s, const struct conf_policy *policy);
 /* One fewer, if it was counted. */
 void caps_give(struct session *s);
 

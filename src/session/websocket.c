@@ -117,8 +117,6 @@ void websocket_begin(struct session *s)
         return;
     }
     set_rules(s->websocket);
-    if (s->counted != s->websocket->policy) /* of several addresses another one than the first is connected */
-        caps_move(s, s->websocket->policy);
     exchange_free(s);
     if (s->tunnel != NULL) {
         free(s->tunnel->judge);
