@@ -114,6 +114,11 @@ struct explain_packet {
     struct rules_near near[NEAR_MISSES];
 };
 
+/* WebSockets that are open (or asked for) under a policy, and those of one client (IPv4 /32, IPv6 /64). */
+struct caps_now {
+    uint64_t open, of_client;
+};
+
 struct explain_answer {
     const char *error;             /* what is wrong with the question; NULL: none */
     struct generation *generation; /* valid during the call */
@@ -129,6 +134,8 @@ struct explain_answer {
     char path[ROW_PATH];
     size_t near_count;
     struct rules_near near[NEAR_MISSES];
+    bool counted; /* a WebSocket whose policy has caps: `caps` is what they stand at */
+    struct caps_now caps;
     bool address_unknown; /* the name was not resolved: the stages before that were judged */
     struct explain_packet packet;
 };

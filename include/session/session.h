@@ -254,6 +254,10 @@ void websocket_close(struct session *s, enum reason why);
 void websocket_revoke(struct session *s, const char *by, unsigned line);
 
 /* ws_caps.c: how many WebSockets a policy lets be open */
+/* What is counted for this policy and client. */
+struct caps_now caps_read(const struct engine *e, const struct conf_policy *policy, const struct addr *client);
+/* Has one of the policy's caps no place for one more? */
+bool caps_are_full(const struct conf_websocket *ws, const struct caps_now *now);
 /* One more by this policy, and none any more by the one before: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
 MUST_CHECK enum reason caps_take(struct session *s, const struct conf_policy *policy);
 /* The same, but it keeps its place under a policy of the same name, whatever the caps are now. */

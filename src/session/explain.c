@@ -133,6 +133,20 @@ static void judge_packet(struct pending *p, unsigned protocol, const struct addr
     explain_packet(&context, p->engine->route, protocol, &p->query.from, to, p->query.interface, &p->answer.packet);
 }
 
+/* As a live request would find it at this moment. */
+static enum reason ask_caps(struct pending *p)
+{
+    const struct conf_policy *policy = &conf_of(p)->policies[p->judge.verdict.policy];
+    const struct conf_websocket *ws = &policy->websocket;
+    struct explain_answer *a = &p->answer;
+
+    if (!p->head.upgrade_websocket || (ws->streams == 0 && ws->streams_per_client == 0))
+        return R_NONE;
+    a->counted = true;
+    a->caps = caps_read(p->engine, policy, &p->query.from);
+    return caps_are_full(ws, &a->caps) ? R_STREAM_LIMIT : R_NONE;
+}
+
 /* Addresses are known: the last stages. */
 static void judge_rest(struct pending *p)
 {
@@ -142,9 +156,11 @@ static void judge_rest(struct pending *p)
 
     if (p->question.original != NULL && (p->url.tls || p->query.flow != 0))
         why = judge_as(&context, j, p->url.tls ? CONF_TLS : 0, judge_way);
-    else if (!p->url.tls && !p->url.connect)
+    else if (!p->url.tls && !p->url.connect) {
         why = examine_addresses(&context, j, &p->head, &p->offer);
-    else {
+        if (why == R_NONE)
+            why = ask_caps(p);
+    } else {
         why = judge_addresses(&context, j, false);
         if (why == R_NONE && p->url.tls) {
             j->facts.protocol = CONF_TLS;

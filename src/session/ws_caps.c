@@ -21,13 +21,27 @@ static uint64_t sum(const struct engine *e, const char *policy, const struct add
     return open;
 }
 
-/* Others than this one, which is not counted at this moment. */
+struct caps_now caps_read(const struct engine *e, const struct conf_policy *policy, const struct addr *client)
+{
+    return (struct caps_now){ sum(e, policy->name, NULL), sum(e, policy->name, client) };
+}
+
+bool caps_are_full(const struct conf_websocket *ws, const struct caps_now *now)
+{
+    return (ws->streams != 0 && now->open >= ws->streams) ||
+           (ws->streams_per_client != 0 && now->of_client >= ws->streams_per_client);
+}
+
+/* By others: this one is not counted at this moment. */
 static bool is_full(const struct session *s, const struct conf_policy *policy)
 {
     const struct conf_websocket *ws = &policy->websocket;
+    struct caps_now now;
 
-    return (ws->streams != 0 && sum(s->engine, policy->name, NULL) >= ws->streams) ||
-           (ws->streams_per_client != 0 && sum(s->engine, policy->name, &s->row->client) >= ws->streams_per_client);
+    if (ws->streams == 0 && ws->streams_per_client == 0)
+        return false;
+    now = caps_read(s->engine, policy, &s->row->client);
+    return caps_are_full(ws, &now);
 }
 
 static enum reason count(struct session *s, const struct conf_policy *policy)

@@ -257,6 +257,22 @@ def test_streams(world):
         pair.drop()
 
 
+def test_explain_asks_the_caps(world):
+    def explain():
+        return world.postern.ctl("explain", "--from", "127.0.0.1", "GET", f"ws://{world.stage.origin_authority}/two")
+
+    pairs = []
+    for number in range(3):
+        answer = explain()
+        assert answer["caps"] == {"streams": 2, "open": number}
+        assert (answer["verdict"], answer["reason"]) == (("allowed", "ok") if number < 2 else ("denied", "stream-limit"))
+        if number < 2:
+            pairs.append(world.pair("/two"))
+    for pair in pairs:
+        pair.drop()
+        pair.wait_record(event="end")
+
+
 def test_streams_per_client(world):
     pairs = [world.pair("/each", source="127.0.0.1"), world.pair("/each", source="127.0.0.2")]
     for source in ("127.0.0.1", "127.0.0.2"):
