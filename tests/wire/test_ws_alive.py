@@ -4,6 +4,7 @@ import fcntl
 import select
 import socket
 import struct
+import sys
 import termios
 import time
 
@@ -174,11 +175,12 @@ WINDOW_SECONDS = 10.0
 
 def unacknowledged(end):
     """Bytes that the program's kernel has for this end and that this end's kernel has not taken (/proc/net/tcp)."""
-    ours, theirs = (f"{sock()[1]:04X}" for sock in (end.sock.getsockname, end.sock.getpeername))
+    ours, theirs = (f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+                    for host, port in (end.sock.getsockname(), end.sock.getpeername()))
     with open("/proc/net/tcp") as file:
         for line in file.readlines()[1:]:
             words = line.split()
-            if words[1][-4:] == theirs and words[2][-4:] == ours:
+            if words[1] == theirs and words[2] == ours:
                 return int(words[4].partition(":")[0], 16)
     return 0
 
