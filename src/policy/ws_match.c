@@ -103,13 +103,19 @@ bool ws_match_asks(const struct ws_match *m, enum direction from)
     return false;
 }
 
-static bool json_is_right(const struct rule *rule, struct span message)
+static bool is_late(void *message)
 {
+    return regex_late(message);
+}
+
+static bool json_is_right(const struct rule *rule, struct regex_text *text)
+{
+    struct span message = text->bytes;
     const struct conf_ws_match *conf = rule->conf;
 
     if (conf->json_bytes > 0 && message.len > conf->json_bytes)
         return false;
-    if (!json_scan(message, conf->json_depth, rule->wanted, rule->wanted_count))
+    if (!json_scan_until(message, conf->json_depth, rule->wanted, rule->wanted_count, is_late, text))
         return false;
     for (size_t i = 0; i < rule->wanted_count; i++)
         if (rule->wanted[i].found != (i < conf->required.count))
@@ -136,8 +142,8 @@ static enum verdict ask(const struct rule *rule, bool text, struct regex_text *m
 {
     if (regex_late(message))
         return VERDICT_UNKNOWN;
-    if (rule->conf->json && (!text || !json_is_right(rule, message->bytes)))
-        return VERDICT_DENY;
+    if (rule->conf->json && (!text || !json_is_right(rule, message)))
+        return regex_late(message) ? VERDICT_UNKNOWN : VERDICT_DENY;
     return rule->regex != NULL && text ? ask_pattern(rule, message) : VERDICT_NONE;
 }
 

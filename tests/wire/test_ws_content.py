@@ -249,6 +249,28 @@ def test_strip(ring):
     assert client.received.startswith(b"HTTP/1.1 101") and b"Extensions" not in client.received
 
 
+def test_a_reload_judges_the_compression_that_was_agreed(ring):
+    """Not the one that was offered, and taken away: who speaks without any goes on under a policy that denies it."""
+    ring.reload()
+    pair = Pair(ring, offered=OFFER)
+    for group in ({"deflate": "deny"}, {"deflate": "inspect"}, {"deflate": "pass"}, {"deflate": "deny"}, None):
+        ring.reload(group)
+        pair.passes(text(CLIENT))
+        pair.passes(text(SERVER))
+        pair.vanishes((CLIENT, b""))
+    assert pair.events() == []
+
+
+@pytest.mark.parametrize("before", ["pass", "inspect"])
+def test_a_reload_that_denies_the_compression_that_was_agreed(ring, before):
+    pair = compressed(ring, {"deflate": before})
+    pair.passes(Deflater(CLIENT)(b"hello"))
+    ring.reload({"deflate": "deny"})
+    assert close_codes(pair.client) == [1008] and close_codes(pair.server) == [1008]
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["reason"] == "revoked"
+
+
 def test_deny(ring):
     ring.reload({"deflate": "deny"})
     client = ring.client("site")
