@@ -176,7 +176,16 @@ static void bounds_that_do_nothing(void **state)
         { WS("opcodes = \"text\"; client = { opcodes = \"binary\"; }; tunnels = false;"), "" },
         { WS("streams = 2; streams_per_client = 2;"), "" },
         { WS("streams = 2; streams_per_client = 3;"), "W " P ".streams_per_client: is never reached: it is more than streams\n" },
+        { WS("client = { send = false; }; server = { messages_per_client_message = 1; bytes_per_client_byte = 1; quiet_after = 1; "
+             "};"),
+          "W " P ".server.messages_per_client_message: is for the whole stream: the client may not send messages\n"
+          "W " P ".server.bytes_per_client_byte: is for the whole stream: the client may not send messages\n"
+          "W " P ".server.quiet_after: is for the whole stream: the client may not send messages\n" },
         { WS("streams_per_client = 3;"), "" },
+        { WS("age = 10; idle = 9.999; ping_interval = 9.999;"), "" },
+        { WS("age = 10; idle = 10;"), "W " P ".idle: is never reached: it is not less than age\n" },
+        { WS("age = 10; ping_interval = 11;"), "W " P ".ping_interval: is never reached: it is not less than age\n" },
+        { WS("idle = 10; ping_interval = 11;"), "" }, /* one side speaks, the other is asked */
     };
 
     (void)state;
