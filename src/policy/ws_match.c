@@ -147,11 +147,14 @@ static enum verdict ask(const struct rule *rule, bool text, struct regex_text *m
     return rule->regex != NULL && text ? ask_pattern(rule, message) : VERDICT_NONE;
 }
 
-/* Time that follows from how long the message is, and from the fact that there is one, is nobody's fault. */
+/* Time that follows from how long the message is, and from the fact that there is one, is nobody's fault. Mostly no more passed. */
 static uint64_t past(const struct regex_text *message)
 {
-    uint64_t used = clock_cpu_ns() - message->began, fair = NS_FAIR + (uint64_t)message->bytes.len * NS_A_BYTE;
+    uint64_t fair = NS_FAIR + (uint64_t)message->bytes.len * NS_A_BYTE, used;
 
+    if (clock_real_ns() - message->real <= fair)
+        return 0;
+    used = clock_cpu_ns() - message->began;
     return used > fair ? (used - fair) / 1000 : 0;
 }
 
