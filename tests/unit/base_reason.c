@@ -72,7 +72,7 @@ static void test_hostile(void **state)
                                             R_TIMEOUT_AGE,    R_TIMEOUT_PING,     R_TUNNEL_INSIDE,   R_EXTENSION_DENIED,
                                             R_STREAM_LIMIT,   R_FRAME_MASKED,     R_PUSH_CONTRACT,   R_POLICY_DENIED,
                                             R_HOST_MISMATCH,  R_SNI_MISMATCH,     R_MESSAGE_TOO_BIG, R_DEFLATE_RATIO,
-                                            R_FRAGMENT_LIMIT, R_TARGET_MALFORMED, R_RATE_EXCEEDED };
+                                            R_FRAGMENT_LIMIT, R_TARGET_MALFORMED, R_RATE_EXCEEDED,   R_MATCH_LIMIT };
 
     (void)state;
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
