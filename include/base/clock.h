@@ -11,6 +11,12 @@ uint64_t clock_ms(void);
 uint64_t clock_us(void);
 /* Wall time of the last tick, in microseconds since 1970; for log lines only. */
 uint64_t clock_wall_us(void);
+/*
+ * To measure work, not for timers: read anew at each call, and no test sets them. Real time is cheap (no system call); the
+ * processor time of this thread is what was really used, and never more than the real time that passed.
+ */
+uint64_t clock_real_ns(void);
+uint64_t clock_cpu_ns(void);
 /* From now on time stands still at `ms` and moves only by this call: tests. */
 void clock_set(uint64_t ms);
 

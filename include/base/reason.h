@@ -81,6 +81,7 @@
     X(DEFLATE_MALFORMED, "deflate-malformed", 0, 1007, "", "A compressed WebSocket message cannot be inflated.")                   \
     X(DEFLATE_RATIO, "deflate-ratio", 0, 1009, "", "A compressed WebSocket message inflates too far.")                             \
     X(MATCH_DENIED, "match-denied", 0, 1008, "", "The policy denies the content of this message.")                                 \
+    X(MATCH_LIMIT, "match-limit", 0, 1008, "", "To judge what this side says took too long.")                                      \
     X(TUNNEL_INSIDE, "tunnel-inside", 0, 1008, "", "Another protocol is hidden in this WebSocket.")                                \
     X(TIMEOUT_PING, "timeout-ping", 0, 1001, "", "No answer to a ping came in time.")                                              \
     X(TIMEOUT_AGE, "timeout-age", 0, 1001, "", "The WebSocket has been open for as long as the policy lets it.")                   \
@@ -107,6 +108,7 @@
     X(TIMEOUT_RESPONSE, "timeout-response", 504, 1011, "http_response_timeout", "The server did not answer in time.")              \
     X(TIMEOUT_KEEPALIVE, "timeout-keepalive", 0, 1001, "", "The idle connection was closed.")                                      \
     X(TIMEOUT_TUNNEL, "timeout-tunnel", 0, 1001, "", "Nothing was said in the tunnel for too long.")                               \
+    X(TIMEOUT_MESSAGE, "timeout-message", 0, 1008, "", "A message that is held took too long to come.")                            \
     X(TIMEOUT_CLOSE, "timeout-close", 0, 1001, "", "The other side did not finish closing in time.")                               \
     X(CLIENT_GONE, "client-gone", 400, 1001, "http_request_error", "The client went away before the end.")                         \
     X(PEER_RESET, "peer-reset", 502, 1001, "connection_terminated", "A connection was reset.")                                     \

@@ -6,7 +6,7 @@
 
 /*
  * Regular expressions (PCRE2, UTF-8, JIT where the system lets us). A search is bounded: a million tries at one position, a depth
- * of 100,000, 16 MiB of memory, which are given back; and all in all 0.05 s of processor time and 0.1 s more for each MiB of text.
+ * of 100,000, 16 MiB of memory, which are given back; and by the processor time that its caller gives.
  * The only place that knows PCRE2. \C and settings at the front like (*CRLF) are refused, callouts do nothing.
  */
 struct regex;
@@ -15,8 +15,20 @@ struct regex;
 MUST_CHECK struct regex *regex_new(const char *pattern, char *error, size_t size);
 void regex_free(struct regex *r);
 
+/* A text, and the time that all searches in it may take together. */
+struct regex_text {
+    struct span bytes;
+    uint64_t began; /* clock_cpu_ns(), before the first search */
+    uint64_t real;  /* clock_real_ns(), not before that */
+    uint64_t ns;    /* that may pass from then on */
+    bool is_utf8;   /* it was found to be */
+};
+struct regex_text regex_text(struct span bytes, uint64_t ns);
+/* Is its time over? */
+bool regex_late(const struct regex_text *text);
+
 enum regex_result { REGEX_NONE, REGEX_FOUND, REGEX_LIMIT /* too much work, no memory, or not UTF-8: nobody knows */ };
 /* Is the pattern found anywhere in `text`? Not from two threads at once. */
-MUST_CHECK enum regex_result regex_find(struct regex *r, struct span text);
+MUST_CHECK enum regex_result regex_find(struct regex *r, struct regex_text *text);
 
 #endif

@@ -74,10 +74,10 @@ struct row {
     uint64_t number;                            /* [I] N of "W-N" */
     uint64_t opened_us;                         /* [I] wall time */
     uint64_t last_us[DIRECTIONS];               /* [C] wall time of the last byte each way; 0: none */
-    uint64_t bytes[DIRECTIONS];                 /* [C] payload bytes: bodies, frames, tunnel bytes */
-    uint32_t messages[DIRECTIONS];              /* [C] WebSocket messages begun */
-    uint32_t frames[DIRECTIONS][WS_KIND_COUNT]; /* [C] WebSocket frames by opcode */
-    uint32_t pushes;                            /* [C] messages of the server since the client last spoke */
+    uint64_t bytes[DIRECTIONS];                 /* [C] payload bytes that passed: bodies, frames, tunnel bytes */
+    uint32_t messages[DIRECTIONS];              /* [C] WebSocket messages that began to pass */
+    uint32_t frames[DIRECTIONS][WS_KIND_COUNT]; /* [C] WebSocket frames that passed, by opcode */
+    uint32_t pushes;                            /* [C] of those the server's since the client's last one */
     uint32_t exchanges;                         /* [C] requests so far; the K of "W-N-K" of the current one */
     uint32_t policy_line;                       /* [E] line of the policy in the configuration file; 0: none */
     uint32_t conntrack, mark;                   /* conntrack id and mark of the client's flow; 0: not known */

@@ -254,10 +254,11 @@ struct conf_tls {
 struct conf_limits {
     uint32_t sessions, sessions_per_client, header_bytes, header_count, uri_bytes, pipeline, interim;
     uint64_t body_bytes; /* 0: no limit */
+    uint64_t held_bytes; /* of messages that are held, in each worker */
 };
 
 struct conf_timeouts {
-    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, drain;
+    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, message, drain;
 };
 
 struct conf {
@@ -301,6 +302,9 @@ MUST_CHECK struct conf *conf_parse(const char *file, struct span text, struct co
 void conf_free(struct conf *conf);
 void conf_messages_init(struct conf_messages *messages);
 void conf_messages_fini(struct conf_messages *messages);
+
+/* Does any listener preserve the addresses of clients? */
+bool conf_preserves_addresses(const struct conf *conf);
 
 /* The embedded default: etc/default.conf, compiled in. */
 struct span conf_default_text(void);

@@ -13,9 +13,11 @@ void conf_check(const struct conf *conf, const struct conf_node *root, struct co
 /* Warnings of policies with conditions that can never be true, with groups that are never looked at, or without any condition. */
 void conf_check_policies(const struct conf *conf, const struct conf_node *list, struct conf_report *report);
 /* Of the websocket group of one policy that has one: errors where it cannot do what it says, warnings where it does nothing. */
-void conf_check_websocket(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report);
+void conf_check_websocket(const struct conf *conf, const struct conf_policy *policy, const struct conf_node *node,
+                          struct conf_report *report);
 /* Of its match rules. */
-void conf_check_matches(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report);
+void conf_check_matches(const struct conf *conf, const struct conf_policy *policy, const struct conf_node *node,
+                        struct conf_report *report);
 /* What the packet filter needs: forwards, ports that are intercepted twice, a way in for ssh, not too many rules. */
 void conf_check_filter(const struct conf *conf, const struct conf_node *root, struct conf_report *report);
 /* What TLS needs: listeners, policies that inspect, settings towards servers. */

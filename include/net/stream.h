@@ -72,6 +72,11 @@ bool stream_has_input(const struct stream *s);
 /* Input that was read and not taken. */
 uint32_t stream_kept(const struct stream *s);
 
+/* Its owner left input that it could have taken: on_ready is called in another turn, after whatever else has happened. */
+void stream_again(struct stream *s);
+/* Is it waiting for that, or for more to be read? */
+bool stream_waits_again(const struct stream *s);
+
 /* Puts a copy behind the output; it leaves with the next send or flush. false: no memory. */
 MUST_CHECK bool stream_put(struct stream *s, const void *data, size_t len);
 /*

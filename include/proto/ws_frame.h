@@ -40,8 +40,9 @@ enum ws_way { WS_PASS, WS_DROP, WS_HOLD };
 /*
  * What the owner says. Both may be NULL. on_frame: once for each frame that keeps RFC 6455 and the limits, before any byte of it
  * passes; R_NONE, or why it must not, and that is an offence. For the first frame of a message, and for control frames, *way
- * (WS_PASS) may be changed; other frames of a message go its way. on_payload: payload of data frames as it passes or is held, never
- * of what is dropped, and never empty (masked with mask[(at + i) & 3], or not if mask is NULL); what it refuses is an offence.
+ * (WS_PASS) may be changed; other frames of a message go its way. A control frame is never held: its way is WS_PASS or WS_DROP.
+ * on_payload: payload of data frames as it passes or is held, never of what is dropped, and never empty (masked with mask[(at + i)
+ * & 3], or not if mask is NULL); what it refuses is an offence. Until it returns, reader.left still counts this payload.
  */
 struct ws_calls {
     bool control_only; /* on_frame is not asked about data frames; their messages pass */
@@ -71,8 +72,8 @@ struct ws_reader {
     bool closed;                    /* a close frame was read: nothing may follow */
     uint16_t close_code;            /* of that close frame; 1005 if it had none */
     uint32_t utf8;                  /* decoder state of the text message */
-    uint64_t frames[WS_KIND_COUNT]; /* by opcode: headers of data frames, complete control frames */
-    uint64_t messages;              /* data messages begun */
+    uint64_t frames[WS_KIND_COUNT]; /* by opcode: headers of data frames, complete control frames; none that were given back */
+    uint64_t messages;              /* data messages begun, the same */
 };
 
 /* Nothing has passed yet; no limits, no calls. */

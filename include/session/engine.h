@@ -139,6 +139,11 @@ struct explain_packet {
 /* What a policy would do with TLS in the tunnel; NONE: there is none, or it did not get that far. */
 enum explain_tls { EXPLAIN_TLS_NONE, EXPLAIN_TLS_UNREAD, EXPLAIN_TLS_INSPECTED };
 
+/* WebSockets that are open (or asked for) under a policy, and those of one client (IPv4 /32, IPv6 /64). */
+struct caps_now {
+    uint64_t open, of_client;
+};
+
 struct explain_answer {
     const char *error;             /* what is wrong with the question; NULL: none */
     struct generation *generation; /* valid during the call */
@@ -155,6 +160,8 @@ struct explain_answer {
     char path[ROW_PATH];
     size_t near_count;
     struct rules_near near[NEAR_MISSES];
+    bool counted; /* a WebSocket whose policy has caps: `caps` is what they stand at */
+    struct caps_now caps;
     bool address_unknown; /* the name was not resolved: the stages before that were judged */
     struct explain_packet packet;
 };

@@ -248,6 +248,8 @@ void tunnel_proceed(struct session *s);
 
 /* websocket.c, ws_end.c */
 void websocket_begin(struct session *s);
+/* No frame is read any more, and the memory that this took is given back; without a WebSocket nothing happens. */
+void websocket_stop(struct session *s);
 void websocket_free(struct session *s);
 /* Ends it from here: both sides get a close frame with the code for this reason. */
 void websocket_close(struct session *s, enum reason why);
@@ -255,10 +257,14 @@ void websocket_close(struct session *s, enum reason why);
 void websocket_revoke(struct session *s, const char *by, unsigned line);
 
 /* ws_caps.c: how many WebSockets a policy lets be open */
-/* One more by this policy: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
+/* What is counted for this policy and client. */
+struct caps_now caps_read(const struct engine *e, const struct conf_policy *policy, const struct addr *client);
+/* Has one of the policy's caps no place for one more? */
+bool caps_are_full(const struct conf_websocket *ws, const struct caps_now *now);
+/* One more by this policy, and none any more by the one before: R_NONE, R_STREAM_LIMIT, or R_OVERLOAD if it cannot be counted. */
 MUST_CHECK enum reason caps_take(struct session *s, const struct conf_policy *policy);
-/* It is one of this policy now, whatever its caps. */
-void caps_move(struct session *s, const struct conf_policy *policy);
+/* The same, but it keeps its place under a policy of the same name, whatever the caps are now. */
+MUST_CHECK enum reason caps_move(struct session *s, const struct conf_policy *policy);
 /* One fewer, if it was counted. */
 void caps_give(struct session *s);
 
@@ -279,7 +285,7 @@ void report_first_byte(struct session *s);
 void report_alive(struct session *s, enum record_event event);
 /* The one END or DENIED record of the current account; nothing if none is open. `judge` may be NULL: no near misses. */
 void report_end(struct session *s, enum record_event event, enum reason why, enum closer by, const struct judgement *judge);
-/* A violation outside any exchange: a DENIED record of its own. */
+/* A violation outside any exchange, or by a message of a WebSocket: a DENIED record of its own. */
 void report_event(struct session *s, enum reason why, enum closer by);
 /* A server broke a rule on a connection that no session has: a record with the row of the last one that had it. */
 void report_unowned(struct engine *e, const struct row *last, enum reason why);

@@ -40,6 +40,7 @@ struct engine {
     struct timer own_timer;
     bool draining, paused;
     struct timer drain_timer;
+    uint64_t held; /* bytes of memory that messages take that are held (ws_hold.c) */
     void (*on_empty)(void *arg);
     void *on_empty_arg;
     struct h1_head request_head, answer_head; /* scratch: valid within one handler */

@@ -21,6 +21,7 @@
  *   ws_caps.c     how many there may be
  */
 #define WS_PING_TEXT 16  /* "postern:" and eight hex digits */
+#define WS_LOOKS 2       /* at what a side has taken, in an interval */
 #define WS_EVENTS_MAX 10 /* records a second that one WebSocket may cause, beyond its end */
 
 /* Bytes that grow in steps, and are given back at once. */
@@ -33,28 +34,35 @@ struct ws_half {
     struct session *session;
     enum direction from;
     struct ws_reader reader;
-    struct ws_inflater *inflater;    /* deflate = "inspect", and compression was agreed on; otherwise NULL */
-    uint64_t data_frames, data_left; /* after the last run: data frames so far, and what was to come of the last one */
+    struct ws_inflater *inflater; /* deflate = "inspect", and compression was agreed on; otherwise NULL */
+    /* After the last run: the reader's frames, and what was to come of the last one if it was of data. */
+    uint64_t frames[WS_KIND_COUNT], data_left;
     /* The open message. */
-    uint64_t frame_left;  /* payload of its current frame that is still to come */
     uint64_t announced;   /* payload of all its frames so far */
     uint64_t plain_bytes; /* of it so far, inflated */
     uint32_t utf8;
     bool text, compressed;
-    bool fin;                   /* its current frame is the last one */
     bool is_read;               /* its payload is looked at */
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
+    uint64_t held_since;        /* ms: when that began, or went on after we had to wait; 0: nothing is held */
+    bool left;                  /* input was left for another turn of the loop: the work of one was done */
+    bool stopped;               /* nothing was read, because the other side does not take what there is */
     /* The first binary message, for tunnels = false. */
     char first[SNIFF_HIDDEN_MAX];
     uint8_t first_len, first_before; /* now, and when the open message began */
     bool sniffs;                     /* the open message is looked at */
+    struct ws_control control;       /* its pings and pongs */
     /* Liveness. */
-    uint64_t heard;              /* ms: last bytes of this side, or that it took of what waited for it */
-    uint64_t pinged;             /* ms: when our last ping was due */
-    bool waits;                  /* it was sent, and nothing was heard since */
-    bool owed;                   /* it was not sent: what the side has does not end at a frame */
-    char ping[WS_PING_TEXT + 1]; /* what our last ping said; "": there was none */
+    uint64_t heard;  /* ms: last bytes of this side, or that it took of what waited for it, or that it was read again */
+    uint64_t pinged; /* ms: when our last ping was due, or what stands before it moved */
+    bool waits;      /* our last ping was sent, and nothing was heard since */
+    bool owed;       /* it was not sent: what the side has does not end at a frame */
+    char ping[2][WS_PING_TEXT + 1];     /* what our last pings said, the last one first; "": none, or it was answered */
+    uint64_t before_ping, taken_before; /* bytes of its output that the last one stands behind, and those of them that it took */
+    uint64_t looked;                    /* ms: when we looked last whether it takes what it gets */
+    uint64_t given, taken;              /* bytes of its output then: all, and those that it had taken */
+    uint32_t stuck;                     /* looks in a row that found nothing taken */
 };
 
 struct websocket {
@@ -62,6 +70,7 @@ struct websocket {
     struct ws_deflate agreed;
     const struct conf_policy *policy; /* that decided; in the session's generation */
     const struct ws_match *match;     /* its rules about content, or NULL */
+    struct ws_effort effort;          /* of judging by them */
     struct ws_contract contract;
     uint64_t spoke;           /* ms: last piece of a data message */
     enum closer first_closer; /* who sent the first close frame */
@@ -86,6 +95,10 @@ static inline struct stream *ws_target(struct session *s, enum direction d)
 /* websocket.c */
 /* Bytes that a message of this half may have, inflated; 0: no limit. */
 uint64_t websocket_limit(const struct ws_half *h);
+/* From now on the half keeps to what the policy says, as far as what it holds lets it. */
+void websocket_set_rules(struct ws_half *h);
+/* Frames of this kind passed, or are about to: the row says so. */
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames);
 /* Could the stream go on under this policy, as far as its compression goes? */
 bool websocket_fits(const struct websocket *w, const struct conf_policy *policy);
 /* The session's generation is a new one, in which policy number `policy` decided. */
@@ -113,19 +126,25 @@ MUST_CHECK enum reason ws_inspect_payload(void *half, struct span payload, const
 MUST_CHECK enum reason ws_inspect_end(struct ws_half *h);
 
 /* ws_hold.c */
-MUST_CHECK bool ws_bytes_add(struct ws_bytes *b, struct span s);
-void ws_bytes_drop(struct ws_bytes *b);
 /*
  * More of a held message; once it is complete it is judged, and passed on or not. R_NONE, R_MEMORY, or why the stream must be
- * closed.
+ * closed; R_OVERLOAD: the worker holds as much as it may.
  */
 MUST_CHECK enum reason ws_hold(struct ws_half *h, struct span run);
+/* More of what it says. The same reasons. */
+MUST_CHECK enum reason ws_hold_text(struct ws_half *h, struct span piece);
+/* What is held is given back, and goes nowhere. */
+void ws_hold_drop(struct ws_half *h);
 
 /* ws_alive.c */
 /* A pong that answers our own ping? It concerns nobody else. */
 bool ws_alive_is_answer(struct ws_half *h, const struct ws_frame *frame);
 /* Bytes of this side came. */
 void ws_alive_heard(struct ws_half *h, uint64_t now);
+/* Our last ping may be on its way still: the side took some of what stands before it, since this was asked last. */
+bool ws_alive_approaches(struct ws_half *h);
+/* To be asked WS_LOOKS times an interval: is there something for this side of which it took nothing for two of them? */
+bool ws_alive_is_stuck(struct ws_half *h);
 /* Sends this side a ping, or owes it. */
 void ws_alive_ping(struct ws_half *h);
 /* Sends a ping that is owed to this side, if what it has ends at a frame now. */

@@ -131,20 +131,11 @@ static void on_flow_closed(struct filter *f, unsigned worker, const struct wire_
     flows_leave(f->flows, worker, flow->number);
 }
 
-static bool preserves_addresses(const struct filter *f)
-{
-    const struct conf *conf = f->current != NULL ? f->current->conf : NULL;
-
-    for (size_t i = 0; conf != NULL && i < conf->listener_count; i++)
-        if (conf->listeners[i].preserve_client_address)
-            return true;
-    return false;
-}
-
 static void on_socket(struct filter *f, unsigned worker, const struct wire_socket *wanted)
 {
     struct wire_socket_made made = { wanted->request, 0 };
-    bool may = preserves_addresses(f) && is_client_of(f, worker, wanted->number, &wanted->client);
+    bool may = f->current != NULL && conf_preserves_addresses(f->current->conf) &&
+               is_client_of(f, worker, wanted->number, &wanted->client);
     int fd = may ? spoof_socket(f->conntrack, &wanted->client, &wanted->server) : -1, peer = f->workers[worker].fd;
 
     if (fd < 0)

@@ -230,6 +230,22 @@ static void put_facts(json_t *object, const struct explain_answer *a)
         put_text(object, "note", "the name was not resolved: what depends on the address was not judged (--resolve or --address)");
 }
 
+static void put_caps(json_t *object, const struct explain_answer *a, const struct conf_policy *policy)
+{
+    const struct conf_websocket *ws = &policy->websocket;
+    json_t *caps = json_object();
+
+    if (ws->streams != 0) {
+        put_number(caps, "streams", ws->streams);
+        put_number(caps, "open", a->caps.open);
+    }
+    if (ws->streams_per_client != 0) {
+        put_number(caps, "streams_per_client", ws->streams_per_client);
+        put_number(caps, "open_of_client", a->caps.of_client);
+    }
+    (void)json_object_set_new(object, "caps", caps);
+}
+
 /* What passes without a policy. */
 static const char *unasked(const struct explain_answer *a)
 {
@@ -258,6 +274,8 @@ json_t *explain_write(const struct explain_answer *a)
     put_text(object, "sentence", unasked(a));
     if (policy != NULL)
         put_policy(object, "policy", policy->name, a->generation->conf->file, policy->line);
+    if (policy != NULL && a->counted)
+        put_caps(object, a, policy);
     put_facts(object, a);
     if (a->packet.asked)
         (void)json_object_set_new(object, "packet", packet_object(a));

@@ -11,12 +11,17 @@
 static uint64_t now_us, wall_us;
 static bool by_hand;
 
-static uint64_t read_us(clockid_t id)
+static uint64_t read_ns(clockid_t id)
 {
     struct timespec ts;
 
     clock_gettime(id, &ts);
-    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t read_us(clockid_t id)
+{
+    return read_ns(id) / 1000u;
 }
 
 void clock_tick(void)
@@ -39,6 +44,16 @@ uint64_t clock_us(void)
 uint64_t clock_wall_us(void)
 {
     return wall_us;
+}
+
+uint64_t clock_real_ns(void)
+{
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_cpu_ns(void)
+{
+    return read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void clock_set(uint64_t ms)

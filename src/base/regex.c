@@ -4,67 +4,67 @@
  * time that is exponential in the text, so every search is bounded in several ways, and one that runs into a bound is no answer:
  *
  * - PCRE2's own limits: how often it tries again at one position, how deep it goes, how much memory it takes for that.
- * - The processor time of all positions together. PCRE2 begins its count anew at each position, so a search that is quadratic in
- *   the text would never be stopped. A callout at the front of each pattern lets us look at the clock now and then. What a search
- *   may take grows with its text.
+ * - The processor time of all positions, and of all patterns that are looked for in one text. PCRE2 begins its count anew at each
+ *   position, so a search that is quadratic in the text would never be stopped. A callout at the front of each pattern lets us look
+ *   at the clock now and then. It is called only where a match may begin: PCRE2 skips all else as it does without one.
+ *
+ * The clock of real time costs no system call. As long as it says that little time has passed, the processor's need not be read.
  *
  * Machine code (JIT) is made when the pattern is compiled, where the system lets us write what we execute. If it does not, or if
  * the code runs out of its stack, the interpreter does the same work, slower. Callouts in the pattern itself do nothing else than
- * ours does. PCRE2 checks the text's UTF-8 itself: its machine code must not see bytes that are none.
+ * ours does. PCRE2 checks the text's UTF-8 itself, once for each text: its machine code must not see bytes that are none.
  *
  * Because of the callout, settings that PCRE2 takes at the front of a pattern, like (*CRLF), are not known here.
  */
 #include "base/regex.h"
+
+#include "base/clock.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MATCH_LIMIT 1000000
 #define DEPTH_LIMIT 100000
 #define HEAP_KIB 16384
 #define JIT_STACK_MIN 32768
 #define JIT_STACK_MAX (1024 * 1024)
-#define NS_BASE 50000000u /* what any search may take, in ns of processor time */
-#define NS_A_BYTE 100u    /* and for each byte of its text */
-#define CALLS_A_LOOK 32   /* positions between two looks at the clock */
+#define CALLS_A_LOOK 32 /* positions between two looks at the clock */
 
 static const char heartbeat[] = "(?C)";
 
 struct regex {
     pcre2_code *code;
     pcre2_match_context *context;
-    pcre2_jit_stack *stack; /* NULL: no JIT */
-    unsigned calls;         /* since the last look at the clock */
-    uint64_t deadline;      /* of the search; 0: it has not looked yet */
-    uint64_t allowed;       /* ns */
+    pcre2_jit_stack *stack;        /* NULL: no JIT */
+    unsigned calls;                /* since the last look at the clock */
+    const struct regex_text *text; /* that is searched */
 };
 
-static uint64_t cpu_ns(void)
+struct regex_text regex_text(struct span bytes, uint64_t ns)
 {
-    struct timespec t;
+    uint64_t cpu = clock_cpu_ns();
 
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return (struct regex_text){ .bytes = bytes, .began = cpu, .real = clock_real_ns(), .ns = ns };
+}
+
+bool regex_late(const struct regex_text *text)
+{
+    return clock_real_ns() - text->real > text->ns && clock_cpu_ns() - text->began > text->ns;
 }
 
 /* Called by PCRE2 at each position where it tries the pattern. Anything negative ends the search with that error. */
 static int look_at_clock(pcre2_callout_block *block, void *arg)
 {
     struct regex *r = arg;
-    uint64_t now;
 
     (void)block;
     if (++r->calls < CALLS_A_LOOK)
         return 0;
     r->calls = 0;
-    now = cpu_ns();
-    if (r->deadline == 0)
-        r->deadline = now + r->allowed;
-    return now > r->deadline ? PCRE2_ERROR_MATCHLIMIT : 0;
+    return regex_late(r->text) ? PCRE2_ERROR_MATCHLIMIT : 0;
 }
 
 static pcre2_code *compile(const char *pattern, char *error, size_t size)
@@ -140,13 +140,17 @@ void regex_free(struct regex *r)
     free(r);
 }
 
-static int search(struct regex *r, pcre2_match_data *data, struct span text, uint32_t options)
+static int search(struct regex *r, pcre2_match_data *data, const struct regex_text *text, uint32_t options)
 {
-    return pcre2_match(r->code, (PCRE2_SPTR)(text.len > 0 ? text.at : ""), text.len, 0, options, data, r->context);
+    struct span bytes = text->bytes;
+
+    if (text->is_utf8)
+        options |= PCRE2_NO_UTF_CHECK;
+    return pcre2_match(r->code, (PCRE2_SPTR)(bytes.len > 0 ? bytes.at : ""), bytes.len, 0, options, data, r->context);
 }
 
 /* Match data keeps the memory that a search took: it is not kept. */
-enum regex_result regex_find(struct regex *r, struct span text)
+enum regex_result regex_find(struct regex *r, struct regex_text *text)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     int result;
@@ -154,13 +158,13 @@ enum regex_result regex_find(struct regex *r, struct span text)
     if (data == NULL)
         return REGEX_LIMIT;
     r->calls = 0;
-    r->deadline = 0;
-    r->allowed = NS_BASE + (uint64_t)text.len * NS_A_BYTE;
+    r->text = text;
     result = search(r, data, text, 0);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
         result = search(r, data, text, PCRE2_NO_JIT);
     pcre2_match_data_free(data);
-    if (result == PCRE2_ERROR_NOMATCH)
-        return REGEX_NONE;
-    return result >= 0 ? REGEX_FOUND : REGEX_LIMIT;
+    if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+        return REGEX_LIMIT;
+    text->is_utf8 = true; /* it is looked at as a whole before a search begins */
+    return result >= 0 ? REGEX_FOUND : REGEX_NONE;
 }

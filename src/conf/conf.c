@@ -143,6 +143,14 @@ void conf_free(struct conf *conf)
     free(conf);
 }
 
+bool conf_preserves_addresses(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (conf->listeners[i].preserve_client_address)
+            return true;
+    return false;
+}
+
 struct span conf_default_text(void)
 {
     return span_of(conf_default, conf_default_size);

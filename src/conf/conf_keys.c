@@ -172,6 +172,8 @@ const struct conf_key conf_keys[] = {
     NUMBER(IN_LIMITS, "body_bytes", KEY_U64, limits.body_bytes, 0, 0, 1ull << 62, "Bytes of the body of a request; 0: no limit."),
     NUMBER(IN_LIMITS, "pipeline", KEY_U32, limits.pipeline, 8, 1, 64, "Requests of a client that may wait for their answers."),
     NUMBER(IN_LIMITS, "interim", KEY_U32, limits.interim, 8, 0, 64, "Interim answers (1xx) to one request."),
+    NUMBER(IN_LIMITS, "held_bytes", KEY_U64, limits.held_bytes, 268435456, 65536, 1ull << 62,
+           "Bytes of WebSocket messages that wait until they are judged, in each worker."),
     LATER(IN_LIMITS, "memory", LATER_MEMORY, "Bytes of memory."),
 
     GROUP(IN_TOP, "timeouts", IN_TIMEOUTS, 0, "How long is waited, in seconds."),
@@ -182,6 +184,7 @@ const struct conf_key conf_keys[] = {
     SECONDS(IN_TIMEOUTS, "response", timeouts.response, 60000, "From the end of a request to the head of its answer."),
     SECONDS(IN_TIMEOUTS, "keepalive", timeouts.keepalive, 75000, "For the next request on an idle connection."),
     SECONDS(IN_TIMEOUTS, "tunnel_idle", timeouts.tunnel_idle, 600000, "Without a byte in either direction of a tunnel or WebSocket."),
+    SECONDS(IN_TIMEOUTS, "message", timeouts.message, 60000, "From the first byte of a WebSocket message that is held to its last."),
     SECONDS(IN_TIMEOUTS, "drain", timeouts.drain, 30000, "From the order to end to the end of streams that are still open."),
 
     ITEMS("zones", IN_ZONE, CONF_ZONE, zones, zone_count, conf_zone, MAX_ZONES,

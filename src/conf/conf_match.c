@@ -156,30 +156,42 @@ static void check_twins(const struct eye *e)
                               "the name \"%s\" is already used in line %u", other->name, other->line);
 }
 
-/* Messages are held up to message_bytes. */
-static void check_holding(const struct eye *group)
+static bool is_held(const struct conf_websocket *ws, enum direction d)
 {
-    const struct conf_websocket *ws = group->ws;
+    for (size_t i = 0; i < ws->match_count; i++)
+        if (is_of(&ws->matches[i], d))
+            return true;
+    return false;
+}
+
+/* Messages are held up to message_bytes, twice: as they came, and what they say. */
+static void check_holding(const struct eye *group, uint64_t room)
+{
+    uint64_t most = 0;
 
     for (enum direction d = UP; d < DIRECTIONS; d++) {
-        bool asks = false;
+        uint64_t bytes = group->ws->sides[d].message_bytes;
 
-        for (size_t i = 0; i < ws->match_count; i++)
-            asks |= is_of(&ws->matches[i], d);
-        if (asks && (ws->sides[d].message_bytes == 0 || ws->sides[d].message_bytes > HELD_MAX)) {
+        if (!is_held(group->ws, d))
+            continue;
+        if (bytes == 0 || bytes > HELD_MAX) {
             fail(group, "match", "needs message_bytes from 1 to 67108864: each message is held until it is judged");
             return;
         }
+        most = bytes > most ? bytes : most;
     }
+    if (most * 2 > room)
+        warn(group, "match", "limits.held_bytes has no room for a message of message_bytes as it came and as it reads");
 }
 
-void conf_check_matches(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report)
+void conf_check_matches(const struct conf *conf, const struct conf_policy *policy, const struct conf_node *node,
+                        struct conf_report *report)
 {
     const struct conf_websocket *ws = &policy->websocket;
     const struct conf_node *list = conf_node_member(node, "match");
     struct eye group = { ws, NULL, policy->name, node, report };
 
-    check_holding(&group);
+    check_holding(&group, conf->limits.held_bytes);
     if (ws->match_count > 0 && ws->deflate == DEFLATE_PASS)
         fail(&group, "match", "reads messages, which deflate = \"pass\" leaves unread");
     for (size_t i = 0; i < ws->match_count; i++) {

@@ -179,7 +179,7 @@ void conf_check_policies(const struct conf *conf, const struct conf_node *list, 
         check_requests(&e);
         check_treatment(&e);
         if (e.policy->websocket.line != 0)
-            conf_check_websocket(e.policy, conf_node_member(e.node, "websocket"), report);
+            conf_check_websocket(conf, e.policy, conf_node_member(e.node, "websocket"), report);
         check_listeners(&e);
         check_openness(&e);
     }

@@ -55,6 +55,16 @@ static void check_handshake(const struct eye *e)
         warn(e, "streams_per_client", "is never reached: it is more than streams");
 }
 
+static void check_times(const struct eye *e)
+{
+    const struct conf_websocket *ws = e->ws;
+
+    if (ws->age > 0 && ws->idle >= ws->age)
+        warn(e, "idle", "is never reached: it is not less than age");
+    if (ws->age > 0 && ws->ping_interval >= ws->age)
+        warn(e, "ping_interval", "is never reached: it is not less than age");
+}
+
 static void check_rates(const struct eye *e, enum direction d)
 {
     const struct conf_ws_side *side = &e->ws->sides[d];
@@ -100,6 +110,22 @@ static void check_deadlock(const struct eye *e)
         warn_side(e, DOWN, "first", "neither side may send messages: the client may not, and the server may not before it");
 }
 
+/* What a message of the client would begin anew, and none ever comes. */
+static void check_pushes(const struct eye *e)
+{
+    const struct conf_websocket *ws = e->ws;
+    static const char whole[] = "is for the whole stream: the client may not send messages";
+
+    if (ws->sides[UP].send || !ws->sides[DOWN].send || !ws->server_first)
+        return;
+    if (ws->messages_per_client_message > 0)
+        warn_side(e, DOWN, "messages_per_client_message", whole);
+    if (ws->bytes_per_client_byte > 0)
+        warn_side(e, DOWN, "bytes_per_client_byte", whole);
+    if (ws->quiet_after > 0)
+        warn_side(e, DOWN, "quiet_after", whole);
+}
+
 static void check_tunnels(const struct eye *e)
 {
     const struct conf_websocket *ws = e->ws;
@@ -116,7 +142,8 @@ static void check_tunnels(const struct eye *e)
         warn(e, "tunnels", "means nothing: no binary messages are allowed");
 }
 
-void conf_check_websocket(const struct conf_policy *policy, const struct conf_node *node, struct conf_report *report)
+void conf_check_websocket(const struct conf *conf, const struct conf_policy *policy, const struct conf_node *node,
+                          struct conf_report *report)
 {
     struct eye e = { &policy->websocket, policy->name, node, report };
 
@@ -125,7 +152,9 @@ void conf_check_websocket(const struct conf_policy *policy, const struct conf_no
         check_rates(&e, d);
         check_silence(&e, d);
     }
+    check_times(&e);
     check_deadlock(&e);
+    check_pushes(&e);
     check_tunnels(&e);
-    conf_check_matches(policy, node, report);
+    conf_check_matches(conf, policy, node, report);
 }

@@ -317,14 +317,6 @@ static void print_filter(struct ruleset *r)
           r->out);
 }
 
-static bool preserves_addresses(const struct conf *conf)
-{
-    for (size_t i = 0; i < conf->listener_count; i++)
-        if (conf->listeners[i].preserve_client_address)
-            return true;
-    return false;
-}
-
 /*
  * Sockets that nobody owns any more have no user, so what speaks with another's address is known by that: only the workers' do.
  * Helpers are not for workers' flows: with what a client says in a tunnel they would open ports of this machine.
@@ -334,7 +326,7 @@ static bool preserves_addresses(const struct conf *conf)
 static void print_output(struct ruleset *r)
 {
     fputs("\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n", r->out);
-    if (!preserves_addresses(r->conf))
+    if (!conf_preserves_addresses(r->conf))
         fprintf(r->out,
                 "\t\tmeta skuid %u meta l4proto tcp " RULESET_SYN " fib saddr type != local counter drop comment \"spoofed\"\n",
                 (unsigned)r->in->workers);

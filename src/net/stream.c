@@ -272,6 +272,16 @@ uint32_t stream_kept(const struct stream *s)
     return s->kept_len;
 }
 
+void stream_again(struct stream *s)
+{
+    loop_again(s->loop, &s->again);
+}
+
+bool stream_waits_again(const struct stream *s)
+{
+    return s->again.link != NULL;
+}
+
 /* One writev of the chunks and `extra`; returns how many bytes of `extra` left, and whether another try may bring more. */
 static bool write_some(struct stream *s, struct span *extra)
 {

@@ -7,7 +7,8 @@
  * rounding however often it is filled up. All arithmetic stops at the ends of its range: a bucket that would hold more holds
  * UINT64_MAX, and a cost that cannot be written is never paid.
  *
- * All bounds are asked before any of them is charged: a message that one refuses costs nothing of the others.
+ * All bounds are asked before any of them is charged: a message that one refuses costs nothing of the others. A client that was
+ * admitted has not spoken yet: what it says may still be held, and denied. What gives the server a right is what passed on.
  */
 #include "policy/ws_contract.h"
 
@@ -61,7 +62,6 @@ void ws_contract_init(struct ws_contract *c, const struct conf_websocket *conf, 
     *c = (struct ws_contract){ .spoke = now };
     for (size_t d = 0; d < DIRECTIONS; d++) {
         c->messages[d] = c->bytes[d] = (struct ws_bucket){ UINT64_MAX, now };
-        c->control_window[d] = now;
     }
     ws_contract_renew(c, conf, now);
 }
@@ -113,41 +113,63 @@ enum reason ws_contract_message(struct ws_contract *c, enum direction from, uint
         return R_PUSH_CONTRACT;
     if (!take(&c->messages[from], side->messages_per_second, side->burst, 1, now))
         return R_RATE_EXCEEDED;
-    if (from == DOWN) {
-        c->pushes++;
-        return R_NONE;
-    }
-    c->client_began = true;
-    c->spoke = now;
-    c->pushes = c->push_bytes = c->spoke_bytes = 0;
+    c->pushes += from == DOWN;
     return R_NONE;
 }
 
 enum reason ws_contract_payload(struct ws_contract *c, enum direction from, uint64_t bytes, uint64_t now)
 {
     const struct conf_ws_side *side = &c->conf->sides[from];
-    uint64_t *counter = from == DOWN ? &c->push_bytes : &c->spoke_bytes;
 
     if (from == DOWN && !may_push_bytes(c, bytes, now))
         return R_PUSH_CONTRACT;
     if (!take(&c->bytes[from], side->bytes_per_second, side->burst, bytes, now))
         return R_RATE_EXCEEDED;
-    *counter = sum(*counter, bytes);
-    if (from == UP)
-        c->spoke = now;
+    if (from == DOWN)
+        c->push_bytes = sum(c->push_bytes, bytes);
     return R_NONE;
 }
 
-enum reason ws_contract_control(struct ws_contract *c, enum direction from, uint64_t now)
+void ws_contract_said(struct ws_contract *c, bool begins, uint64_t bytes, uint64_t now)
 {
-    uint32_t most = c->conf->sides[from].control_frames;
+    if (begins)
+        c->pushes = c->push_bytes = c->spoke_bytes = 0;
+    c->client_began = true;
+    c->spoke_bytes = sum(c->spoke_bytes, bytes);
+    c->spoke = now;
+}
 
-    if (now - c->control_window[from] >= WS_CONTROL_WINDOW) {
-        c->control_window[from] = now;
-        c->control_count[from] = 0;
+static void forget(struct ws_control *c, uint64_t now)
+{
+    while (c->used > 0 && now - c->last[c->first] >= WS_CONTROL_WINDOW) {
+        c->count -= c->counts[c->first];
+        c->first = (c->first + 1) % WS_CONTROL_SLOTS;
+        c->used--;
     }
-    if (most > 0 && c->control_count[from] >= most)
+}
+
+/* The slot of this moment. There is always one: the oldest is less than 10 s old, and no two begin less than a slot apart. */
+static uint32_t slot_of(struct ws_control *c, uint64_t now)
+{
+    uint32_t newest = (c->first + c->used + WS_CONTROL_SLOTS - 1) % WS_CONTROL_SLOTS;
+
+    if (c->used > 0 && c->last[newest] / WS_CONTROL_SLOT == now / WS_CONTROL_SLOT)
+        return newest;
+    newest = (c->first + c->used++) % WS_CONTROL_SLOTS;
+    c->counts[newest] = 0;
+    return newest;
+}
+
+enum reason ws_control_take(struct ws_control *c, uint32_t most, uint64_t now)
+{
+    uint32_t slot;
+
+    forget(c, now);
+    if (most > 0 && c->count >= most)
         return R_CONTROL_FLOOD;
-    c->control_count[from] += c->control_count[from] < UINT32_MAX;
+    slot = slot_of(c, now);
+    c->last[slot] = now;
+    c->counts[slot]++;
+    c->count++;
     return R_NONE;
 }

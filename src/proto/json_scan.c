@@ -4,8 +4,9 @@
  * says whether it is an object or an array: so the depth is bounded, and nothing calls itself. Everything that different readers
  * might take for different things is refused: a rule that reads "role" must not read another one than the server does.
  *
- * Only members of the outermost object and of its members can be asked for. So it is enough to remember, as it stands in the text,
- * the name of the outermost member that is being read.
+ * Only members of the outermost object and of its members can be asked for. So it is enough to remember of each whether its
+ * outermost member is the one that is being read. Names are what costs most: many that are asked for, each held against many that
+ * are not. Between them the caller is asked whether there is time for more.
  */
 #include "proto/json_scan.h"
 
@@ -13,13 +14,17 @@
 
 #include <string.h>
 
+#define NAMES_A_LOOK 256
+
 struct scan {
     const char *at, *end;
     struct json_wanted *wanted;
     size_t count;
     uint32_t depth, limit;
     uint8_t objects[JSON_DEPTH_MAX / 8]; /* a bit a level: it is an object */
-    struct span member;                  /* depth > 0 and the outermost is an object: its member that is read, in its quotes */
+    bool (*late)(void *arg);             /* or NULL */
+    void *arg;
+    unsigned names; /* since it was asked last */
 };
 
 static bool in_object(const struct scan *s, uint32_t depth)
@@ -168,6 +173,8 @@ static bool name_is(struct span name, struct span plain)
 {
     const char *at = name.at, *end = name.at + name.len;
 
+    if (name.len < plain.len) /* escapes only make it longer */
+        return false;
     while (at < end) {
         uint32_t c = 0;
 
@@ -186,14 +193,15 @@ static bool name_is(struct span name, struct span plain)
     return plain.len == 0;
 }
 
-/* The path's part before its first dot, and what is behind it; false if there is none. */
-static bool split(const char *path, struct span *first, struct span *second)
+/* The path's part before its first dot, and what is behind it. */
+static void begin_wanted(struct json_wanted *w)
 {
-    const char *dot = strchr(path, '.');
+    const char *dot = strchr(w->path, '.');
 
-    *first = dot != NULL ? span_of(path, (size_t)(dot - path)) : span_str(path);
-    *second = dot != NULL ? span_str(dot + 1) : span_of(NULL, 0);
-    return dot != NULL;
+    w->found = w->begun = w->here = false;
+    w->deep = dot != NULL;
+    w->outer = w->deep ? span_of(w->path, (size_t)(dot - w->path)) : span_str(w->path);
+    w->inner = w->deep ? span_str(dot + 1) : span_of(NULL, 0);
 }
 
 static bool mark(bool *seen)
@@ -204,26 +212,31 @@ static bool mark(bool *seen)
     return !was;
 }
 
+static bool is_late(struct scan *s)
+{
+    if (s->late == NULL || ++s->names < NAMES_A_LOOK)
+        return false;
+    s->names = 0;
+    return s->late(s->arg);
+}
+
 /* Is the name that was just read one that is asked for? false: for the second time. */
 static bool check_name(struct scan *s, struct span name)
 {
     if (s->depth > 2 || !in_object(s, 1))
         return true;
-    if (s->depth == 1)
-        s->member = name;
     for (size_t i = 0; i < s->count; i++) {
         struct json_wanted *w = &s->wanted[i];
-        struct span first, second;
-        bool deep = split(w->path, &first, &second);
 
-        if (!name_is(s->member, first))
-            continue;
-        if (s->depth == 1 && !mark(deep ? &w->begun : &w->found))
+        if (s->depth == 1) {
+            w->here = name_is(name, w->outer);
+            if (w->here && !mark(w->deep ? &w->begun : &w->found))
+                return false;
+        } else if (w->here && w->deep && name_is(name, w->inner) && !mark(&w->found)) {
             return false;
-        if (s->depth == 2 && deep && name_is(name, second) && !mark(&w->found))
-            return false;
+        }
     }
-    return true;
+    return !is_late(s);
 }
 
 /* name, colon: a value must follow. */
@@ -308,13 +321,13 @@ static enum step read_next(struct scan *s)
     return !object || read_name(s) ? STEP_VALUE : STEP_BAD;
 }
 
-bool json_scan(struct span text, uint32_t depth, struct json_wanted *wanted, size_t count)
+bool json_scan_until(struct span text, uint32_t depth, struct json_wanted *wanted, size_t count, bool (*late)(void *arg), void *arg)
 {
-    struct scan s = { .at = text.at, .end = text.at + text.len, .wanted = wanted, .count = count };
+    struct scan s = { .at = text.at, .end = text.at + text.len, .wanted = wanted, .count = count, .late = late, .arg = arg };
     enum step step = STEP_VALUE;
 
     for (size_t i = 0; i < count; i++)
-        wanted[i].found = wanted[i].begun = false;
+        begin_wanted(&wanted[i]);
     if (text.len == 0 || utf8_feed(0, text) != 0)
         return false;
     s.limit = depth < JSON_DEPTH_MAX ? depth : JSON_DEPTH_MAX;
@@ -322,4 +335,9 @@ bool json_scan(struct span text, uint32_t depth, struct json_wanted *wanted, siz
         step = step == STEP_VALUE ? read_value(&s) : read_next(&s);
     skip_space(&s);
     return step == STEP_DONE && s.at == s.end;
+}
+
+bool json_scan(struct span text, uint32_t depth, struct json_wanted *wanted, size_t count)
+{
+    return json_scan_until(text, depth, wanted, count, NULL, NULL);
 }

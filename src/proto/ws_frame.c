@@ -28,7 +28,9 @@ struct run {
     size_t frame; /* where the current frame began, if it did so in this run */
     bool began;   /* it did */
     bool begins;  /* it is the first of a message */
+    bool counted; /* it is a data frame, in r->frames */
     bool ended;   /* r->ended as it was before the frame */
+    uint8_t opcode;
 };
 
 void ws_reader_init(struct ws_reader *r, enum ws_sender sender)
@@ -189,7 +191,7 @@ static bool take_unit(struct ws_reader *r, struct run *run, enum reason *why)
 
     run->frame = run->done;
     run->began = true;
-    run->begins = false;
+    run->begins = run->counted = false;
     run->ended = r->ended;
     if (!ws_header_read(r, run->at + run->done, available, &h, why))
         return false;
@@ -199,6 +201,8 @@ static bool take_unit(struct ws_reader *r, struct run *run, enum reason *why)
     if (*why != R_NONE || !joins(r, run, way))
         return false;
     run->begins = h.opcode != WS_CONTINUATION;
+    run->counted = true;
+    run->opcode = h.opcode;
     run->done += h.size;
     *why = begin_data(r, &h, way);
     return *why == R_NONE;
@@ -226,6 +230,8 @@ static size_t give_back(struct ws_reader *r, const struct run *run)
     r->left = 0;
     r->ended = run->ended;
     r->begun = r->begun && !run->begins;
+    r->messages -= run->begins;
+    r->frames[run->opcode] -= run->counted;
     return run->frame;
 }
 

@@ -182,6 +182,29 @@ static enum reason judge_tls(struct pending *p)
     return R_NONE;
 }
 
+/* As a live request would find it at this moment. */
+static enum reason ask_caps(struct pending *p)
+{
+    const struct conf_policy *policy = &conf_of(p)->policies[p->judge.verdict.policy];
+    const struct conf_websocket *ws = &policy->websocket;
+    struct explain_answer *a = &p->answer;
+
+    if (!p->head.upgrade_websocket || (ws->streams == 0 && ws->streams_per_client == 0))
+        return R_NONE;
+    a->counted = true;
+    a->caps = caps_read(p->engine, policy, &p->query.from);
+    return caps_are_full(ws, &a->caps) ? R_STREAM_LIMIT : R_NONE;
+}
+
+/* The request, and the addresses of its server, are known. */
+static enum reason judge_request(struct pending *p)
+{
+    struct judge_context context = engine_judge_context(p->engine, p->generation);
+    enum reason why = examine_addresses(&context, &p->judge, &p->head, &p->offer);
+
+    return why == R_NONE ? ask_caps(p) : why;
+}
+
 /* The same tunnel, on the same addresses: only what is asked for in it is new. */
 static void judge_inside(struct pending *p)
 {
@@ -206,7 +229,7 @@ static void judge_inside(struct pending *p)
     if (why == R_NONE)
         why = judge_target(&context, j);
     if (why == R_NONE)
-        why = examine_addresses(&context, j, &p->head, &p->offer);
+        why = judge_request(p);
     answer(p, why);
 }
 
@@ -220,7 +243,7 @@ static void judge_rest(struct pending *p)
     if (p->question.original != NULL && (p->url.tls || p->query.flow != 0))
         why = judge_as(&context, j, p->url.tls ? CONF_TLS : 0, judge_way);
     else if (!p->url.tls && !p->url.connect)
-        why = examine_addresses(&context, j, &p->head, &p->offer);
+        why = judge_request(p);
     else
         why = judge_addresses(&context, j, false);
     if (why == R_NONE && p->url.tls)

@@ -168,10 +168,23 @@ static void request_done(struct session *s)
     ledger_request_end(&s->ledger);
 }
 
+/* Of several addresses another one than the first may be connected, under another policy. */
+static enum reason check_caps(struct session *s)
+{
+    const struct exchange *x = s->exchange;
+
+    return x->websocket ? caps_move(s, &s->generation->conf->policies[x->judge.verdict.policy]) : R_NONE;
+}
+
 void forward_begin(struct session *s)
 {
     struct exchange *x = s->exchange;
+    enum reason why = check_caps(s);
 
+    if (why != R_NONE) {
+        deny(s, why);
+        return;
+    }
     ledger_open(&s->ledger, x->websocket, s->generation->conf->limits.interim);
     if (!stream_put(&s->server, x->head, x->written_len)) {
         deny(s, R_MEMORY);

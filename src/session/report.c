@@ -181,8 +181,12 @@ void report_event(struct session *s, enum reason why, enum closer by)
     struct row before = *s->row;
     struct account account = s->account;
 
-    /* The exchange under way, if any, keeps its own account: this record says nothing of it. */
+    /* The exchange under way, if any, keeps its own account: this record says nothing of it, unless it is one message of it. */
     s->account = (struct account){ .began_us = clock_us(), .base = { s->row->bytes[UP], s->row->bytes[DOWN] }, .open = true };
+    if (s->websocket != NULL) {
+        s->account.number = account.number;
+        s->account.port = account.port;
+    }
     report_end(s, RECORD_DENIED, why, by, NULL);
     s->account = account;
     s->row->open = before.open;

@@ -120,10 +120,8 @@ static void revoke(struct session *s, const struct generation *g, const struct j
         session_finish(s, R_REVOKED, CLOSER_POSTERN);
 }
 
-/* What the stream was counted among is in the generation that it leaves. */
 static void go_on(struct session *s, const struct judgement *j)
 {
-    caps_give(s);
     if (!session_adopt_generation(s)) {
         session_finish(s, R_REVOKED, CLOSER_POSTERN);
         return;
@@ -133,10 +131,8 @@ static void go_on(struct session *s, const struct judgement *j)
         return;
     }
     report_judged(s, j);
-    if (s->phase == PHASE_WEBSOCKET) {
+    if (s->phase == PHASE_WEBSOCKET)
         websocket_renew(s, j->verdict.policy);
-        caps_move(s, s->websocket->policy);
-    }
 }
 
 void session_judge_again(struct session *s)
@@ -152,6 +148,8 @@ void session_judge_again(struct session *s)
     if (listener < 0)
         return; /* its listener is gone: it lives on under the generation that opened it */
     why = judge_again(s, g, listener, &j);
+    if (why == R_NONE && s->phase == PHASE_WEBSOCKET)
+        why = caps_move(s, &g->conf->policies[j.verdict.policy]);
     if (why == R_NONE)
         go_on(s, &j);
     else

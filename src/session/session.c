@@ -318,6 +318,7 @@ void session_finish(struct session *s, enum reason why, enum closer by)
     connect_cancel(s);
     exchange_free(s);
     caps_give(s);
+    websocket_stop(s);
     session_set_phase(s, PHASE_CLOSING);
     stream_shutdown(&s->client);
     if (ledger_is_settled(&s->ledger))

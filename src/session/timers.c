@@ -96,7 +96,22 @@ static struct due sooner(struct due a, struct due b)
 /* A side that has a ping of ours has as long as it may be silent before it gets one. What waits for it holds the ping up, too. */
 static uint64_t ping_due(const struct ws_half *h)
 {
+    if (h->stopped)
+        return UINT64_MAX;
     return (h->heard > h->pinged ? h->heard : h->pinged) + h->session->websocket->policy->websocket.ping_interval;
+}
+
+/* A message that is held has to be there in time; but who had to wait for the other side does so without a hurry. */
+static struct due due_of_held(const struct ws_half *h, const struct conf_timeouts *t)
+{
+    if (h->held_since == 0 || h->stopped)
+        return (struct due){ UINT64_MAX, R_NONE };
+    return (struct due){ h->held_since + t->message, R_TIMEOUT_MESSAGE };
+}
+
+static uint64_t look_due(const struct ws_half *h)
+{
+    return h->looked + h->session->websocket->policy->websocket.ping_interval / WS_LOOKS;
 }
 
 static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
@@ -113,7 +128,9 @@ static struct due due_of_websocket(const struct session *s, const struct conf_ti
     if (ws->age != 0)
         due = sooner(due, (struct due){ s->phase_since + ws->age, R_TIMEOUT_AGE });
     for (enum direction d = UP; d < DIRECTIONS && ws->ping_interval != 0; d++)
-        due = sooner(due, (struct due){ ping_due(&w->halves[d]), w->halves[d].waits ? R_TIMEOUT_PING : R_NONE });
+        due = sooner(due, sooner((struct due){ ping_due(&w->halves[d]), R_NONE }, (struct due){ look_due(&w->halves[d]), R_NONE }));
+    for (enum direction d = UP; d < DIRECTIONS; d++)
+        due = sooner(due, due_of_held(&w->halves[d], t));
     return due;
 }
 
@@ -204,19 +221,34 @@ void timers_update(struct session *s)
         timer_set(loop_wheel(s->engine->loop), &s->timer, due.at);
 }
 
-/* Sides that are silent get a ping; one that got it and stays silent is dead. */
-static void ping_sides(struct session *s)
+/* One that took nothing for long, or that got a ping and stays silent. */
+static bool is_dead(struct ws_half *h)
+{
+    if (look_due(h) <= clock_ms() && ws_alive_is_stuck(h))
+        return true;
+    return ping_due(h) <= clock_ms() && h->waits && !ws_alive_approaches(h);
+}
+
+/* Sides that are silent get a ping. */
+static void ask_sides(struct session *s)
 {
     for (enum direction d = UP; d < DIRECTIONS && s->phase == PHASE_WEBSOCKET; d++) {
         struct ws_half *h = &s->websocket->halves[d];
 
-        if (ping_due(h) > clock_ms())
-            continue;
-        if (h->waits)
+        if (is_dead(h))
             ws_end_dead(s, d);
-        else
+        else if (ping_due(h) <= clock_ms())
             ws_alive_ping(h);
     }
+}
+
+static void end_held(struct session *s)
+{
+    enum direction d = UP;
+
+    while (d < DOWN && due_of_held(&s->websocket->halves[d], &s->generation->conf->timeouts).at > clock_ms())
+        d++;
+    ws_end_violation(s, d, R_TIMEOUT_MESSAGE);
 }
 
 static void expired(struct session *s, enum reason why)
@@ -233,8 +265,10 @@ static void expired(struct session *s, enum reason why)
         session_close(s, R_NONE, CLOSER_POSTERN);
         break;
     case PHASE_WEBSOCKET:
-        if (why == R_NONE || why == R_TIMEOUT_PING)
-            ping_sides(s);
+        if (why == R_NONE)
+            ask_sides(s);
+        else if (why == R_TIMEOUT_MESSAGE)
+            end_held(s);
         else
             websocket_close(s, why);
         break;

@@ -5,7 +5,7 @@
  * frame, which stays in its stream, and messages that the policy wants to judge (ws_hold.c).
  *
  * A reader hands out its input in runs that go one way: they pass, vanish, or are held. Where the policy asks nothing of single
- * frames, a run is all that was read.
+ * frames, a run is all that was read. Runs that take long, because their messages are judged, are spread over turns of the loop.
  */
 #include "session/state.h"
 #include "session/websocket.h"
@@ -17,6 +17,7 @@
 
 #define HELD_BYTES 16777216 /* the most that is held of a message if the policy has no limit (conf/ demands one) */
 #define HELD_FRAGMENTS 65536
+#define TURN_NS 2000000u /* of work that one read gives; what is left waits for another turn of the loop */
 
 uint64_t websocket_limit(const struct ws_half *h)
 {
@@ -50,17 +51,23 @@ static struct ws_limits limits_of(const struct ws_half *h)
     return limits;
 }
 
+void websocket_set_rules(struct ws_half *h)
+{
+    struct ws_reader *r = &h->reader;
+
+    r->limits = limits_of(h);
+    r->calls = ws_rules_calls(h);
+    if (r->calls.on_payload == NULL) /* and this message will not be, should the policy change again */
+        h->is_read = h->sniffs = false;
+    if (r->message != 0 && r->message_way == WS_PASS) /* it may have begun while nobody asked about it */
+        h->vanishes = false;
+}
+
 /* From now on the policy w->policy is in force. */
 static void set_rules(struct websocket *w)
 {
-    for (enum direction d = UP; d < DIRECTIONS; d++) {
-        struct ws_half *h = &w->halves[d];
-
-        h->reader.limits = limits_of(h);
-        h->reader.calls = ws_rules_calls(h);
-        if (h->reader.calls.on_payload == NULL) /* and this message will not be, should the policy change again */
-            h->is_read = h->sniffs = false;
-    }
+    for (enum direction d = UP; d < DIRECTIONS; d++)
+        websocket_set_rules(&w->halves[d]);
 }
 
 static bool open_inflaters(struct websocket *w)
@@ -91,7 +98,7 @@ static struct websocket *make(struct session *s, const struct exchange *x)
     for (enum direction d = UP; d < DIRECTIONS; d++) {
         w->halves[d].session = s;
         w->halves[d].from = d;
-        w->halves[d].heard = clock_ms();
+        w->halves[d].heard = w->halves[d].looked = clock_ms();
         ws_reader_init(&w->halves[d].reader, d == UP ? WS_CLIENT : WS_SERVER);
     }
     return w;
@@ -110,8 +117,6 @@ void websocket_begin(struct session *s)
         return;
     }
     set_rules(s->websocket);
-    if (s->counted != s->websocket->policy) /* of several addresses another one than the first is connected */
-        caps_move(s, s->websocket->policy);
     exchange_free(s);
     if (s->tunnel != NULL) {
         free(s->tunnel->judge);
@@ -125,18 +130,25 @@ void websocket_begin(struct session *s)
 
 static void close_inflater(struct ws_half *h)
 {
-    if (h->inflater != NULL)
-        ws_inflater_free(h->inflater);
+    if (h->inflater == NULL)
+        return;
+    ws_inflater_free(h->inflater);
     h->inflater = NULL;
+    if (h->compressed) /* the rest of the open message cannot be read */
+        h->is_read = h->sniffs = false;
+}
+
+void websocket_stop(struct session *s)
+{
+    for (enum direction d = UP; s->websocket != NULL && d < DIRECTIONS; d++) {
+        close_inflater(&s->websocket->halves[d]);
+        ws_hold_drop(&s->websocket->halves[d]);
+    }
 }
 
 void websocket_free(struct session *s)
 {
-    for (enum direction d = UP; s->websocket != NULL && d < DIRECTIONS; d++) {
-        close_inflater(&s->websocket->halves[d]);
-        ws_bytes_drop(&s->websocket->halves[d].raw);
-        ws_bytes_drop(&s->websocket->halves[d].plain);
-    }
+    websocket_stop(s);
     free(s->websocket);
     s->websocket = NULL;
 }
@@ -161,47 +173,55 @@ void websocket_renew(struct session *s, int policy)
     set_rules(w);
 }
 
-static void count_frames(struct session *s, const struct ws_half *h)
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames)
+{
+    struct row *row = h->session->row;
+
+    row->frames[h->from][kind] += (uint32_t)frames;
+    if ((kind != WS_KIND_TEXT && kind != WS_KIND_BINARY) || frames == 0)
+        return;
+    row->messages[h->from] += (uint32_t)frames; /* each begins with one of these */
+    row->pushes = h->from == UP ? 0 : row->pushes + (uint32_t)frames;
+}
+
+/* The frames that came with this run; those that pass are counted. Was it, or a part of it, of data frames? */
+static bool note_frames(struct ws_half *h)
 {
     const struct ws_reader *r = &h->reader;
-    struct row *row = s->row;
+    bool data = h->data_left > 0;
 
-    for (unsigned k = 0; k < WS_KIND_COUNT; k++)
-        row->frames[h->from][k] = (uint32_t)r->frames[k];
-    if (h->from == UP)
-        row->pushes = r->messages != row->messages[UP] ? 0 : row->pushes;
-    else
-        row->pushes += (uint32_t)(r->messages - row->messages[DOWN]);
-    row->messages[h->from] = (uint32_t)r->messages;
+    for (enum ws_kind k = WS_KIND_CONTINUATION; k < WS_KIND_COUNT; k++) {
+        uint64_t more = r->frames[k] - h->frames[k];
+
+        h->frames[k] = r->frames[k];
+        data = data || (more > 0 && k <= WS_KIND_BINARY);
+        if (r->way == WS_PASS)
+            websocket_count(h, k, more);
+    }
+    h->data_left = r->left;
+    return data;
 }
 
-/* Was it, or a part of it, of data frames? */
-static bool has_data(struct ws_half *h)
+static enum reason pass(struct ws_half *h, struct span run, bool data)
 {
-    const uint64_t *frames = h->reader.frames;
-    uint64_t data = frames[WS_KIND_CONTINUATION] + frames[WS_KIND_TEXT] + frames[WS_KIND_BINARY];
-    bool moved = data != h->data_frames || h->data_left > 0;
+    struct session *s = h->session;
 
-    h->data_frames = data;
-    h->data_left = h->reader.left;
-    return moved;
-}
-
-/* What was read of a side is good: it is counted, and goes its way. */
-static enum reason take_run(struct session *s, struct ws_half *h, struct span run)
-{
-    uint64_t now = clock_ms();
-
-    if (h->reader.way != WS_DROP)
-        s->progress = now;
-    ws_alive_heard(h, now);
-    if (has_data(h) && h->reader.way != WS_DROP)
-        s->websocket->spoke = now;
+    s->progress = clock_ms();
+    if (data)
+        s->websocket->spoke = s->progress;
     report_bytes(s, h->from, run.len);
-    count_frames(s, h);
+    return stream_send(ws_target(s, h->from), run) ? R_NONE : R_MEMORY;
+}
+
+/* What was read of a side is good, and goes its way. Only what passes is counted: what is held when it is let go (ws_hold.c). */
+static enum reason take_run(struct ws_half *h, struct span run)
+{
+    bool data = note_frames(h);
+
+    ws_alive_heard(h, clock_ms());
     switch (h->reader.way) {
     case WS_PASS:
-        return stream_send(ws_target(s, h->from), run) ? R_NONE : R_MEMORY;
+        return pass(h, run, data);
     case WS_HOLD:
         return ws_hold(h, run);
     case WS_DROP:
@@ -210,9 +230,13 @@ static enum reason take_run(struct session *s, struct ws_half *h, struct span ru
     return R_NONE;
 }
 
-/* Runs of what was read, until there is no more, or a rule is broken. Returns how much was used. */
-static size_t take_runs(struct session *s, struct ws_half *h, struct span input, enum reason *why)
+/*
+ * Runs of what was read, until there is no more, or a rule is broken, or it took so long that others must be served first
+ * (h->left). Returns how much was used.
+ */
+static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
 {
+    uint64_t began = clock_real_ns();
     size_t used = 0, good;
 
     *why = R_NONE;
@@ -221,37 +245,54 @@ static size_t take_runs(struct session *s, struct ws_half *h, struct span input,
 
         good = ws_feed(&h->reader, span_skip(input, used), &offence);
         if (good > 0)
-            *why = take_run(s, h, span_of(input.at + used, good));
+            *why = take_run(h, span_of(input.at + used, good));
         if (*why == R_NONE)
             *why = offence;
         used += good;
-    } while (good > 0 && used < input.len && *why == R_NONE);
+        h->left = good > 0 && used < input.len && *why == R_NONE;
+    } while (h->left && clock_real_ns() - began < TURN_NS);
     return used;
+}
+
+/* Does the other side not take what there is? Who waits for it loses no time. */
+static bool is_stopped(struct ws_half *h)
+{
+    bool before = h->stopped;
+
+    h->stopped = stream_waiting(ws_target(h->session, h->from)) >= STREAM_HIGH_WATER;
+    if (before && !h->stopped) {
+        h->heard = clock_ms();
+        if (h->held_since != 0)
+            h->held_since = h->heard;
+    }
+    return h->stopped;
 }
 
 static bool relay(struct session *s, enum direction direction)
 {
     struct ws_half *h = &s->websocket->halves[direction];
-    struct stream *from = ws_target(s, ws_back(direction)), *to = ws_target(s, direction);
+    struct stream *from = ws_target(s, ws_back(direction));
     struct span input;
     enum reason why;
     size_t used;
 
-    if (stream_waiting(to) >= STREAM_HIGH_WATER)
+    if ((h->left && stream_waits_again(from)) || is_stopped(h))
         return false;
     input = stream_input(from, true);
-    used = take_runs(s, h, input, &why);
+    used = take_runs(h, input, &why);
     if (why == R_MEMORY || !stream_taken(from, input, used)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
+    if (h->left)
+        stream_again(from);
     if (why != R_NONE)
         ws_end_violation(s, direction, why);
     else if (h->reader.closed)
         ws_end_note(s, direction);
     if (s->phase == PHASE_WEBSOCKET)
         ws_alive_pay(&s->websocket->halves[ws_back(direction)]);
-    if (s->phase == PHASE_WEBSOCKET && (from->eof || from->failed))
+    if (s->phase == PHASE_WEBSOCKET && !h->left && (from->eof || from->failed))
         ws_end_gone(s, direction);
     return used > 0;
 }

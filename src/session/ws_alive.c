@@ -3,6 +3,11 @@
  * Is there still somebody? A side that said nothing for the policy's ping_interval gets a ping of ours, between two frames, and its
  * pong to it goes no further: the other side asked for none. Anything that comes from it is an answer as good as a pong; only who
  * says nothing at all for another interval is dead. When it is time is known to timers.c alone.
+ *
+ * Silence says something only of a side that could speak. One that we do not read, because the other takes no more, has no
+ * deadline. A ping that cannot be sent yet starts none, and one that stands behind much else is waited for while that gets less.
+ * But who takes nothing of what there is for it for two intervals is dead, whether it speaks or not: it holds up the other side for
+ * good.
  */
 #include "session/state.h"
 #include "session/websocket.h"
@@ -13,19 +18,29 @@
 #include <string.h>
 #include <sys/random.h>
 
+static bool is_text(const char *ping, const char *text)
+{
+    return ping[0] != '\0' && memcmp(ping, text, WS_PING_TEXT) == 0;
+}
+
+/* A pong may cross with the next ping. Who answers the last one answers all (RFC 6455 5.5.3). */
 bool ws_alive_is_answer(struct ws_half *h, const struct ws_frame *frame)
 {
     char text[WS_PING_TEXT];
+    bool last;
 
-    if (h->ping[0] == '\0' || frame->control.len != sizeof(text))
+    if (frame->control.len != sizeof(text))
         return false;
     if (h->reader.sender == WS_CLIENT)
         ws_unmask(text, frame->control.at, sizeof(text), h->reader.mask, 0);
     else
         memcpy(text, frame->control.at, sizeof(text));
-    if (memcmp(text, h->ping, sizeof(text)) != 0)
+    last = is_text(h->ping[0], text);
+    if (!last && !is_text(h->ping[1], text))
         return false;
-    h->ping[0] = '\0';
+    h->ping[1][0] = '\0';
+    if (last)
+        h->ping[0][0] = '\0';
     return true;
 }
 
@@ -35,25 +50,65 @@ void ws_alive_heard(struct ws_half *h, uint64_t now)
     h->waits = false;
 }
 
+static struct stream *side_of(const struct ws_half *h)
+{
+    return ws_target(h->session, ws_back(h->from));
+}
+
+static uint64_t taken_before_ping(const struct ws_half *h)
+{
+    uint64_t taken = stream_acknowledged(side_of(h));
+
+    return taken < h->before_ping ? taken : h->before_ping;
+}
+
+bool ws_alive_approaches(struct ws_half *h)
+{
+    uint64_t taken = taken_before_ping(h);
+    bool moved = taken > h->taken_before;
+
+    h->taken_before = taken;
+    if (moved)
+        h->pinged = clock_ms();
+    return moved;
+}
+
+/* What came after the last look may be on its way: only what was there already counts. */
+bool ws_alive_is_stuck(struct ws_half *h)
+{
+    const struct stream *side = side_of(h);
+    uint64_t taken = stream_acknowledged(side);
+
+    h->stuck = h->taken < h->given && taken == h->taken ? h->stuck + 1 : 0;
+    h->taken = taken;
+    h->given = side->queued;
+    h->looked = clock_ms();
+    return h->stuck >= 2 * WS_LOOKS;
+}
+
 /* false: not now, or not any more. */
 static bool send_ping(struct ws_half *h)
 {
     enum direction towards = ws_back(h->from);
     const struct ws_reader *r = &h->session->websocket->halves[towards].reader;
-    struct stream *side = ws_target(h->session, towards);
-    char frame[WS_PING_MAX];
+    struct stream *side = side_of(h);
+    char frame[WS_PING_MAX], text[WS_PING_TEXT + 1];
     uint32_t random[2];
     size_t len;
 
     if (r->closed || side->failed || !ws_at_boundary(r) || getrandom(random, sizeof(random), 0) != sizeof(random))
         return false;
-    snprintf(h->ping, sizeof(h->ping), "postern:%08x", (unsigned)random[0]);
-    len = ws_write_ping(frame, towards == UP ? WS_CLIENT : WS_SERVER, span_of(h->ping, WS_PING_TEXT), (const uint8_t *)&random[1]);
+    snprintf(text, sizeof(text), "postern:%08x", (unsigned)random[0]);
+    len = ws_write_ping(frame, towards == UP ? WS_CLIENT : WS_SERVER, span_of(text, WS_PING_TEXT), (const uint8_t *)&random[1]);
+    h->before_ping = side->queued;
     if (!stream_put(side, frame, len)) {
         side->failed = true;
         return false;
     }
     stream_flush(side); /* at once: what leaves with the session's flush counts as progress, and this is none */
+    h->taken_before = taken_before_ping(h);
+    memcpy(h->ping[1], h->ping[0], sizeof(text));
+    memcpy(h->ping[0], text, sizeof(text));
     return true;
 }
 

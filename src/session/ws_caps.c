@@ -4,8 +4,13 @@
  * policy's name, from the moment at which the request is granted: so two requests of one worker never share the last place. The
  * sum over all shards is compared, and each worker may add one that the others have not seen yet: the overshoot is at most
  * workers - 1. What a worker counted is forgotten with its shard when it dies.
+ *
+ * A cap is asked when a WebSocket comes under its policy: when it is opened, when the address that was reached is another policy's
+ * than the first one's, and when a reload gives it to a policy of another name. Who is there already stays when a cap is lowered.
  */
 #include "session/state.h"
+
+#include <string.h>
 
 static uint64_t sum(const struct engine *e, const char *policy, const struct addr *client)
 {
@@ -16,23 +21,51 @@ static uint64_t sum(const struct engine *e, const char *policy, const struct add
     return open;
 }
 
-enum reason caps_take(struct session *s, const struct conf_policy *policy)
+struct caps_now caps_read(const struct engine *e, const struct conf_policy *policy, const struct addr *client)
 {
-    const struct conf_websocket *ws = &policy->websocket;
-    const struct addr *client = &s->row->client;
-
-    if ((ws->streams != 0 && sum(s->engine, policy->name, NULL) >= ws->streams) ||
-        (ws->streams_per_client != 0 && sum(s->engine, policy->name, client) >= ws->streams_per_client))
-        return R_STREAM_LIMIT;
-    caps_move(s, policy);
-    return s->counted == NULL ? R_OVERLOAD : R_NONE;
+    return (struct caps_now){ sum(e, policy->name, NULL), sum(e, policy->name, client) };
 }
 
-void caps_move(struct session *s, const struct conf_policy *policy)
+bool caps_are_full(const struct conf_websocket *ws, const struct caps_now *now)
+{
+    return (ws->streams != 0 && now->open >= ws->streams) ||
+           (ws->streams_per_client != 0 && now->of_client >= ws->streams_per_client);
+}
+
+/* By others: this one is not counted at this moment. */
+static bool is_full(const struct session *s, const struct conf_policy *policy)
+{
+    const struct conf_websocket *ws = &policy->websocket;
+    struct caps_now now;
+
+    if (ws->streams == 0 && ws->streams_per_client == 0)
+        return false;
+    now = caps_read(s->engine, policy, &s->row->client);
+    return caps_are_full(ws, &now);
+}
+
+static enum reason count(struct session *s, const struct conf_policy *policy)
+{
+    if (!streams_add(s->engine->shard, policy->name, &s->row->client, 1))
+        return R_OVERLOAD;
+    s->counted = policy;
+    return R_NONE;
+}
+
+enum reason caps_take(struct session *s, const struct conf_policy *policy)
 {
     caps_give(s);
-    if (streams_add(s->engine->shard, policy->name, &s->row->client, 1))
-        s->counted = policy;
+    return is_full(s, policy) ? R_STREAM_LIMIT : count(s, policy);
+}
+
+enum reason caps_move(struct session *s, const struct conf_policy *policy)
+{
+    bool stays = s->counted != NULL && strcmp(s->counted->name, policy->name) == 0;
+
+    if (!stays)
+        return caps_take(s, policy);
+    s->counted = policy;
+    return R_NONE;
 }
 
 void caps_give(struct session *s)

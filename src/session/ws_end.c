@@ -52,7 +52,8 @@ void ws_end_violation(struct session *s, enum direction from, enum reason why)
     log_remote("session %u-%llu: %.*s from the %s", s->row->worker, (unsigned long long)s->row->number, (int)told.len, told.at,
                from == UP ? "client" : "server");
     s->server_offends = from == DOWN;
-    s->row->close_code = (uint16_t)reason_close_code(why);
+    if (s->websocket->first_closer == CLOSER_NONE)
+        s->row->close_code = (uint16_t)reason_close_code(why);
     send_close(s, ws_back(from), reason_close_code(why), told);
     send_close(s, from, from == UP ? 1001 : 1011, span_str(reason_name(why)));
     session_finish(s, why, CLOSER_POSTERN);
@@ -108,6 +109,7 @@ void ws_end_note(struct session *s, enum direction from)
     struct websocket *w = s->websocket;
     const struct ws_reader *r = &w->halves[from].reader;
 
+    ws_hold_drop(&w->halves[from]); /* its end will not come */
     if (w->first_closer == CLOSER_NONE) {
         w->first_closer = from == UP ? CLOSER_CLIENT : CLOSER_SERVER;
         w->closing_since = clock_ms();

@@ -54,6 +54,7 @@ static enum reason take_plain(void *half, struct span piece)
 {
     struct ws_half *h = half;
     uint64_t limit = websocket_limit(h);
+    enum reason why = R_NONE;
 
     if (piece.len == 0)
         return R_NONE;
@@ -62,9 +63,9 @@ static enum reason take_plain(void *half, struct span piece)
         return R_MESSAGE_TOO_BIG;
     if (h->text && h->compressed && h->inflater != NULL && (h->utf8 = utf8_feed(h->utf8, piece)) == UTF8_BAD)
         return R_UTF8_INVALID;
-    if (h->reader.message_way == WS_HOLD && !h->vanishes && !ws_bytes_add(&h->plain, piece))
-        return R_MEMORY;
-    return h->sniffs ? sniff(h, piece) : R_NONE;
+    if (h->sniffs)
+        why = sniff(h, piece);
+    return why == R_NONE && h->reader.message_way == WS_HOLD ? ws_hold_text(h, piece) : why;
 }
 
 static enum reason take(struct ws_half *h, struct span payload, bool end)
@@ -81,10 +82,8 @@ static enum reason take(struct ws_half *h, struct span payload, bool end)
 enum reason ws_inspect_payload(void *half, struct span payload, const uint8_t *mask, unsigned at)
 {
     struct ws_half *h = half;
-    bool end;
+    bool end = h->reader.fin && h->reader.left == payload.len;
 
-    h->frame_left -= payload.len;
-    end = h->fin && h->frame_left == 0;
     if (!h->is_read)
         return R_NONE;
     if (mask != NULL) {

@@ -78,7 +78,7 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
         *way = WS_DROP;
         return R_NONE;
     }
-    why = ws_contract_control(&h->session->websocket->contract, h->from, clock_ms());
+    why = ws_control_take(&h->control, h->session->websocket->policy->websocket.sides[h->from].control_frames, clock_ms());
     if (why != R_NONE)
         why = ws_rules_broken(h, why, true, &drop);
     *way = drop ? WS_DROP : WS_PASS;
@@ -86,11 +86,11 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
 }
 
 /* What is refused at any price: on_violation has no say in it. */
-static bool is_too_big(const struct ws_half *h, const struct ws_frame *frame)
+static bool is_too_big(const struct ws_half *h)
 {
     uint64_t limit = websocket_limit(h);
 
-    return limit != 0 && !h->compressed && (frame->payload > limit || h->announced > limit - frame->payload);
+    return limit != 0 && !h->compressed && h->announced > limit;
 }
 
 static enum reason ask(struct ws_half *h, const struct ws_frame *frame)
@@ -111,29 +111,29 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
 {
     const struct ws_match *match = h->session->websocket->match;
     bool held = frame->begins ? match != NULL && ws_match_asks(match, h->from) : h->reader.message_way == WS_HOLD;
-    const struct ws_contract before = h->session->websocket->contract;
+    struct ws_contract *contract = &h->session->websocket->contract;
+    const struct ws_contract before = *contract;
     enum reason why;
 
     if (frame->begins) {
         ws_inspect_begin(h, frame, held);
         h->vanishes = false;
-        h->announced = 0;
     }
     h->compressed = frame->compressed;
-    h->frame_left = frame->payload;
-    h->fin = frame->fin;
-    if (is_too_big(h, frame))
+    h->announced = (frame->begins ? 0 : h->reader.message_bytes) + frame->payload;
+    if (is_too_big(h))
         return R_MESSAGE_TOO_BIG;
-    h->announced += frame->payload;
     why = h->vanishes ? R_NONE : ask(h, frame);
     if (why != R_NONE)
         why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->compressed), &h->vanishes);
     if (why != R_NONE)
         return why;
-    if (frame->begins && h->vanishes) { /* what was never said gives no one a right, and costs nothing */
+    if (frame->begins && h->vanishes) { /* what was never said costs nothing */
         h->is_read = false;
-        h->session->websocket->contract = before;
+        *contract = before;
     }
+    if (h->from == UP && !h->vanishes && !held)
+        ws_contract_said(contract, frame->begins, frame->payload, clock_ms());
     if (frame->begins)
         *way = h->vanishes ? WS_DROP : held ? WS_HOLD : WS_PASS;
     return R_NONE;

@@ -6,6 +6,10 @@ What is at the limit passes. One past it: `close` closes both sides with the rig
 """
 import json
 import os
+import re
+import signal
+import socket
+import threading
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -14,7 +18,8 @@ import pytest
 
 from lib import ws
 from lib.hello import client_hello
-from lib.ws_pair import PairWorld, Refused
+from lib.postern import wait_until
+from lib.ws_pair import Pair, PairWorld, Refused
 
 TEXT, BINARY, PING, PONG = ws.TEXT, ws.BINARY, ws.PING, ws.PONG
 
@@ -252,6 +257,22 @@ def test_streams(world):
         pair.drop()
 
 
+def test_explain_asks_the_caps(world):
+    def explain():
+        return world.postern.ctl("explain", "--from", "127.0.0.1", "GET", f"ws://{world.stage.origin_authority}/two")
+
+    pairs = []
+    for number in range(3):
+        answer = explain()
+        assert answer["caps"] == {"streams": 2, "open": number}
+        assert (answer["verdict"], answer["reason"]) == (("allowed", "ok") if number < 2 else ("denied", "stream-limit"))
+        if number < 2:
+            pairs.append(world.pair("/two"))
+    for pair in pairs:
+        pair.drop()
+        pair.wait_record(event="end")
+
+
 def test_streams_per_client(world):
     pairs = [world.pair("/each", source="127.0.0.1"), world.pair("/each", source="127.0.0.2")]
     for source in ("127.0.0.1", "127.0.0.2"):
@@ -262,6 +283,83 @@ def test_streams_per_client(world):
         pair.drop()
         pair.wait_record(event="end")
     world.pair("/each", source="127.0.0.2").drop()
+
+
+CAP, ASKING = 6, 40
+
+
+def ask_at_once(world, path):
+    """As many clients as that ask at the same moment: ([those that are let in], statuses of the others)."""
+    def answer_all():
+        while True:
+            try:
+                server, _ = world.listener.accept()
+            except OSError:
+                return
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", Pair.head(server)[0])[1]
+            server.sendall(ws.switching(key))
+            servers.append(server)
+
+    host, port = world.stage.site.split(":")
+    world.listener.settimeout(3)
+    servers = []
+    answering = threading.Thread(target=answer_all, daemon=True)
+    answering.start()
+    clients = [socket.create_connection((host, int(port)), 15) for _ in range(ASKING)]
+    for client in clients:
+        client.sendall(ws.handshake(path, world.stage.origin_authority))
+    answers = [Pair.head(client)[0].split()[1] for client in clients]
+    answering.join()
+    let_in = [client for client, status in zip(clients, answers) if status == b"101"]
+    assert len(let_in) == len(servers)
+    return let_in, servers, [status for status in answers if status != b"101"]
+
+
+def opens(world, path):
+    """Pairs, one after the other, until no more is let in; each worker is asked for sure."""
+    pairs, refused = [], 0
+    while refused < 12:
+        try:
+            pairs.append(world.pair(path, way="reverse"))
+        except Refused as answer:
+            assert answer.answer.status == 403 and b"stream-limit" in answer.answer.body
+            refused += 1
+    return pairs
+
+
+@pytest.mark.parametrize("cap", ["streams", "streams_per_client"])
+def test_caps_over_two_workers(cap):
+    """Workers count in shards of their own: at most one too many is let in, and what a worker counted is gone when it dies."""
+    with PairWorld({"few": {cap: CAP}}, workers=2) as world:
+        before = world.postern.workers()
+        clients, servers, refused = ask_at_once(world, "/few")
+        assert CAP <= len(clients) <= CAP + 1 and set(refused) == {b"403"}
+        assert opens(world, "/few") == []
+        records = wait_until(lambda: len(found := [line for line in world.postern.access() if line["event"] == "start"]) == len(clients)
+                             and found, what="a record for each")
+        per_worker = [sum(line["session"].startswith(f"{number}-") for line in records) for number in range(2)]
+        assert sum(per_worker) == len(clients)
+        victim = next(pid for pid in before if open(f"/proc/{pid}/comm").read().strip() == f"postern-w{per_worker[1] > per_worker[0]:d}")
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: (now := world.postern.workers()) and len(now) == 2 and victim not in now, what="a new worker")
+        left = min(per_worker)
+        wait_until(lambda: sum(is_open(client) for client in clients) == left, what="the end of those that it had")
+        pairs = opens(world, "/few")
+        assert len(pairs) == CAP - left
+        for end in clients + servers:
+            end.close()
+        for pair in pairs:
+            pair.drop()
+
+
+def is_open(sock):
+    try:
+        sock.setblocking(False)
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def test_deflate_is_denied(world):

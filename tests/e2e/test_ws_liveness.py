@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """WebSockets in time: pings of Postern's own and dead peers, idle and age, a drain, a reload that forbids some of many, and two clients
 that people use against a strict policy."""
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 from lib import ws
 from lib.origin import echo_websocket
-from lib.postern import die_with_parent, wait_until
+from lib.postern import POSTERNCTL, die_with_parent, wait_until
 from lib.stage import Stage
 from lib.ws_ends import NODE_MODULES
 from lib.ws_pair import End, Pair, PairWorld
@@ -339,6 +340,19 @@ def test_wscat_sees_why():
         assert ended["close_code"] == 1008
 
 
+def first_of_watch(postern, number):
+    """This session as the first lines of `watch` have it."""
+    with subprocess.Popen([POSTERNCTL, "-s", postern.control_socket, "--json", "watch"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout:
+                found = [row for row in json.loads(line).get("sessions", []) if row["id"] == number]
+                if found:
+                    return found[0]
+        finally:
+            process.kill()
+    raise AssertionError("watch ended")
+
+
 def test_rates_and_pushes_while_alive(world):
     """Counters, pushes since the client spoke, and rates are in the row while the stream lives."""
     pair = world.pair("/all", lively=True)
@@ -351,4 +365,7 @@ def test_rates_and_pushes_while_alive(world):
     assert row["frames_down"]["text"] >= 5 and row["messages_down"] >= 5
     assert float(row["messages_per_second"]) >= 5 and row["bytes_per_second"] >= 50
     assert world.postern.ctl("show", row["id"])["session"]["messages_per_second"] == row["messages_per_second"]
+    watched = first_of_watch(world.postern, row["id"])
+    for key in ("frames_up", "frames_down", "messages_up", "messages_down", "pushes", "messages_per_second", "bytes_per_second"):
+        assert watched[key] is not None and (key.endswith("second") or watched[key] == row[key]), key
     pair.client.close()

@@ -31,8 +31,8 @@ static int judge(char *pattern, bool allow, bool text, struct span message)
     int rule;
 
     must(m != NULL && ws_match_asks(m, UP) && !ws_match_asks(m, DOWN));
-    rule = ws_match_judge(m, UP, text, message);
-    must(ws_match_judge(m, UP, text, message) == rule && ws_match_judge(m, DOWN, text, message) == -1);
+    rule = ws_match_judge(m, UP, text, message).rule;
+    must(ws_match_judge(m, UP, text, message).rule == rule && ws_match_judge(m, DOWN, text, message).rule == -1);
     ws_match_free(m);
     return rule;
 }

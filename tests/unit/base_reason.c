@@ -68,12 +68,12 @@ static void test_hostile(void **state)
 {
     static const enum reason hostile[] = { R_FRAME_MALFORMED,   R_UTF8_INVALID,   R_CONTROL_FLOOD,
                                            R_DEFLATE_MALFORMED, R_HEAD_MALFORMED, R_TLS_FLOOD };
-    static const enum reason harmless[] = { R_NONE,           R_OPCODE_DENIED,      R_SEND_DENIED,       R_MATCH_DENIED,
-                                            R_TIMEOUT_AGE,    R_TIMEOUT_PING,       R_TUNNEL_INSIDE,     R_EXTENSION_DENIED,
-                                            R_STREAM_LIMIT,   R_FRAME_MASKED,       R_PUSH_CONTRACT,     R_POLICY_DENIED,
-                                            R_HOST_MISMATCH,  R_SNI_MISMATCH,       R_MESSAGE_TOO_BIG,   R_DEFLATE_RATIO,
-                                            R_FRAGMENT_LIMIT, R_TARGET_MALFORMED,   R_RATE_EXCEEDED,     R_TLS_HANDSHAKE,
-                                            R_SNI_UNKNOWN,    R_INSPECTION_REFUSED, R_CLIENT_CERTIFICATE };
+    static const enum reason harmless[] = { R_NONE,           R_OPCODE_DENIED,      R_SEND_DENIED,        R_MATCH_DENIED,
+                                            R_TIMEOUT_AGE,    R_TIMEOUT_PING,       R_TUNNEL_INSIDE,      R_EXTENSION_DENIED,
+                                            R_STREAM_LIMIT,   R_FRAME_MASKED,       R_PUSH_CONTRACT,      R_POLICY_DENIED,
+                                            R_HOST_MISMATCH,  R_SNI_MISMATCH,       R_MESSAGE_TOO_BIG,    R_DEFLATE_RATIO,
+                                            R_FRAGMENT_LIMIT, R_TARGET_MALFORMED,   R_RATE_EXCEEDED,      R_TLS_HANDSHAKE,
+                                            R_SNI_UNKNOWN,    R_INSPECTION_REFUSED, R_CLIENT_CERTIFICATE, R_MATCH_LIMIT };
 
     (void)state;
     for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)

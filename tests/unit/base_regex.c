@@ -49,6 +49,15 @@ static const struct {
     { "^(a|b)(?1)$", "ab", REGEX_FOUND },
 };
 
+#define LONG_NS 1000000000u
+
+static enum regex_result find(struct regex *r, struct span bytes)
+{
+    struct regex_text text = regex_text(bytes, LONG_NS);
+
+    return regex_find(r, &text);
+}
+
 static unsigned wrong_searches(void)
 {
     unsigned wrong = 0;
@@ -58,7 +67,7 @@ static unsigned wrong_searches(void)
         struct regex *r = regex_new(searches[i].pattern, error, sizeof(error));
 
         for (int k = 0; k < 2; k++) /* the second search knows nothing of the first */
-            if (r == NULL || regex_find(r, span_str(searches[i].text)) != searches[i].result) {
+            if (r == NULL || find(r, span_str(searches[i].text)) != searches[i].result) {
                 fprintf(stderr, "/%s/ on \"%s\": %s\n", searches[i].pattern, searches[i].text, error);
                 wrong++;
             }
@@ -79,8 +88,8 @@ static void test_nul_in_text(void **state)
 
     (void)state;
     assert_non_null(r);
-    assert_int_equal(regex_find(r, SPAN("xa\0b")), REGEX_FOUND);
-    assert_int_equal(regex_find(r, span_of(NULL, 0)), REGEX_NONE);
+    assert_int_equal(find(r, SPAN("xa\0b")), REGEX_FOUND);
+    assert_int_equal(find(r, span_of(NULL, 0)), REGEX_NONE);
     regex_free(r);
 }
 
@@ -134,7 +143,7 @@ static enum regex_result find_in_many(const char *pattern, size_t n)
     enum regex_result result;
 
     assert_non_null(r);
-    result = regex_find(r, text);
+    result = find(r, text);
     regex_free(r);
     free((void *)(uintptr_t)text.at);
     return result;
@@ -172,6 +181,50 @@ static void test_long_texts(void **state)
     assert_int_equal(find_in_many("^.*!$", 16u << 20), REGEX_FOUND);
 }
 
+/* One time for all searches in a text, however many patterns there are. */
+static void test_time_is_shared(void **state)
+{
+    char error[200];
+    struct regex *slow = regex_new("a*[bc]", error, sizeof(error)), *quick = regex_new("x", error, sizeof(error));
+    struct span bytes = many(3000);
+    struct regex_text text = regex_text(bytes, 5000000);
+    unsigned done = 0;
+    double start = now();
+
+    (void)state;
+    assert_non_null(slow);
+    assert_non_null(quick);
+    while (done < 10000 && regex_find(slow, &text) == REGEX_NONE)
+        done++;
+    assert_in_range(done, 1, 9999);
+    assert_true(regex_late(&text));
+    assert_true(now() - start < 0.1);
+    text = regex_text(bytes, 5000000);
+    assert_false(regex_late(&text));
+    assert_int_equal(regex_find(quick, &text), REGEX_NONE);
+    regex_free(slow);
+    regex_free(quick);
+    free((void *)(uintptr_t)bytes.at);
+}
+
+/* What one search found to be UTF-8 the next one need not look at; what was found to be none is none for all. */
+static void test_utf8_is_looked_at_once(void **state)
+{
+    char error[200];
+    struct regex *r = regex_new("b", error, sizeof(error));
+    struct regex_text good = regex_text(SPAN("a\xc3\xa9"), LONG_NS), bad = regex_text(SPAN("a\xc3"), LONG_NS);
+
+    (void)state;
+    assert_non_null(r);
+    assert_int_equal(regex_find(r, &bad), REGEX_LIMIT);
+    assert_false(bad.is_utf8);
+    assert_int_equal(regex_find(r, &bad), REGEX_LIMIT);
+    assert_int_equal(regex_find(r, &good), REGEX_NONE);
+    assert_true(good.is_utf8);
+    assert_int_equal(regex_find(r, &good), REGEX_NONE);
+    regex_free(r);
+}
+
 /* In a process of its own; 77: this kernel cannot forbid it. */
 static void test_without_jit(void **state)
 {
@@ -194,9 +247,15 @@ static void test_without_jit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_searches),        cmocka_unit_test(test_nul_in_text), cmocka_unit_test(test_bad_patterns),
-        cmocka_unit_test(test_work_is_bounded), cmocka_unit_test(test_long_texts),  cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_searches),
+        cmocka_unit_test(test_nul_in_text),
+        cmocka_unit_test(test_bad_patterns),
+        cmocka_unit_test(test_work_is_bounded),
+        cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_deep),
         cmocka_unit_test(test_without_jit),
+        cmocka_unit_test(test_time_is_shared),
+        cmocka_unit_test(test_utf8_is_looked_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,7 +116,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 35);
+    assert_int_equal(seen, 36);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -136,7 +136,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 18);
+    assert_int_equal(seen, 19);
 }
 
 static void later_keys_name_their_capability(void **state)
@@ -185,6 +185,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->limits.body_bytes, 0);
     assert_int_equal(conf->limits.pipeline, 8);
     assert_int_equal(conf->limits.interim, 8);
+    assert_int_equal(conf->limits.held_bytes, 268435456);
     assert_int_equal(conf->timeouts.handshake, 10000);
     assert_int_equal(conf->timeouts.header, 10000);
     assert_int_equal(conf->timeouts.body, 60000);
@@ -192,6 +193,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->timeouts.response, 60000);
     assert_int_equal(conf->timeouts.keepalive, 75000);
     assert_int_equal(conf->timeouts.tunnel_idle, 600000);
+    assert_int_equal(conf->timeouts.message, 60000);
     assert_int_equal(conf->timeouts.drain, 30000);
     assert_int_equal(conf->packet_filter.line, 0);
     assert_string_equal(conf->packet_filter.table, "postern");

@@ -208,7 +208,7 @@ static void everything(void **state)
         "from = [ \"client\", \"server\" ];",
         "action = \"drop\";",
     };
-    char *out = printed(FULL, 0);
+    char *out = printed(FULL, 3); /* the push contract of a client that may say nothing */
 
     (void)state;
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -217,7 +217,7 @@ static void everything(void **state)
         assert_non_null(strstr(out, lines[i]));
     }
     free(out);
-    check_round(FULL, 0);
+    check_round(FULL, 3);
 }
 
 /* What was not given and has no default is not printed. */

@@ -130,6 +130,15 @@ static void rules_that_do_nothing(void **state)
         { WS("match = ({ name = \"a\"; from = \"client\"; pattern = \"x\"; action = \"allow\"; },"
              "{ name = \"b\"; from = \"server\"; json = { }; });"),
           "W " P ".match.a.action: changes nothing: no rule behind it denies, and what no rule fits is allowed\n" },
+        { MATCH("pattern = \"x\";") "limits = { held_bytes = 33554432; };", "" },
+        { MATCH("pattern = \"x\";") "limits = { held_bytes = 33554431; };",
+          "W " P ".match: limits.held_bytes has no room for a message of message_bytes as it came and as it reads\n" },
+        { WS("client = { message_bytes = 0; }; match = ({ name = \"r\"; from = \"server\"; pattern = \"x\"; });") "limits = { "
+                                                                                                                  "held_bytes = "
+                                                                                                                  "65536; };",
+          "W " P ".match: limits.held_bytes has no room for a message of message_bytes as it came and as it reads\n" },
+        { WS("message_bytes = 32768; match = ({ name = \"r\"; pattern = \"x\"; });") "limits = { held_bytes = 65536; };", "" },
+        { WS("match = ();") "limits = { held_bytes = 65536; };", "" },
         { MATCH("json = { bytes = 16777217; };"), "W " P ".match.r.json.bytes: is never reached: it is more than message_bytes\n" },
     };
 
@@ -167,7 +176,16 @@ static void bounds_that_do_nothing(void **state)
         { WS("opcodes = \"text\"; client = { opcodes = \"binary\"; }; tunnels = false;"), "" },
         { WS("streams = 2; streams_per_client = 2;"), "" },
         { WS("streams = 2; streams_per_client = 3;"), "W " P ".streams_per_client: is never reached: it is more than streams\n" },
+        { WS("client = { send = false; }; server = { messages_per_client_message = 1; bytes_per_client_byte = 1; quiet_after = 1; "
+             "};"),
+          "W " P ".server.messages_per_client_message: is for the whole stream: the client may not send messages\n"
+          "W " P ".server.bytes_per_client_byte: is for the whole stream: the client may not send messages\n"
+          "W " P ".server.quiet_after: is for the whole stream: the client may not send messages\n" },
         { WS("streams_per_client = 3;"), "" },
+        { WS("age = 10; idle = 9.999; ping_interval = 9.999;"), "" },
+        { WS("age = 10; idle = 10;"), "W " P ".idle: is never reached: it is not less than age\n" },
+        { WS("age = 10; ping_interval = 11;"), "W " P ".ping_interval: is never reached: it is not less than age\n" },
+        { WS("idle = 10; ping_interval = 11;"), "" }, /* one side speaks, the other is asked */
     };
 
     (void)state;

@@ -2,6 +2,7 @@
 /* One table of nftables, in a network namespace of each test's own. "Somebody else" is a child with its own libnftables. */
 #include "filter/nft.h"
 
+#include "filter_descriptors.h"
 #include "filter_namespace.h"
 
 #include <arpa/inet.h>
@@ -11,7 +12,6 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #define TABLE                                                                                                                      \
@@ -142,22 +142,17 @@ static void test_names(void **state)
     nft_close(NULL);
 }
 
+static void cannot_open(void)
+{
+    assert_null(nft_open("t", error));
+    assert_string_equal(error, "Too many open files");
+}
+
 /* libnftables would end the process. */
 static void test_no_descriptor(void **state)
 {
-    struct rlimit before, few;
-    int lowest = dup(0);
-
     (void)state;
-    close(lowest);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    for (rlim_t more = 0; more < 2; more++) {
-        few = (struct rlimit){ (rlim_t)lowest + more, before.rlim_max };
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-        assert_null(nft_open("t", error));
-        assert_string_equal(error, "Too many open files");
-    }
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    with_few_descriptors(cannot_open);
 }
 
 /* Descriptors are not left to programs that are started. */

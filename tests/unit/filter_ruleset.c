@@ -5,50 +5,36 @@
  */
 #include "filter/ruleset_parts.h"
 
+#include "policy_setting.h"
+
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-struct setting {
-    struct conf *conf;
-    struct rules *rules;
+/* Rules, and the text that they become. */
+struct made {
+    struct setting from;
     char *text;
 };
 
 static const struct ruleset_block *the_blocks;
 static size_t the_block_count;
 
-static struct setting compile(const char *text)
+static struct made make(const char *text)
 {
-    struct conf_messages messages;
-    struct setting s;
+    struct made m = { .from = compile(text, NULL) };
 
-    conf_messages_init(&messages);
-    s.conf = conf_parse("test.conf", span_str(text), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        print_error("%s\n", messages.errors[i]);
-    assert_non_null(s.conf);
-    conf_messages_fini(&messages);
-    s.rules = rules_new(s.conf, NULL);
-    assert_non_null(s.rules);
-    s.text = ruleset_text(&(struct ruleset_input){
-        .conf = s.conf, .rules = s.rules, .workers = 4711, .blocks = the_blocks, .block_count = the_block_count });
-    assert_non_null(s.text);
-    return s;
+    m.text = ruleset_text(&(struct ruleset_input){
+        .conf = m.from.conf, .rules = m.from.rules, .workers = 4711, .blocks = the_blocks, .block_count = the_block_count });
+    assert_non_null(m.text);
+    return m;
 }
 
-static void discard(struct setting *s)
+static void unmake(struct made *m)
 {
-    free(s->text);
-    rules_free(s->rules);
-    conf_free(s->conf);
+    free(m->text);
+    discard(&m->from);
 }
 
 #define ZONES                                                                                                                      \
@@ -96,8 +82,8 @@ static void expect_order(const char *text, const char *const *pieces)
 
 static void test_transaction(void **state)
 {
-    struct setting s = compile(ZONES LISTENERS POLICIES FILTER);
-    struct setting again = compile(ZONES LISTENERS POLICIES FILTER);
+    struct made s = make(ZONES LISTENERS POLICIES FILTER);
+    struct made again = make(ZONES LISTENERS POLICIES FILTER);
     char *removal = ruleset_removal("postern");
 
     (void)state;
@@ -106,8 +92,8 @@ static void test_transaction(void **state)
     assert_string_equal(s.text, again.text);
     assert_string_equal(removal, "add table inet postern\ndelete table inet postern\n");
     free(removal);
-    discard(&again);
-    discard(&s);
+    unmake(&again);
+    unmake(&s);
 }
 
 /* Nothing of an intercepted flow may be let through because it is established, and so on. */
@@ -184,7 +170,7 @@ static void test_order_of_hooks(void **state)
         "ct mark & 0xff000000 != 0x51000000 counter jump zones-masquerade",
         NULL
     };
-    struct setting s = compile(ZONES LISTENERS POLICIES FILTER);
+    struct made s = make(ZONES LISTENERS POLICIES FILTER);
 
     (void)state;
     expect_order(s.text, forward);
@@ -192,7 +178,7 @@ static void test_order_of_hooks(void **state)
     expect_order(s.text, prerouting);
     expect_order(s.text, behind);
     assert_null(strstr(s.text, "127.0.0.1"));
-    discard(&s);
+    unmake(&s);
 }
 
 static void test_policies(void **state)
@@ -217,26 +203,26 @@ static void test_policies(void **state)
         "goto to-inside comment \"lab\"", /* the same policies as inside */
         NULL
     };
-    struct setting s = compile(ZONES LISTENERS POLICIES FILTER);
+    struct made s = make(ZONES LISTENERS POLICIES FILTER);
 
     (void)state;
     expect_order(s.text, outside);
     assert_null(strstr(s.text, "comment \"web\"")); /* workers judge it */
     assert_null(strstr(s.text, "to-lab"));
     assert_null(strstr(s.text, "ip6 daddr @hosts-host-6")); /* its clients have no IPv6 */
-    discard(&s);
+    unmake(&s);
 }
 
 static void test_without_listeners(void **state)
 {
-    struct setting s = compile(ZONES POLICIES "packet_filter = { backend = \"nftables\"; };");
+    struct made s = make(ZONES POLICIES "packet_filter = { backend = \"nftables\"; };");
 
     (void)state;
     assert_null(strstr(s.text, "twin"));
     assert_null(strstr(s.text, "tproxy"));
     assert_null(strstr(s.text, "masquerade"));
     assert_null(strstr(s.text, "ct helper"));
-    discard(&s);
+    unmake(&s);
 }
 
 static void test_blocks(void **state)
@@ -250,7 +236,7 @@ static void test_blocks(void **state)
                                           "2001:db8::/32 timeout 77s,\n\t\t}",
                                           NULL };
     struct ruleset_block blocks[6];
-    struct setting s;
+    struct made s;
 
     (void)state;
     for (size_t i = 0; i < 6; i++) {
@@ -259,11 +245,11 @@ static void test_blocks(void **state)
     }
     the_blocks = blocks;
     the_block_count = 6;
-    s = compile(ZONES "packet_filter = { backend = \"nftables\"; };");
+    s = make(ZONES "packet_filter = { backend = \"nftables\"; };");
     the_block_count = 0;
     expect_order(s.text, wanted);
     assert_null(strstr(s.text, "192.0.2.10"));
-    discard(&s);
+    unmake(&s);
 }
 
 /* The longest names and the widest lists. */
@@ -300,7 +286,7 @@ static void put(char *text, size_t size, const char *piece)
 }
 
 /* Many zones and policies that each name some of them: the text grows with their sum. */
-static struct setting compile_many(size_t zones)
+static struct made compile_many(size_t zones)
 {
     static char text[1 << 20];
     char piece[200];
@@ -319,21 +305,21 @@ static struct setting compile_many(size_t zones)
         put(text, sizeof(text), "protocols = \"tcp\"; ports = 22; action = \"allow\"; }");
     }
     put(text, sizeof(text), "); packet_filter = { backend = \"nftables\"; };");
-    return compile(text);
+    return make(text);
 }
 
 static void test_many_zones(void **state)
 {
-    struct setting some = compile_many(100), many = compile_many(1000);
+    struct made some = compile_many(100), many = compile_many(1000);
 
     (void)state;
     assert_true(strlen(many.text) < 12 * strlen(some.text));
-    discard(&some);
-    discard(&many);
+    unmake(&some);
+    unmake(&many);
 }
 
 /* As many zones and policies as there may be; most policies are about the same zone, so that zones differ in the last ones only. */
-static struct setting compile_most(size_t zones, size_t policies)
+static struct made compile_most(size_t zones, size_t policies)
 {
     static char text[4 << 20];
     size_t len = (size_t)snprintf(text, sizeof(text), "zones = (");
@@ -349,24 +335,24 @@ static struct setting compile_most(size_t zones, size_t policies)
                                 i == 0 ? "" : ",", i, i * 7 % zones, i + zones < policies ? 0 : i % zones, i % 100 + 1);
     len += (size_t)snprintf(text + len, sizeof(text) - len, "); packet_filter = { backend = \"nftables\"; };");
     assert_true(len < sizeof(text));
-    return compile(text);
+    return make(text);
 }
 
 /* The time grows with policies and with zones, not with policies by pairs of zones. */
 static void test_most_policies(void **state)
 {
-    struct setting most = compile_most(1000, 10000);
+    struct made most = compile_most(1000, 10000);
     clock_t began = clock();
-    char *again = ruleset_text(&(struct ruleset_input){ .conf = most.conf, .rules = most.rules, .workers = 4711 });
+    char *again = ruleset_text(&(struct ruleset_input){ .conf = most.from.conf, .rules = most.from.rules, .workers = 4711 });
 
     (void)state;
     assert_true(clock() - began < 3 * CLOCKS_PER_SEC); /* of a build that checks every step of its own */
     assert_string_equal(again, most.text);
     free(again);
-    discard(&most);
+    unmake(&most);
 }
 
-static struct setting compile_networks(size_t networks)
+static struct made compile_networks(size_t networks)
 {
     static char text[1 << 20];
     char piece[64];
@@ -377,7 +363,7 @@ static struct setting compile_networks(size_t networks)
         put(text, sizeof(text), piece);
     }
     put(text, sizeof(text), " ]; } ); packet_filter = { backend = \"nftables\"; };");
-    return compile(text);
+    return make(text);
 }
 
 /* A set back from the text. false: it is not there. */
@@ -521,10 +507,10 @@ static void check_zones(unsigned questions, size_t *found)
 {
     struct zone_sets sets = { 0 };
     char text[4096], name[20];
-    struct setting s;
+    struct made s;
 
     make_zones(text, sizeof(text));
-    s = compile(text);
+    s = make(text);
     for (unsigned i = 0; i < ZONE_COUNT; i++)
         for (int which = 0; which < 2; which++) {
             snprintf(name, sizeof(name), "zone-z%u-%c", i, which == 0 ? '4' : '6');
@@ -533,17 +519,17 @@ static void check_zones(unsigned questions, size_t *found)
     for (unsigned i = 0; i < questions; i++) {
         const char *interface = dice(2) ? "lan1" : "wan0";
         struct addr a = some_address();
-        int zone = zones_find(rules_zones(s.rules), &a, interface);
+        int zone = zones_find(rules_zones(s.from.rules), &a, interface);
         char shown[ADDR_TEXT];
 
-        if (first_match(s.conf, &sets, &a, interface) != zone)
-            fail_msg("%s on %s is in %s: %s", addr_text(&a, shown), interface, zones_name(s.conf, zone), text);
+        if (first_match(s.from.conf, &sets, &a, interface) != zone)
+            fail_msg("%s on %s is in %s: %s", addr_text(&a, shown), interface, zones_name(s.from.conf, zone), text);
         *found += zone != ZONE_NONE;
     }
     for (unsigned i = 0; i < ZONE_COUNT; i++)
         for (int which = 0; which < 2; which++)
             ranges_fini(&sets.ranges[i][which]);
-    discard(&s);
+    unmake(&s);
 }
 
 static void test_first_match(void **state)
@@ -560,8 +546,8 @@ static void test_first_match(void **state)
 /* Which Teredo addresses are special-purpose is more than a set can say: networks around them hold none, those inside do. */
 static void test_teredo(void **state)
 {
-    struct setting s = compile("zones = ( { name = \"all\"; }, { name = \"in\"; networks = [ \"2001::/32\" ]; } ); packet_filter = "
-                               "{ backend = \"nftables\"; };");
+    struct made s = make("zones = ( { name = \"all\"; }, { name = \"in\"; networks = [ \"2001::/32\" ]; } ); packet_filter = "
+                         "{ backend = \"nftables\"; };");
     struct address_ranges all = { 0 }, in = { 0 };
     struct addr a;
 
@@ -572,14 +558,13 @@ static void test_teredo(void **state)
     assert_true(ranges_have(&in, ranges_number(&a)));
     ranges_fini(&all);
     ranges_fini(&in);
-    discard(&s);
+    unmake(&s);
 }
 
 /* The mapped spelling of IPv4 is no IPv6 address to any zone. */
 static void test_mapped(void **state)
 {
-    struct setting s =
-        compile("zones = ( { name = \"all\"; networks = [ \"::/0\" ]; } ); packet_filter = { backend = \"nftables\"; };");
+    struct made s = make("zones = ( { name = \"all\"; networks = [ \"::/0\" ]; } ); packet_filter = { backend = \"nftables\"; };");
     struct address_ranges all = { 0 };
 
     (void)state;
@@ -587,7 +572,7 @@ static void test_mapped(void **state)
     assert_false(ranges_have(&all, (address_number)0xffff << 32 | 0x08080808));
     assert_true(ranges_have(&all, (address_number)0xfffe << 32 | 0x08080808));
     ranges_fini(&all);
-    discard(&s);
+    unmake(&s);
 }
 
 /* Runs a command of the shell with `text` as its input, in a network namespace of its own. Returns how it ended; 99: no namespace.
@@ -613,7 +598,7 @@ static int run_apart(const char *command, const char *text)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
 }
 
-static void expect_taken(struct setting s)
+static void expect_taken(struct made s)
 {
     static const char twice[] = "t=$(mktemp) && cat >$t && nft -c -f $t && nft -f $t && a=$(nft list ruleset) && nft -f $t && "
                                 "b=$(nft list ruleset); e=$?; rm -f $t; [ $e = 0 ] && [ -n \"$a\" ] && [ \"$a\" = \"$b\" ]";
@@ -624,7 +609,7 @@ static void expect_taken(struct setting s)
         skip();
     }
     status = run_apart(twice, s.text);
-    discard(&s);
+    unmake(&s);
     if (status == 99) {
         print_message("no network namespace can be made: skipped\n");
         skip();
@@ -635,7 +620,7 @@ static void expect_taken(struct setting s)
 static void test_nft_takes_it(void **state)
 {
     (void)state;
-    expect_taken(compile(ZONES LISTENERS POLICIES FILTER));
+    expect_taken(make(ZONES LISTENERS POLICIES FILTER));
 }
 
 /* The examples in etc/ that have a packet filter. */
@@ -651,7 +636,7 @@ static void take_example(const char *name)
         fail_msg("%s", path);
     text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
     fclose(file);
-    expect_taken(compile(text));
+    expect_taken(make(text));
 }
 
 static void test_nft_takes_gateway(void **state)
@@ -669,7 +654,7 @@ static void test_nft_takes_transparent(void **state)
 static void test_nft_takes_longest(void **state)
 {
     (void)state;
-    expect_taken(compile(longest));
+    expect_taken(make(longest));
 }
 
 static void test_nft_takes_networks(void **state)
@@ -687,7 +672,7 @@ static void test_nft_takes_zones(void **state)
 static void test_nft_takes_nothing(void **state)
 {
     (void)state;
-    expect_taken(compile("packet_filter = { backend = \"nftables\"; };"));
+    expect_taken(make("packet_filter = { backend = \"nftables\"; };"));
 }
 
 int main(void)

@@ -5,51 +5,9 @@
  */
 #include "policy/packet.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "policy_setting.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
-
-struct setting {
-    struct conf *conf;
-    struct rules *rules;
-};
-
-static struct setting compile(const char *text)
-{
-    struct conf_messages messages;
-    struct setting s;
-
-    conf_messages_init(&messages);
-    s.conf = conf_parse("test.conf", span_str(text), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        print_error("%s\n", messages.errors[i]);
-    assert_non_null(s.conf);
-    conf_messages_fini(&messages);
-    s.rules = rules_new(s.conf, NULL);
-    assert_non_null(s.rules);
-    return s;
-}
-
-static void discard(struct setting *s)
-{
-    rules_free(s->rules);
-    conf_free(s->conf);
-}
-
-static struct addr address(const char *text, uint16_t port)
-{
-    struct addr a;
-
-    if (!addr_parse(&a, span_str(text), port))
-        fail_msg("%s", text);
-    return a;
-}
 
 static const char basic[] =
     "zones = ( { name = \"inside\"; networks = [ \"10.0.0.0/8\", \"fd00::/8\" ]; }, { name = \"outside\"; networks = [ "
@@ -142,7 +100,7 @@ static const struct basic_case {
 
 static void test_fates(void **state)
 {
-    struct setting s = compile(basic);
+    struct setting s = compile(basic, NULL);
 
     (void)state;
     for (size_t i = 0; i < COUNT(basic_cases); i++) {
@@ -169,7 +127,8 @@ static void test_worlds_apart(void **state)
                 "listeners = ( { name = \"l\"; mode = \"explicit\"; address = \"127.0.0.1:1\"; } );"
                 "policies = ( { name = \"kernel\"; protocols = [ \"tcp\", \"udp\", \"icmp\" ]; action = \"allow\"; },"
                 "  { name = \"proxied\"; protocols = [ \"http\" ]; ports = [ 80 ]; action = \"allow\"; } );"
-                "packet_filter = { backend = \"nftables\"; };");
+                "packet_filter = { backend = \"nftables\"; };",
+                NULL);
     struct facts f = { .known = KNOWN_FLOW | KNOWN_TARGET | KNOWN_ADDRESS | KNOWN_PROTOCOL,
                        .client = address("9.9.9.9", 1),
                        .server = address("9.9.9.8", 80),
@@ -199,7 +158,7 @@ static void test_worlds_apart(void **state)
 
 static void test_self_and_listeners(void **state)
 {
-    struct setting s = compile(basic);
+    struct setting s = compile(basic, NULL);
 
     (void)state;
     assert_true(rules_admit(s.rules, 0, INSIDE));
@@ -215,7 +174,7 @@ static void test_self_and_listeners(void **state)
 
 static void test_near(void **state)
 {
-    struct setting s = compile(basic);
+    struct setting s = compile(basic, NULL);
     struct packet p = { CONF_UDP, address("10.0.0.5", 1), address("9.8.8.8", 443), INSIDE, OUTSIDE, false };
     struct rules_near near[9];
     struct host host;
@@ -456,7 +415,7 @@ static struct setting make(void)
     put("}, { protocol = \"udp\"; port = 6; to = \"[fd00::1]:22\"; ");
     put_list("from", zones, 3, 1);
     put("} ); };");
-    return compile(the_text);
+    return compile(the_text, NULL);
 }
 
 static struct packet some_packet(void)

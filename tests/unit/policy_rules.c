@@ -1,57 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* The judge: conditions, stages, zones, near misses, and what a policy says of a WebSocket handshake (design.md section 5). */
-#include "policy/rules.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "policy_setting.h"
 
 /* A configuration and what it was compiled to. */
-struct setting {
-    struct conf *conf;
-    struct rules *rules;
-};
-
-static struct setting compile(const char *text, const struct hostset *files)
-{
-    struct conf_messages messages;
-    struct setting s;
-
-    conf_messages_init(&messages);
-    s.conf = conf_parse("test.conf", span_str(text), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        print_error("%s\n", messages.errors[i]);
-    assert_non_null(s.conf);
-    conf_messages_fini(&messages);
-    s.rules = rules_new(s.conf, files);
-    assert_non_null(s.rules);
-    return s;
-}
-
-static void discard(struct setting *s)
-{
-    rules_free(s->rules);
-    conf_free(s->conf);
-}
-
-static struct addr address(const char *text)
-{
-    struct addr a;
-
-    if (!addr_parse(&a, span_str(text), 0))
-        fail_msg("%s", text);
-    return a;
-}
-
 /* Facts, in the order in which they become known. */
 static struct facts flow(int listener, int zone_in, const char *client)
 {
     return (struct facts){
-        .known = KNOWN_FLOW, .listener = listener, .zone_in = zone_in, .client = address(client), .zone_out = ZONE_NONE
+        .known = KNOWN_FLOW, .listener = listener, .zone_in = zone_in, .client = address(client, 0), .zone_out = ZONE_NONE
     };
 }
 
@@ -69,7 +25,7 @@ static void add_target(struct facts *f, const char *host, uint16_t port)
 static void add_address(struct facts *f, const char *server, int zone_out)
 {
     f->known |= KNOWN_ADDRESS;
-    f->server = address(server);
+    f->server = address(server, 0);
     f->zone_out = zone_out;
 }
 
@@ -319,20 +275,20 @@ static void test_clients_and_networks(void **state)
 
     (void)state;
     EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
-    f.client = address("10.77.1.15");
+    f.client = address("10.77.1.15", 0);
     EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
-    f.client = address("10.77.1.16");
+    f.client = address("10.77.1.16", 0);
     EXPECT(&s, &f, true, GRANTED, "d", R_NONE);
-    f.server = address("93.184.216.35");
+    f.server = address("93.184.216.35", 0);
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
-    f.client = address("fd12::1");
+    f.client = address("fd12::1", 0);
     EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
-    f.server = address("2001:db8:ffff::");
+    f.server = address("2001:db8:ffff::", 0);
     EXPECT(&s, &f, true, GRANTED, "c", R_NONE);
-    f.server = address("2001:db9::");
+    f.server = address("2001:db9::", 0);
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
-    f.client = address("fe00::1");
-    f.server = address("2001:db8::1");
+    f.client = address("fe00::1", 0);
+    f.server = address("2001:db8::1", 0);
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     discard(&s);
 }
@@ -524,9 +480,9 @@ static void test_zones(void **state)
     f = request("a.example", 80, "GET", "/");
     f.zone_out = ZONE_NONE;
     EXPECT(&s, &f, false, DENIED, "", R_ZONE_UNKNOWN);
-    f.server = address("169.254.169.254");
+    f.server = address("169.254.169.254", 0);
     EXPECT(&s, &f, false, DENIED, "", R_ADDRESS_PRIVATE);
-    f.server = address("2002:7f00:1::");
+    f.server = address("2002:7f00:1::", 0);
     EXPECT(&s, &f, false, DENIED, "", R_ADDRESS_PRIVATE);
     f.operators_word = true;
     EXPECT(&s, &f, false, GRANTED, "all", R_NONE);
@@ -543,12 +499,12 @@ static void test_operators_word(void **state)
 
     (void)state;
     f.listener = CHAT;
-    f.server = address("127.0.0.1");
+    f.server = address("127.0.0.1", 0);
     f.zone_out = ZONE_NONE;
     EXPECT(&s, &f, true, DENIED, "", R_ADDRESS_PRIVATE);
     f.operators_word = true;
     EXPECT(&s, &f, true, GRANTED, "chat", R_NONE);
-    f.server = address("127.0.0.2"); /* `networks` is still asked */
+    f.server = address("127.0.0.2", 0); /* `networks` is still asked */
     EXPECT(&s, &f, true, DENIED, "", R_NO_POLICY);
     f.known &= ~(unsigned)KNOWN_ADDRESS; /* and unknown before the address is */
     EXPECT(&s, &f, false, REMEMBERED, "chat", R_NONE);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #define HOUR 3600000ull
 #define DAY (24 * HOUR)
@@ -27,13 +28,25 @@ struct step {
 static const struct conf_websocket free_of_rules = { .sides = { { .send = true, .burst = 1000 }, { .send = true, .burst = 1000 } },
                                                      .server_first = true };
 
+static struct ws_control controls[DIRECTIONS];
+
+static void begin(struct ws_contract *c, const struct conf_websocket *conf, uint64_t now)
+{
+    memset(controls, 0, sizeof(controls));
+    ws_contract_init(c, conf, now);
+}
+
+/* What the client may say passes at once. */
 static enum reason ask(struct ws_contract *c, const struct step *s)
 {
-    if (s->event == MESSAGE)
-        return ws_contract_message(c, s->from, s->at);
-    if (s->event == PAYLOAD)
-        return ws_contract_payload(c, s->from, s->amount, s->at);
-    return ws_contract_control(c, s->from, s->at);
+    enum reason why;
+
+    if (s->event == CONTROL)
+        return ws_control_take(&controls[s->from], c->conf->sides[s->from].control_frames, s->at);
+    why = s->event == MESSAGE ? ws_contract_message(c, s->from, s->at) : ws_contract_payload(c, s->from, s->amount, s->at);
+    if (why == R_NONE && s->from == UP)
+        ws_contract_said(c, s->event == MESSAGE, s->event == PAYLOAD ? s->amount : 0, s->at);
+    return why;
 }
 
 static void follow(struct ws_contract *c, const struct step *steps, size_t count)
@@ -55,7 +68,7 @@ static void follow(struct ws_contract *c, const struct step *steps, size_t count
 #define FOLLOW(conf, steps)                                                                                                        \
     do {                                                                                                                           \
         struct ws_contract c_;                                                                                                     \
-        ws_contract_init(&c_, &(conf), 0);                                                                                         \
+        begin(&c_, &(conf), 0);                                                                                                    \
         follow(&c_, steps, sizeof(steps) / sizeof((steps)[0]));                                                                    \
     } while (0)
 
@@ -192,7 +205,7 @@ static void nothing_is_lost_to_rounding(void **state)
 
     (void)state;
     conf.sides[UP].messages_per_second = 7;
-    ws_contract_init(&c, &conf, 0);
+    begin(&c, &conf, 0);
     for (uint64_t now = 0; now <= HOUR; now += 13)
         passed += ws_contract_message(&c, UP, now) == R_NONE;
     assert_in_range(passed, 7 * 3600, 7 * 3600 + 7);
@@ -271,6 +284,30 @@ static void messages_for_a_message(void **state)
     (void)state;
     conf.messages_per_client_message = 3;
     FOLLOW(conf, steps);
+}
+
+/* It was admitted, and waits: the server has no right to answer it yet, and what it says meanwhile answers the one before. */
+static void what_waits_was_not_said(void **state)
+{
+    struct conf_websocket conf = free_of_rules;
+    struct ws_contract c;
+
+    (void)state;
+    conf.server_first = false;
+    conf.messages_per_client_message = 2;
+    conf.bytes_per_client_byte = 1;
+    conf.quiet_after = 500;
+    ws_contract_init(&c, &conf, 0);
+    assert_int_equal(ws_contract_message(&c, UP, 0), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, UP, 5, 0), R_NONE);
+    assert_int_equal(ws_contract_message(&c, DOWN, 0), R_PUSH_CONTRACT);
+    ws_contract_said(&c, true, 5, 400);
+    assert_int_equal(ws_contract_message(&c, DOWN, 900), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 6, 900), R_PUSH_CONTRACT);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 5, 900), R_NONE);
+    assert_int_equal(ws_contract_message(&c, UP, 900), R_NONE);
+    assert_int_equal(ws_contract_payload(&c, DOWN, 1, 900), R_PUSH_CONTRACT);
+    assert_int_equal(ws_contract_message(&c, DOWN, 901), R_PUSH_CONTRACT);
 }
 
 static void bytes_for_a_byte(void **state)
@@ -363,6 +400,58 @@ static void control_frames_in_ten_seconds(void **state)
     FOLLOW(conf, steps);
 }
 
+/* A limit holds for every ten seconds, wherever they begin. */
+static void control_frames_around_an_edge(void **state)
+{
+    static const struct step steps[] = {
+        { 9990, UP, CONTROL, 4, R_NONE },           { 10001, UP, CONTROL, 1, R_CONTROL_FLOOD },
+        { 19989, UP, CONTROL, 1, R_CONTROL_FLOOD }, { 19990, UP, CONTROL, 1, R_NONE }, /* those that came at once go at once */
+        { 24000, UP, CONTROL, 2, R_NONE },          { 29989, UP, CONTROL, 1, R_NONE },
+        { 29989, UP, CONTROL, 1, R_CONTROL_FLOOD }, { 29990, UP, CONTROL, 1, R_NONE },
+    };
+    struct conf_websocket conf = free_of_rules;
+
+    (void)state;
+    conf.sides[UP].control_frames = 4;
+    FOLLOW(conf, steps);
+}
+
+static unsigned within(const uint64_t *times, size_t count, uint64_t from, uint64_t span)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += times[i] >= from && times[i] - from < span;
+    return n;
+}
+
+/*
+ * A frame is let go or not, at times that are drawn: no ten seconds hold more than the limit, and one is refused only if the last
+ * 10.5 s hold it.
+ */
+static void no_ten_seconds_hold_more(void **state)
+{
+    enum { FRAMES = 20000, LIMIT = 37 };
+    static uint64_t times[FRAMES];
+    struct ws_control control = { 0 };
+    uint32_t random = 1;
+    uint64_t now = DAY;
+    size_t count = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < FRAMES; i++) {
+        random = random * 1664525 + 1013904223;
+        now += (random >> 8) % ((random >> 28) == 0 ? 9000 : 250);
+        if (ws_control_take(&control, LIMIT, now) == R_NONE)
+            times[count++] = now;
+        else
+            assert_true(within(times, count, now - 10499, 10500) >= LIMIT);
+    }
+    assert_true(count > FRAMES / 4 && count < FRAMES);
+    for (size_t i = 0; i < count; i++)
+        assert_true(within(times, count, times[i], 10000) <= LIMIT);
+}
+
 static void a_new_policy_counts_on(void **state)
 {
     struct conf_websocket before = free_of_rules, after;
@@ -377,7 +466,7 @@ static void a_new_policy_counts_on(void **state)
     after.messages_per_client_message = 2;
     after.sides[DOWN].control_frames = 2;
     after.sides[DOWN].bytes_per_second = 100;
-    ws_contract_init(&c, &before, 0);
+    begin(&c, &before, 0);
     follow(&c, (struct step[]){ { 0, UP, MESSAGE, 1, R_NONE }, { 0, DOWN, MESSAGE, 2, R_NONE }, { 0, DOWN, CONTROL, 2, R_NONE } },
            3);
     ws_contract_renew(&c, &after, 0);
@@ -410,7 +499,7 @@ static void a_new_policy_after_days(void **state)
     second.server_first = false;
     second.sides[UP].messages_per_second = 1;
     second.bytes_per_client_byte = 1;
-    ws_contract_init(&c, &first, 5);
+    begin(&c, &first, 5);
     follow(&c, (struct step[]){ { 5, UP, MESSAGE, 1, R_NONE }, { 5, UP, PAYLOAD, 9, R_NONE }, { 5, DOWN, PAYLOAD, 10, R_NONE } },
            3);
     ws_contract_renew(&c, &second, 30 * DAY);
@@ -433,7 +522,7 @@ static void a_small_policy_in_between(void **state)
     large.sides[UP].messages_per_second = large.sides[UP].bytes_per_second = 100;
     small = large;
     small.sides[UP].messages_per_second = small.sides[UP].bytes_per_second = 10;
-    ws_contract_init(&c, &large, DAY);
+    begin(&c, &large, DAY);
     ws_contract_renew(&c, &small, DAY);
     ws_contract_renew(&c, &large, DAY);
     follow(&c,
@@ -444,7 +533,7 @@ static void a_small_policy_in_between(void **state)
            4);
 }
 
-/* Windows count from the opening and not from the beginning of time. */
+/* The quiet window counts from the opening and not from the beginning of time, the ten seconds from the frames. */
 static void windows_begin_with_the_stream(void **state)
 {
     struct conf_websocket conf = free_of_rules;
@@ -453,13 +542,14 @@ static void windows_begin_with_the_stream(void **state)
     (void)state;
     conf.quiet_after = 500;
     conf.sides[UP].control_frames = 1;
-    ws_contract_init(&c, &conf, DAY + 5000);
+    begin(&c, &conf, DAY + 5000);
     follow(&c,
            (struct step[]){ { DAY + 5500, DOWN, MESSAGE, 1, R_NONE },
                             { DAY + 5501, DOWN, MESSAGE, 1, R_PUSH_CONTRACT },
                             { DAY + 14999, UP, CONTROL, 1, R_NONE },
                             { DAY + 14999, UP, CONTROL, 1, R_CONTROL_FLOOD },
-                            { DAY + 15000, UP, CONTROL, 1, R_NONE } },
+                            { DAY + 24998, UP, CONTROL, 1, R_CONTROL_FLOOD },
+                            { DAY + 24999, UP, CONTROL, 1, R_NONE } },
            5);
 }
 
@@ -477,9 +567,12 @@ int main(void)
         cmocka_unit_test(a_refused_message_is_none),
         cmocka_unit_test(bounds_do_not_charge_each_other),
         cmocka_unit_test(messages_for_a_message),
+        cmocka_unit_test(what_waits_was_not_said),
         cmocka_unit_test(bytes_for_a_byte),
         cmocka_unit_test(quiet_windows),
         cmocka_unit_test(control_frames_in_ten_seconds),
+        cmocka_unit_test(control_frames_around_an_edge),
+        cmocka_unit_test(no_ten_seconds_hold_more),
         cmocka_unit_test(a_new_policy_counts_on),
         cmocka_unit_test(a_new_policy_after_days),
         cmocka_unit_test(a_small_policy_in_between),

@@ -23,12 +23,12 @@ static void make(struct conf_ws_match *rules, size_t count)
 
 static int judge(enum direction from, const char *text)
 {
-    return ws_match_judge(made, from, true, span_str(text));
+    return ws_match_judge(made, from, true, span_str(text)).rule;
 }
 
 static int judge_binary(const char *bytes)
 {
-    return ws_match_judge(made, UP, false, span_str(bytes));
+    return ws_match_judge(made, UP, false, span_str(bytes)).rule;
 }
 
 static void test_order(void **state)
@@ -120,6 +120,78 @@ static void test_limit(void **state)
     }
 }
 
+/* JSON takes its time, too: many names that are much like many that are asked for. */
+static void test_time_of_json(void **state)
+{
+    static char names[64][20], *paths[64];
+    struct conf_ws_match rule = { .name = "j", .of_client = true, .json = true, .json_depth = 3, .forbidden = { 64, paths } };
+    size_t len = 1, most = 4u << 20;
+    char *text = malloc(most + 32);
+    struct ws_verdict verdict;
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < 64; i++) {
+        snprintf(names[i], sizeof(names[i]), "name%03zu.inner", i);
+        paths[i] = names[i];
+    }
+    text[0] = '{';
+    while (len < most)
+        len += (size_t)sprintf(text + len, "\"name...\":0,");
+    text[len - 1] = '}';
+    make(&rule, 1);
+    verdict = ws_match_judge(made, UP, true, span_of(text, len));
+    assert_true(verdict.rule == -1 || verdict.gave_up);
+    assert_in_range(verdict.past, 0, 20000);
+    ws_match_free(made);
+    free(text);
+}
+
+/* Rules of which each takes some time share that of the message; what they took beyond a fair share is told. */
+static void test_time(void **state)
+{
+    struct conf_ws_match rules[200];
+    char text[3001];
+    struct ws_verdict verdict;
+
+    (void)state;
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    for (size_t i = 0; i < 200; i++)
+        rules[i] = (struct conf_ws_match){ .name = "slow", .of_client = true, .pattern = (char *)"a*[bc]" };
+    make(rules, 200);
+    verdict = ws_match_judge(made, UP, true, span_str(text));
+    assert_true(verdict.gave_up);
+    assert_in_range(verdict.rule, 1, 199);
+    assert_in_range(verdict.past, 4900, 20000);
+    verdict = ws_match_judge(made, DOWN, true, span_str(text));
+    assert_true(!verdict.gave_up && verdict.rule == -1 && verdict.past < 1000);
+    ws_match_free(made);
+    make(rules, 1);
+    assert_true(ws_match_judge(made, UP, true, SPAN("xyz")).past < 1000);
+    assert_false(ws_match_judge(made, UP, true, SPAN("b")).gave_up);
+    ws_match_free(made);
+}
+
+static void test_effort(void **state)
+{
+    struct ws_effort e = { 0 };
+
+    (void)state;
+    assert_true(ws_effort_take(&e, 60000, 1000000));
+    assert_true(ws_effort_take(&e, 40000, 1000000));
+    assert_true(ws_effort_take(&e, 0, 1000000));
+    assert_false(ws_effort_take(&e, 1, 1000000));
+    e = (struct ws_effort){ 0 };
+    for (uint64_t ms = 5000; ms < 65000; ms += 50) /* 100 ms a second, for a minute */
+        assert_true(ws_effort_take(&e, 5000, ms));
+    for (unsigned i = 0; i < 19; i++)
+        assert_true(ws_effort_take(&e, 5000, 64950));
+    assert_false(ws_effort_take(&e, 5000, 64950));
+    assert_true(ws_effort_take(&e, 100000, 70000)); /* however long it was quiet, no more than that at once */
+    assert_false(ws_effort_take(&e, 1000, 70000));
+}
+
 static char *const wanted[] = { (char *)"type", (char *)"user.id" };
 static char *const unwanted[] = { (char *)"admin", (char *)"user.role" };
 
@@ -190,13 +262,11 @@ static void test_bad_pattern(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_sides),
-        cmocka_unit_test(test_binary),
-        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_bad_pattern),
-        cmocka_unit_test(test_json_then_pattern),
+        cmocka_unit_test(test_order),       cmocka_unit_test(test_sides),
+        cmocka_unit_test(test_binary),      cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_time),        cmocka_unit_test(test_time_of_json),
+        cmocka_unit_test(test_effort),      cmocka_unit_test(test_json),
+        cmocka_unit_test(test_bad_pattern), cmocka_unit_test(test_json_then_pattern),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,11 +158,85 @@ static void test_pairs(void **state)
         }
 }
 
+/* Characters of three and four bytes at the bounds of what is good, and next to them, with every value of one byte in its place. */
+static const char *const bounds[] = {
+    "\xe0\xa0\x80",     "\xe0\xbf\xbf",     "\xe1\x80\x80",     "\xec\xbf\xbf",     "\xed\x80\x80",
+    "\xed\x9f\xbf",     "\xee\x80\x80",     "\xef\xbf\xbf",     "\xf0\x90\x80\x80", "\xf0\xbf\xbf\xbf",
+    "\xf1\x80\x80\x80", "\xf3\xbf\xbf\xbf", "\xf4\x80\x80\x80", "\xf4\x8f\xbf\xbf",
+};
+
+#define FRONT 37 /* more than the widest step, and then all of its remainders */
+#define BACK 9   /* a whole word behind the longest character, and less */
+
+static uint32_t byte_by_byte(struct span bytes)
+{
+    uint32_t s = 0;
+
+    for (size_t i = 0; i < bytes.len && s != UTF8_BAD; i++) /* too short for any fast path */
+        s = utf8_feed(s, span_of(bytes.at + i, 1));
+    return s;
+}
+
+/* At every distance from the front and the back, at every alignment, in two pieces cut anywhere, and masked. */
+static void check_everywhere(const char *character, size_t n)
+{
+    static const uint8_t mask[4] = { 0x80, 0x01, 0x7f, 0xfe };
+    char room[FRONT + 4 + BACK + 8];
+
+    for (size_t front = 0; front < FRONT; front++) {
+        size_t back = front % (BACK + 1), align = front % 8, len = front + n + back;
+        char *bytes = room + align;
+        struct span whole = span_of(bytes, len);
+        uint32_t wanted;
+
+        memset(bytes, 'a', len);
+        memcpy(bytes + front, character, n);
+        wanted = byte_by_byte(whole);
+        assert_true(utf8_feed(0, whole) == wanted);
+        for (size_t cut = front > 9 ? front - 9 : 0; cut <= len; cut++)
+            assert_true(utf8_feed(utf8_feed(0, span_of(bytes, cut)), span_of(bytes + cut, len - cut)) == wanted);
+        mask_over(bytes, len, mask, (unsigned)front);
+        assert_true(utf8_feed_masked(0, whole, mask, (unsigned)front) == wanted);
+    }
+}
+
+static void test_bounds_everywhere(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++)
+        for (size_t where = 0; where < strlen(bounds[i]); where++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char character[4];
+                size_t n = strlen(bounds[i]);
+
+                memcpy(character, bounds[i], n);
+                character[where] = (char)byte;
+                check_everywhere(character, n);
+            }
+}
+
+/* Any first two bytes, with good ones behind them: surrogates, overlong forms, what lies above U+10FFFF. */
+static void test_all_fronts(void **state)
+{
+    (void)state;
+    for (unsigned pair = 0x8000; pair <= 0xffff; pair++) {
+        char bytes[] = "..\xbf\x80........";
+        struct span whole = span_of(bytes, sizeof(bytes) - 1);
+
+        bytes[0] = (char)(pair >> 8);
+        bytes[1] = (char)pair;
+        assert_true(utf8_feed(0, whole) == byte_by_byte(whole));
+        bytes[3] = '.';
+        assert_true(utf8_feed(0, whole) == byte_by_byte(whole));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_code_point), cmocka_unit_test(test_bad_at_once),         cmocka_unit_test(test_incomplete),
-        cmocka_unit_test(test_masked_and_cut),   cmocka_unit_test(test_bad_under_fast_path), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_every_code_point),  cmocka_unit_test(test_bad_at_once),         cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_masked_and_cut),    cmocka_unit_test(test_bad_under_fast_path), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_bounds_everywhere), cmocka_unit_test(test_all_fronts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

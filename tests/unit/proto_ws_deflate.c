@@ -339,6 +339,43 @@ static void test_directions(void **state)
     }
 }
 
+/*
+ * A window that is larger than the agreed one is not for us to refuse: zlib with the agreed window would do so or not as the bytes
+ * are cut, because it looks for the distance in its output, too. What matters is that the verdict is the same however they come.
+ */
+static void test_larger_window(void **state)
+{
+    const struct ws_deflate agreed = { .on = true, .client_bits = 9, .client_bits_said = true, .server_bits = 9 };
+    const struct ws_inflate_limits limits = { 0 };
+    char random[1000], said[2000], packed[4096];
+    z_stream z = { 0 };
+    uint32_t seed = 1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(random); i++)
+        random[i] = (char)((seed = seed * 1664525 + 1013904223) >> 24);
+    memcpy(said, random, sizeof(random));
+    memcpy(said + sizeof(random), random, sizeof(random));
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (unsigned char *)said;
+    z.avail_in = sizeof(said);
+    z.next_out = (unsigned char *)packed;
+    z.avail_out = sizeof(packed);
+    assert_int_equal(deflate(&z, Z_SYNC_FLUSH), Z_OK);
+    assert_true(z.total_out < 1500); /* the second half is a distance of 1000 bytes, and 9 bits are 512 */
+    for (size_t step = 1; step <= z.total_out; step += step < 20 ? 1 : 97)
+        for (int of_client = 0; of_client < 2; of_client++) {
+            struct ws_inflater *i = ws_inflater_new(&agreed, of_client, &limits);
+
+            assert_non_null(i);
+            assert_int_equal(inflate_in_steps(i, span_of(packed, z.total_out - 4), step), R_NONE);
+            assert_int_equal(got_len, sizeof(said));
+            assert_memory_equal(got, said, sizeof(said));
+            ws_inflater_free(i);
+        }
+    deflateEnd(&z);
+}
+
 static void test_malformed(void **state)
 {
     static const struct span bad[] = {
@@ -609,23 +646,12 @@ static void test_bomb_costs_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_offers),
-        cmocka_unit_test(test_other_fields),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_no_answer),
-        cmocka_unit_test(test_no_context),
-        cmocka_unit_test(test_longest_text),
-        cmocka_unit_test(test_examples),
-        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_directions),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_sink_refuses),
-        cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_all_splits),
-        cmocka_unit_test(test_message_bytes),
-        cmocka_unit_test(test_ratio),
-        cmocka_unit_test(test_ratio_exactly),
-        cmocka_unit_test(test_bomb_costs_nothing),
+        cmocka_unit_test(test_offers),    cmocka_unit_test(test_other_fields),  cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_no_answer), cmocka_unit_test(test_no_context),    cmocka_unit_test(test_longest_text),
+        cmocka_unit_test(test_examples),  cmocka_unit_test(test_context),       cmocka_unit_test(test_directions),
+        cmocka_unit_test(test_malformed), cmocka_unit_test(test_larger_window), cmocka_unit_test(test_sink_refuses),
+        cmocka_unit_test(test_streams),   cmocka_unit_test(test_all_splits),    cmocka_unit_test(test_message_bytes),
+        cmocka_unit_test(test_ratio),     cmocka_unit_test(test_ratio_exactly), cmocka_unit_test(test_bomb_costs_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

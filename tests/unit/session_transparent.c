@@ -5,13 +5,7 @@
  */
 #include "session/examine.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "policy_setting.h"
 
 #define LISTENER(check, port)                                                                                                      \
     "  { name = \"" check "\"; mode = \"transparent\"; address = \"10.0.0.1:" port "\"; intercept = \"tproxy\"; ports = [ 80 ]; "  \
@@ -37,40 +31,23 @@ static struct generation generation;
 static struct addr own[3];
 static struct judge_context context = { &generation, NULL, own, 3 };
 
-static struct addr address(const char *text, uint16_t port)
-{
-    struct addr a;
-
-    if (!addr_parse(&a, span_str(text), port))
-        fail_msg("%s", text);
-    return a;
-}
-
 static int set_up(void **state)
 {
-    struct conf_messages messages;
+    struct setting made = compile(config, NULL);
 
     (void)state;
-    generation.conf = conf_parse("test.conf", span_str(config), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        fprintf(stderr, "%s\n", messages.errors[i]);
-    conf_messages_fini(&messages);
-    if (generation.conf == NULL)
-        return -1;
-    generation.files = calloc(generation.conf->policy_count, sizeof(*generation.files));
-    generation.rules = rules_new(generation.conf, generation.files);
+    generation.conf = made.conf;
+    generation.rules = made.rules;
     own[0] = address("10.0.0.1", 0);
     own[1] = address("127.0.0.1", 0);
     own[2] = address("198.51.100.7", 0);
-    return generation.rules != NULL ? 0 : -1;
+    return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    rules_free(generation.rules);
-    free(generation.files);
-    conf_free(generation.conf);
+    discard(&(struct setting){ generation.conf, generation.rules });
     return 0;
 }
 

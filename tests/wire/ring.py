@@ -30,7 +30,7 @@ HOSTS = f"""{PREFIX}.1 {NAME} a.test
 """
 RESOLVER = (f"{PREFIX}.3", 5353)
 # All different, so that a timer that takes the wrong one is seen.
-TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0,
+TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0, "message": 3.5,
             "drain": 2.0}
 STUCK_SECONDS = 20.0
 
@@ -238,6 +238,10 @@ class Ring:
         """Access records that no call has returned yet."""
         text, _ = self.host.ask("records")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def rows(self):
+        """Of the sessions that are open, as posternctl shows them."""
+        return [json.loads(line) for line in self.host.ask("rows")[0].splitlines() if line]
 
     def ended(self):
         """(event, reason, closed_by) of each, None for "ok" and for nobody, without those of begin and interval."""

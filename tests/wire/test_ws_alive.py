@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: ISC
 """Pings of ours, dead peers, idle and old streams."""
+import fcntl
+import select
+import socket
+import struct
+import sys
+import termios
+import time
+
 import pytest
 
 from lib import ws
@@ -73,7 +81,7 @@ def test_other_pongs_pass(ring, up):
     ring.advance(2.1)
     (said,) = pings(speaker)
     pings(listener)
-    for payload in (b"", b"postern:00000000", said[:-1]):
+    for payload in (b"", b"postern:00000000", bytes(16), said[:-1]):
         pong = ws.frame(ws.PONG, payload, mask=up)
         ring.say(speaker, pong)
         assert listener.received == pong
@@ -158,3 +166,218 @@ def test_an_old_stream(ring):
     ring.advance(0.3)
     assert close_codes(client) == close_codes(server) == [1001]
     assert ring.ended() == [("end", "timeout-age", "postern")]
+
+
+# Who is slow, who is held back because of it, and who is dead.
+
+WINDOW_SECONDS = 10.0
+
+
+def unacknowledged(end):
+    """Bytes that the program's kernel has for this end and that this end's kernel has not taken (/proc/net/tcp)."""
+    ours, theirs = (f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+                    for host, port in (end.sock.getsockname(), end.sock.getpeername()))
+    with open("/proc/net/tcp") as file:
+        for line in file.readlines()[1:]:
+            words = line.split()
+            if words[1] == theirs and words[2] == ours:
+                return int(words[4].partition(":")[0], 16)
+    return 0
+
+
+def at_rest(ring, end):
+    """Acknowledgements may take a moment; virtual time waits for them."""
+    found = [-1, -2, -3, -4]
+    while len(set(found[-4:])) > 1:
+        select.select([], [], [], 0.02)
+        ring.settle()
+        found.append(unacknowledged(end))
+    return found[-1]
+
+
+def arrived(end):
+    """Bytes that this end's kernel has taken, read or not."""
+    return len(end.received) + struct.unpack("i", fcntl.ioctl(end.sock, termios.FIONREAD, bytes(4)))[0]
+
+
+def take_some(ring, end):
+    """The end reads until its window opens, and some more of what the program has for it is taken."""
+    before, limit = arrived(end), time.monotonic() + WINDOW_SECONDS
+    while arrived(end) == before:
+        assert time.monotonic() < limit, "no more comes"
+        select.select([end.sock], [], [], 0.02)
+        try:
+            end.received += end.sock.recv(4096)
+        except BlockingIOError:
+            pass
+        ring.settle()
+    at_rest(ring, end)
+
+
+def stuff_kernel(ring, writer, reader, frame):
+    """Until the reader's kernel takes no more; hardly anything waits in the program."""
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.paused = True
+    while at_rest(ring, reader) < 15000 and not writer.pending:
+        ring.say(writer, frame)
+
+
+FAR = 8 * 1048576  # more than all buffers on the way hold
+
+
+def stuffed(ring, up, piece):
+    """(writer, reader): the reader takes nothing, and the writer is held back, in the middle of frames or between them."""
+    writer, reader = sides(ring, up)
+    reader.paused = True
+    writer.write(ws.frame(ws.BINARY, b"x" * piece, mask=up) * (FAR // piece))
+    ring.settle()
+    assert writer.pending and at_rest(ring, reader) > 0
+    ring.records()
+    return writer, reader
+
+
+@pytest.mark.parametrize("piece", [FAR, 5000])
+@pytest.mark.parametrize("up", [True, False])
+def test_who_never_reads_is_dead_and_not_who_waits_for_it(ring, up, piece):
+    writer, reader = stuffed(ring, up, piece)
+    ring.advance(3.8)
+    assert ring.ended() == []
+    ring.advance(1.5)
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert (record["reason"], record["close_code"], record["closed_by"]) == ("timeout-ping", 1006, "server" if up else "client")
+    ring.advance(0.1)
+    assert close_codes(writer) == [1001]
+
+
+@pytest.mark.parametrize("piece", [FAR, 5000])
+@pytest.mark.parametrize("up", [True, False])
+def test_a_slow_reader_and_who_waits_for_it_live(ring, up, piece):
+    writer, reader = stuffed(ring, up, piece)
+    for _ in range(8):
+        ring.advance(1.0)
+        take_some(ring, reader)
+    assert writer.pending and writer.end is None and reader.end is None
+    assert ring.ended() == []
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_who_was_held_back_has_all_the_time_to_answer(ring, up):
+    """It had a ping while it was not read; the reader takes all at last, and what the writer has to say is little."""
+    writer, reader = stuffed(ring, up, 5000)
+    for _ in range(3):
+        ring.advance(1.9)
+        take_some(ring, reader)
+    reader.paused = False
+    while writer.pending:
+        ring.settle()
+    writer_gets = [frame.op for frame in ws.frames_in(writer.received)]
+    assert writer_gets in ([], [ws.PING])
+    writer.received.clear()
+    for said in [frame.payload for frame in ws.frames_in(reader.received) if frame.op == ws.PING]:
+        ring.say(reader, ws.frame(ws.PONG, said, mask=not up))
+    ring.advance(1.8)
+    assert writer.end is None and reader.end is None and ring.ended() == []
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_ping_behind_much_that_the_kernel_holds(ring, up):
+    """Little enough that the kernel takes all of it, and that the writer is not held back: the reader gets it bit by bit."""
+    writer, reader = sides(ring, up)
+    stuff_kernel(ring, writer, reader, ws.frame(ws.BINARY, b"x" * 8000, mask=up))
+    for _ in range(3):
+        ring.advance(1.5)
+        take_some(ring, reader)
+        for said in pings(writer):
+            ring.say(writer, ws.frame(ws.PONG, said, mask=up))
+    assert unacknowledged(reader) > 0
+    assert ring.ended() == [] and reader.end is None
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_who_speaks_and_takes_nothing_is_dead(ring, up):
+    """Both speak; one of them never reads."""
+    writer, reader = stuffed(ring, up, 5000)
+    for _ in range(4):
+        assert ring.ended() == []
+        ring.say(reader, ws.frame(ws.TEXT, b"x", mask=not up))
+        ring.advance(1.3)
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert (record["reason"], record["closed_by"]) == ("timeout-ping", "server" if up else "client")
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_who_takes_nothing_in_the_middle_of_a_frame_is_dead(ring, up):
+    """No ping can be sent, and the writer is not held back: what the reader does not take fits into buffers."""
+    writer, reader = sides(ring, up)
+    stuff_kernel(ring, writer, reader, ws.frame(ws.BINARY, b"x" * 8000, mask=up))
+    frame = ws.frame(ws.BINARY, b"x" * 100, mask=up)
+    ring.say(writer, frame[:20])
+    for n in range(4):
+        assert ring.ended() == []
+        ring.say(writer, frame[20 + n:21 + n])
+        ring.advance(1.3)
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert (record["reason"], record["closed_by"]) == ("timeout-ping", "server" if up else "client")
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_ping_that_is_owed_starts_nothing(ring, up):
+    """The writer stays in a frame for long, a byte at a time; nothing can be asked of the reader, who has taken all."""
+    writer, reader = sides(ring, up)
+    frame = ws.frame(ws.BINARY, b"x" * 100, mask=up)
+    ring.say(writer, frame[:20])
+    for n in range(20, 32):
+        ring.advance(1.0)
+        ring.say(writer, frame[n:n + 1])
+    assert ring.ended() == [] and reader.received == frame[:32]
+    ring.say(writer, frame[32:])
+    reader.received[:len(frame)] = b""
+    assert len(pings(reader)) == 1
+    ring.advance(1.9)
+    assert reader.end is None
+
+
+# Pongs.
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_pong_to_the_ping_before_goes_no_further(ring, up):
+    speaker, listener = sides(ring, up)
+
+    def asked():
+        (said,) = pings(speaker)
+        for theirs in pings(listener):
+            ring.say(listener, ws.frame(ws.PONG, theirs, mask=not up))
+        return said
+
+    ring.advance(2.1)
+    first = asked()
+    ring.say(speaker, ws.frame(ws.TEXT, b"busy", mask=up))
+    listener.received.clear()
+    ring.advance(2.1)
+    second = asked()
+    assert first != second
+    for said in (first, second):
+        ring.say(speaker, ws.frame(ws.PONG, said, mask=up))
+        assert not listener.received
+    for said in (first, second):  # no second time
+        ring.say(speaker, ws.frame(ws.PONG, said, mask=up))
+        assert ws.frames_in(listener.received)[-1].payload == said
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_pong_to_the_last_ping_answers_those_before(ring, up):
+    speaker, listener = sides(ring, up)
+    said = []
+    for _ in range(2):
+        ring.advance(2.1)
+        said += pings(speaker)
+        listener.received.clear()
+        ring.say(listener, ws.frame(ws.TEXT, b"busy", mask=not up))
+        ring.say(speaker, ws.frame(ws.TEXT, b"busy", mask=up))
+        listener.received.clear()
+        speaker.received.clear()
+    ring.say(speaker, ws.frame(ws.PONG, said[1], mask=up))
+    assert not listener.received
+    pong = ws.frame(ws.PONG, said[0], mask=up)
+    ring.say(speaker, pong)
+    assert listener.received == pong

@@ -39,6 +39,89 @@ def compressed(ring, group, offered="permessage-deflate", agreed="permessage-def
     return Pair(ring, offered=offered, agreed=agreed)
 
 
+# Held messages that are slow to judge. Ways to match "a*[bc]" in a text of "a" are many: their number grows with its square.
+
+def slow(count, **more):
+    rules = [{"name": f"slow-{n}", "pattern": "a*[bc]"} for n in range(count)]
+    return {"message_bytes": 20000, "match": rules, **more}
+
+
+LONG = b"a" * 3000
+
+
+@pytest.mark.parametrize("up", BOTH)
+def test_rules_that_take_too_long_for_one_message(ring, up):
+    ring.reload(slow(200))
+    pair = Pair(ring)
+    pair.passes(text(up, b"a" * 10))
+    up, data = text(up, LONG)
+    reader = pair.end(not up)
+    pair.say((up, data))
+    assert close_codes(pair.end(up)) == [1008] and close_codes(reader) == [1001 if up else 1011]
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["reason"] == "match-limit" and record["rule"].startswith("slow-")
+
+
+@pytest.mark.parametrize("choice", ["drop_message", "log"])
+def test_a_stream_that_takes_too_long(ring, choice):
+    """Each message takes 5 ms: twenty of them are all that a second may have. Then on_violation is not asked any more."""
+    ring.reload(slow(200, on_violation=choice))
+    pair = Pair(ring)
+    for _ in range(10):
+        (pair.vanishes if choice == "drop_message" else pair.passes)(text(CLIENT, LONG))
+    assert pair.events() == ["match-limit"] * 10
+    ring.advance(1)
+    for _ in range(10):
+        (pair.vanishes if choice == "drop_message" else pair.passes)(text(CLIENT, LONG))
+    pair.events()
+    pair.say((CLIENT, text(CLIENT, LONG)[1] * 15))
+    assert close_codes(pair.client) == [1008]
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["reason"] == "match-limit"
+
+
+def test_honest_messages_take_as_long_as_they_are_many(ring):
+    ring.reload({"message_bytes": 20000, "match": [{"name": "secret", "pattern": "(?i)secret[0-9]+"}]})
+    pair = Pair(ring)
+    for _ in range(3):
+        pair.passes((CLIENT, text(CLIENT, b"the secret of the source " * 700)[1] * 30))
+
+
+def test_others_are_served_in_between(ring):
+    """Messages that came in one read, and take long together, are judged in several turns of the loop."""
+    ring.reload(slow(1))
+    busy, other = Pair(ring), Pair(ring)
+    count, message = 60, text(CLIENT, b"a" * 1000)[1]
+    busy.client.write(message * count)
+    busy.client.pump()
+    ring.host.ask("step")
+    other.client.write(text(CLIENT)[1])
+    other.client.pump()
+    turns = 0
+    while not other.server.received:
+        ring.host.ask("step")
+        turns += 1
+        for end in (busy.server, other.server):
+            end.pump()
+        assert turns < 5
+    assert 0 < len(ws.frames_in(busy.server.received)) < count
+    ring.settle()
+    assert bytes(busy.server.received) == message * count
+
+
+def test_an_end_behind_messages_that_wait_for_a_turn(ring):
+    """The end of the stream was read with them; it counts when they have been judged."""
+    ring.reload(slow(1))
+    pair = Pair(ring)
+    message = text(CLIENT, b"a" * 1000)[1]
+    pair.client.write(message * 60)
+    pair.client.flush()
+    pair.client.shut()
+    ring.settle()
+    assert bytes(pair.server.received).startswith(message * 60)
+    assert [r["reason"] for r in ring.records() if r["event"] == "end"] == ["client-gone"]
+
+
 # Held messages.
 
 @pytest.mark.parametrize("up", BOTH)
@@ -164,6 +247,28 @@ def test_strip(ring):
     assert b"Extensions" not in server.received
     ring.say(server, ws.switching())
     assert client.received.startswith(b"HTTP/1.1 101") and b"Extensions" not in client.received
+
+
+def test_a_reload_judges_the_compression_that_was_agreed(ring):
+    """Not the one that was offered, and taken away: who speaks without any goes on under a policy that denies it."""
+    ring.reload()
+    pair = Pair(ring, offered=OFFER)
+    for group in ({"deflate": "deny"}, {"deflate": "inspect"}, {"deflate": "pass"}, {"deflate": "deny"}, None):
+        ring.reload(group)
+        pair.passes(text(CLIENT))
+        pair.passes(text(SERVER))
+        pair.vanishes((CLIENT, b""))
+    assert pair.events() == []
+
+
+@pytest.mark.parametrize("before", ["pass", "inspect"])
+def test_a_reload_that_denies_the_compression_that_was_agreed(ring, before):
+    pair = compressed(ring, {"deflate": before})
+    pair.passes(Deflater(CLIENT)(b"hello"))
+    ring.reload({"deflate": "deny"})
+    assert close_codes(pair.client) == [1008] and close_codes(pair.server) == [1008]
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["reason"] == "revoked"
 
 
 def test_deny(ring):

@@ -260,6 +260,58 @@ def test_open_ones_count_under_a_new_policy(ring):
     refused(ring)
 
 
+def other(name, **websocket):
+    return {"name": name, "listeners": ["site"], "protocols": ["websocket"], "websocket": websocket, "action": "allow"}
+
+
+@pytest.mark.parametrize("cap", ["streams", "streams_per_client"])
+def test_a_reload_gives_open_ones_to_a_policy_that_is_full(ring, cap):
+    pairs = [ring.websocket() for _ in range(3)]
+    ring.reload(policies=[other("small", **{cap: 2})])
+    ended = [pair for pair in pairs if pair[0].end]
+    assert len(ended) == 1 and close_codes(ended[0][0]) == [1008]
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert (record["reason"], record["rule"]) == ("revoked", "small")
+    refused(ring)
+    for client, server in pairs:
+        if client.end is None:
+            ring.say(client, ws.frame(ws.TEXT, b"still here", mask=True))
+            assert ws.frames_in(server.received)[-1].payload == b"still here"
+
+
+def test_a_lower_cap_ends_nobody(ring):
+    pairs = [ring.websocket() for _ in range(3)]
+    ring.reload({"streams": 1})
+    assert all(client.end is None for client, _ in pairs)
+    for client, _ in pairs:
+        refused(ring)
+        client.close()
+        ring.settle()
+    ring.websocket()
+    refused(ring)
+
+
+def test_the_cap_of_the_address_that_is_connected(ring):
+    """both.test has two addresses. The first one's policy has no cap; the connection that is kept goes to the second one."""
+    def to(zone, **websocket):
+        return {"name": f"to-{zone}", "listeners": ["proxy"], "from": "client", "to": zone, "ports": [8000],
+                "protocols": ["http", "websocket"], "websocket": websocket, "action": "allow"}
+
+    ring.reload(policies=[to("second"), to("origin", streams=1)])
+    open_one = ring.client("proxy")
+    ring.say(open_one, ws.handshake("http://origin.test:8000/ws", "origin.test:8000"))
+    ring.server()
+    client = ring.client("proxy")
+    ring.say(client, b"GET http://origin.test:8000/x HTTP/1.1\r\nHost: origin.test:8000\r\n\r\n")
+    server = ring.server()
+    ring.say(server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    client.received.clear()
+    server.received.clear()
+    ring.say(client, ws.handshake("http://both.test:8000/ws", "both.test:8000"))
+    assert status(client) == 403 and b"stream-limit" in client.received
+    assert not server.received
+
+
 # Reloads.
 
 def test_a_new_contract_holds_for_open_streams(ring):

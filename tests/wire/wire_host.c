@@ -12,6 +12,7 @@
  *   turn             runs the loop until nothing happens
  *   advance MS       moves the clock, a timer's tick at a time
  *   records          access-log lines since the last call
+ *   rows             a JSON object a line for each open session, as posternctl shows it
  *   sessions         how many are open
  *   kill N           as posternctl does; "ok" or "none"
  *   drain MS         as TERM does
@@ -32,6 +33,7 @@
 #include "wire_tls.h"
 
 #include "app/access_json.h"
+#include "app/row_json.h"
 #include "base/clock.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -236,6 +238,27 @@ static void give_records(struct wire *h)
     reply(h, h->answer, len, -1);
 }
 
+static void give_rows(struct wire *h)
+{
+    struct tls_facts tls[DIRECTIONS];
+    struct row row;
+    size_t len = 1;
+
+    h->answer[0] = '\n';
+    for (uint32_t i = 0; i < ROWS; i++) {
+        json_t *object = row_read(h->shard, i, &row, tls) ? row_object(&row, tls, h->shard, "") : NULL;
+
+        if (object == NULL)
+            continue;
+        len += json_dumpb(object, h->answer + len, sizeof(h->answer) - len, JSON_COMPACT);
+        json_decref(object);
+        if (len >= sizeof(h->answer))
+            fatal("too many rows for one answer");
+        h->answer[len++] = '\n';
+    }
+    reply(h, h->answer, len, -1);
+}
+
 static void reload(struct wire *h, const char *path)
 {
     struct generation *fresh = make_generation(path, (uint16_t)(h->generation->number + 1));
@@ -334,6 +357,8 @@ static bool obey(struct wire *h, char *command)
         give_dial(h);
     } else if (strcmp(command, "records") == 0) {
         give_records(h);
+    } else if (strcmp(command, "rows") == 0) {
+        give_rows(h);
     } else if (strcmp(command, "sessions") == 0) {
         reply(h, text, (size_t)snprintf(text, sizeof(text), "%u", engine_open_sessions(h->engine)), -1);
     } else if (strcmp(command, "turn") == 0 || (strcmp(command, "advance") == 0 && argument != NULL)) {
