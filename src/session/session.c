@@ -306,7 +306,7 @@ void session_finish(struct session *s, enum reason why, enum closer by)
 {
     if (session_is_dead(s) || s->phase == PHASE_CLOSING)
         return;
-    if (end_would_lie(s, why)) {
+    if (end_would_lie(s, why) || stream_is_securing(&s->client)) { /* in a handshake there is no end in order */
         session_close(s, why, by);
         return;
     }

@@ -126,11 +126,12 @@ class End(Conn):
 
 
 class Ring:
-    def __init__(self, folder, websocket=None, way="plain", **limits):
-        self.hosts, self.limits, self.way = os.path.join(folder, "hosts"), limits, way
+    def __init__(self, folder, websocket=None, way="plain", change=None, **limits):
+        """`change` makes what it likes of the settings."""
+        self.hosts, self.limits, self.way, self.change = os.path.join(folder, "hosts"), limits, way, change or (lambda made: made)
         with open(self.hosts, "w") as file:
             file.write(HOSTS)
-        self.host = Host(PROGRAM, settings(self.hosts, limits, websocket, over=way))
+        self.host = Host(PROGRAM, self.change(settings(self.hosts, limits, websocket, over=way)))
         self.ends, self.opened, self.listener = [], [], None
 
     def client(self, listener="site", original=""):
@@ -170,10 +171,11 @@ class Ring:
         self.records()
         return end
 
-    def reload(self, websocket=None, policies=()):
+    def reload(self, websocket=None, policies=(), change=None):
+        change = change or self.change
         path = f"{self.hosts}.conf"
         with open(path, "w") as file:
-            file.write(libconfig.text_of(settings(self.hosts, self.limits, websocket, policies, self.way)))
+            file.write(libconfig.text_of(change(settings(self.hosts, self.limits, websocket, policies, self.way))))
         assert self.host.ask(f"reload {path}")[0] == "ok"
         self.settle()
 

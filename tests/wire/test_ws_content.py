@@ -271,6 +271,7 @@ def test_a_reload_that_denies_the_compression_that_was_agreed(ring, before):
     assert record["reason"] == "revoked"
 
 
+@pytest.mark.not_over("inspected")
 def test_deny(ring):
     ring.reload({"deflate": "deny"})
     client = ring.client("site")

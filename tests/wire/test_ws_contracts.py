@@ -231,6 +231,7 @@ def refused(ring, path="/ws"):
     return client
 
 
+@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("cap", ["streams", "streams_per_client"])
 def test_a_cap(ring, cap):
     ring.reload({cap: 2})
@@ -243,6 +244,7 @@ def test_a_cap(ring, cap):
     refused(ring)
 
 
+@pytest.mark.not_over("inspected")
 def test_a_refused_upgrade_gives_its_place_back(ring):
     ring.reload({"streams": 1})
     client, server = ring.asked(head=ws.handshake("/ws", "a.test"))
@@ -252,6 +254,7 @@ def test_a_refused_upgrade_gives_its_place_back(ring):
     refused(ring)
 
 
+@pytest.mark.not_over("inspected")
 def test_open_ones_count_under_a_new_policy(ring):
     ring.websocket()
     ring.websocket()

@@ -130,10 +130,12 @@ class TlsSocket:
     """A socket that speaks TLS, for those who want a socket: send() and recv() are of what is inside and never block. What is sent
     before the handshake is over waits for its end."""
 
-    def __init__(self, sock, context, server=False, name=None, session=None):
+    def __init__(self, sock, context, server=False, name=None, session=None, before=b""):
+        """`before`: what was read of the socket already."""
         sock.setblocking(False)
         self.raw, self.family = sock, sock.family
         self.inside, self.outside = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.inside.write(before)
         self.tls = context.wrap_bio(self.inside, self.outside, server_side=server, server_hostname=name, session=session)
         self.waiting = bytearray()   # plaintext, until the handshake is over
         self.out = bytearray()       # that the socket has not taken
