@@ -45,6 +45,7 @@ enum known { KNOWN_FLOW = 1, KNOWN_TARGET = 2, KNOWN_ADDRESS = 4, KNOWN_PROTOCOL
 
 /* The certificate that a client showed to a TLS listener. */
 #define CERTIFICATE_NAMES 16
+#define CERTIFICATE_NAME 512 /* bytes of one */
 struct client_certificate {
     struct span subject;                  /* RFC 2253 */
     struct span names[CERTIFICATE_NAMES]; /* "DNS:x", "IP:x", "email:x", "URI:x" */

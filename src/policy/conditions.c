@@ -225,13 +225,26 @@ static bool any_pattern_fits(const struct conf_strings *patterns, struct span te
     return text.len > 0 && any_fits(patterns, text, target_path_fits);
 }
 
+/* Names of hosts have no case; those of the configuration are in lower case. */
+static bool name_fits(const struct conf_strings *patterns, struct span name)
+{
+    char lower[CERTIFICATE_NAME];
+
+    if (!span_starts(name, SPAN("DNS:")) || name.len > sizeof(lower))
+        return any_pattern_fits(patterns, name);
+    memcpy(lower, name.at, name.len);
+    for (size_t i = sizeof("DNS:") - 1; i < name.len; i++)
+        lower[i] = byte_lower(lower[i]);
+    return any_pattern_fits(patterns, span_of(lower, name.len));
+}
+
 /* One of the names in the certificate, or its subject. */
 static bool certificate_fits(const struct conf_strings *patterns, const struct client_certificate *certificate)
 {
     if (certificate == NULL)
         return false;
     for (size_t i = 0; i < certificate->name_count; i++)
-        if (any_pattern_fits(patterns, certificate->names[i]))
+        if (name_fits(patterns, certificate->names[i]))
             return true;
     return any_pattern_fits(patterns, certificate->subject);
 }

@@ -225,7 +225,13 @@ static void test_client_certificates(void **state)
     assert_int_equal(granted(&s, &f, true), -1);
     f.certificate = &alice;
     assert_int_equal(granted(&s, &f, true), 1);
+    discard(&s);
+    s = compile(POLICIES("{ name = \"a\"; client_certificates = \"DNS:a.X\"; from = \"in\"; action = \"allow\"; }"));
+    assert_int_equal(granted(&s, &f, true), 0);
     f.certificate = &bob;
+    assert_int_equal(granted(&s, &f, true), -1);
+    discard(&s);
+    s = compile(POLICIES("{ name = \"b\"; client_certificates = \"CN=bob,*\"; action = \"deny\"; }"));
     assert_int_equal(rules_judge(s.rules, &f, true).policy, 0);
     discard(&s);
 }
