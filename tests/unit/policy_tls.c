@@ -207,7 +207,7 @@ static void test_fingerprints(void **state)
 static void test_client_certificates(void **state)
 {
     static const struct client_certificate alice = { .subject = { "CN=alice,O=Example", 18 },
-                                                     .names = { { "email:alice@x", 13 }, { "DNS:a.x", 7 } },
+                                                     .names = { { "email:alice@x", 13 }, { "DNS:A.x", 7 } },
                                                      .name_count = 2 };
     static const struct client_certificate bob = { .subject = { "CN=bob,O=Example", 16 } };
     static const struct client_certificate nobody = { .name_count = 0 };
