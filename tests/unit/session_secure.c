@@ -159,7 +159,11 @@ static void test_kinds_side_by_side(void **state)
     assert_ptr_not_equal(site(&both, "www.a.x"), site(&one, "www.a.x"));
     assert_ptr_equal(site(&both, "any.b.x"), site(&one, "any.b.x")); /* taken over */
     assert_non_null(site(&both, "in.b.x"));
-    assert_ptr_not_equal(site(&both, "in.b.x"), site(&both, "any.b.x")); /* ECDSA by the wildcard, RSA by its name */
+    assert_ptr_not_equal(site(&both, "in.b.x"), site(&both, "any.b.x"));
+    discard(&one);
+    one = make(CONF("certificates = (" PAIR("ec") "," PAIR("rsa") ");"), both.secure);
+    assert_ptr_equal(site(&both, "www.a.x"), site(&one, "www.a.x"));
+    assert_ptr_not_equal(site(&both, "in.b.x"), site(&one, "in.b.x")); /* ECDSA by the wildcard, RSA by its name; RSA alone */
     discard(&one);
     discard(&both);
 }
