@@ -232,6 +232,10 @@ class Ring:
         end.write(data)
         self.settle()
 
+    def explain(self, method, url, **more):
+        """What a dry run says; the client is ours."""
+        return json.loads(self.host.ask("explain " + json.dumps({"from": "127.0.0.1", "method": method, "url": url, **more}))[0])
+
     def kernel(self):
         """What the filter process was told since the last call."""
         return [line.split() for line in self.host.ask("kernel")[0].splitlines() if line]

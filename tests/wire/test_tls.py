@@ -5,8 +5,8 @@ import ssl
 import pytest
 
 import tls_ends
-from lib import hello
-from ring import GET, OK, ORIGIN, PREFIX, Ring, body, status, world
+from lib import hello, ws
+from ring import GET, OK, ORIGIN, OTHER, PREFIX, Ring, body, close_codes, status, world
 
 TICK = 0.2
 ALERT = b"\x15\x03\x03\x00\x02\x02"
@@ -702,3 +702,130 @@ def test_addresses_are_who_they_are(rings):
     ring.settle()
     serve(ring, server)
     assert client.sock.done and minted(ring) == [f"{PREFIX}.1 good"]
+
+
+# Tunnels and WebSockets in TLS, and generations.
+
+
+@pytest.mark.parametrize("how", ["notify", "cut"])
+def test_the_end_of_a_tunnel_within_tls(rings, how):
+    """What TLS does not vouch for passes as a reset."""
+    ring = rings("ended")
+    client, server = ring.tunnel(OTHER)
+    ring.say(client, b"\0hello")
+    if how == "notify":
+        client.shut()
+    else:
+        client.sock.cut()
+        client.closed = True
+    ring.settle()
+    assert server.received == b"\0hello" and server.end == ("fin" if how == "notify" else "rst")
+    if how == "cut":
+        assert reasons(ring) == ["peer-reset"]
+
+
+def test_an_inspected_websocket_is_revoked_with_its_inspection(rings):
+    ring = rings("inspected")
+    client, server = ring.websocket()
+    ring.reload()
+    ring.say(client, ws.frame(ws.TEXT, b"hello", mask=True))
+    assert client.end is None and server.received
+    ring.reload(change=policy("to-site", tls="passthrough", protocols=["http", "websocket", "tls"]))
+    assert close_codes(client) == [1008] and "revoked" in reasons(ring)
+
+
+def test_a_websocket_behind_tls_is_revoked_by_certificate(rings):
+    def named(pattern):
+        return lambda made: policy("to-site", client_certificates=[pattern])(asking(made))
+
+    asking = site(client_certificates="required", ca=world().ca.path)
+    ring = rings("ended", named("CN=client"))
+    client = ring.raw_client("site")
+    ring.secure(client, tls_ends.client_context(world().ca, pair=world().client), name="a.test")
+    ring.say(client, ws.handshake("/ws", "a.test"))
+    ring.say(ring.server(), ws.switching())
+    assert status(client) == 101
+    client.received.clear()
+    ring.reload()
+    assert not client.received
+    ring.reload(change=named("CN=other"))
+    assert close_codes(client) == [1008]
+
+
+def test_certificates_change_and_nobody_notices(rings):
+    ring = rings("ended", site(certificate=world().site.path, key=world().site.key_path))
+    before = ring.client("site")
+    ring.reload(change=site())
+    after = ring.client("site")
+    assert before.sock.tls.getpeercert() != after.sock.tls.getpeercert()
+    for client in (before, after):
+        ring.say(client, GET)
+        ring.say(ring.server(), OK)
+        assert body(client) == b"ok"
+
+
+def test_a_listener_that_no_longer_ends_tls_is_another(rings):
+    ring = rings("ended")
+    client, server = ring.kept()
+
+    def clear(made):
+        for listener in made["listeners"]:
+            listener.pop("tls", None)
+        return made
+
+    ring.reload(change=clear)
+    ring.say(client, GET)
+    assert client.end == "fin" and not client.received and not server.received
+
+
+def test_forwarding_fields_say_https(rings):
+    def change(made):
+        for listener in made["listeners"]:
+            if listener["name"] in ("site", "in-site"):
+                listener["forwarded"] = "replace"
+        return made
+
+    for way, proto in (("ended", b"https"), ("inspected", b"https"), ("upstream", b"http"), ("plain", b"http")):
+        ring = rings(way, change)
+        _, server = ring.asked()
+        assert b"\r\nX-Forwarded-Proto: " + proto + b"\r\n" in server.received and b";proto=" + proto + b"\r\n" in server.received
+
+
+# Dry runs.
+
+
+def test_a_dry_run_of_what_is_inspected(rings):
+    ring = rings("inspected")
+    said = ring.explain("GET", "https://a.test:8000/x", listener="in-site")
+    assert (said["verdict"], said["tls"], said["policy"]["name"], said["path"]) == ("allowed", "inspected", "to-site", "/x")
+    assert [step["stage"] for step in said["stages"]] == ["flow", "target", "address", "first-bytes", "flow", "target", "address"]
+    said = ring.explain("GET", "https://a.test:8000/deny", listener="in-site")
+    assert (said["verdict"], said["tls"], said["policy"]["name"]) == ("denied", "inspected", "denied")
+    said = ring.explain("GET", "wss://a.test:8000/x", listener="in-site")
+    assert (said["verdict"], said["tls"], said["protocol"]) == ("allowed", "inspected", "websocket")
+    said = ring.explain("CONNECT", "a.test:8000", listener="in-site")
+    assert said["verdict"] == "allowed"
+
+
+def test_a_dry_run_of_what_passes_unread(rings):
+    def without_packet_filter(made):
+        made["listeners"] = [one for one in made["listeners"] if one["name"] != "kept"]
+        for one in made["policies"]:
+            one["listeners"] = [name for name in one.get("listeners", []) if name != "kept"]
+        del made["packet_filter"]
+        return made
+
+    ring = rings("plain", without_packet_filter)
+    said = ring.explain("GET", "https://origin.test:8000/deny", listener="proxy")
+    assert (said["verdict"], said["tls"], said["protocol"]) == ("allowed", "unread", "tls")
+    said = ring.explain("GET", "https://origin.test:8000/", listener="strict", address=f"{PREFIX}.1")
+    assert (said["verdict"], said["tls"]) == ("allowed", "unread")
+
+
+@pytest.mark.parametrize("name, reason", [("a.test", None), ("b.test", "sni-unknown")])
+def test_a_dry_run_of_a_site(rings, name, reason):
+    ring = rings("ended", site(certificate=world().site.path, key=world().site.key_path, unknown_name="refuse"))
+    said = ring.explain("GET", f"https://{name}/x", listener="site")
+    assert said["verdict"] == ("denied" if reason else "allowed") and said.get("reason") == (reason or said.get("reason"))
+    said = ring.explain("GET", "https://a.test/x", listener="site", headers=["Host: b.test"])
+    assert said["reason"] == "host-mismatch"

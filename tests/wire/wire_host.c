@@ -23,6 +23,7 @@
  *                    it answers a request for a socket; without an address, with an error
  *   flow N           it tells of session N's conntrack entry
  *   block NETWORK    it blocked these clients; "ok COUNT"
+ *   explain OBJECT   the dry run of a question (JSON, as control asks it); its answer, or "later" if it takes a look-up
  *   mint             what the minter was asked for since the last call (wire_tls.c)
  *   mint hold, mint answer, mint refuse, mint sign, mint lost
  *                    it does not answer, or answers what waits; it refuses, or signs again; it is gone
@@ -33,6 +34,7 @@
 #include "wire_tls.h"
 
 #include "app/access_json.h"
+#include "app/worker_explain.h"
 #include "app/row_json.h"
 #include "base/clock.h"
 #include "net/loop.h"
@@ -60,6 +62,7 @@ struct wire {
     void *ring_memory;
     uint64_t now;
     int control;
+    size_t explained_len;
     char answer[ANSWER_BYTES];
 };
 
@@ -320,6 +323,32 @@ static bool play_kernel(struct wire *h, const char *command, const char *argumen
     return true;
 }
 
+static void explained(const struct explain_answer *answer, void *arg)
+{
+    struct wire *h = arg;
+    json_t *object = explain_write(answer);
+
+    h->explained_len = json_dumpb(object, h->answer, sizeof(h->answer), 0);
+    json_decref(object);
+}
+
+static void explain(struct wire *h, const char *text)
+{
+    json_t *object = json_loads(text, 0, NULL);
+    static struct explain_question question;
+    const char *fault = object != NULL ? explain_read(&question, object) : "no JSON";
+
+    h->explained_len = 0;
+    if (fault != NULL)
+        fatal("explain: %s", fault);
+    engine_explain(h->engine, &question.query, explained, h);
+    json_decref(object);
+    if (h->explained_len > 0)
+        reply(h, h->answer, h->explained_len, -1);
+    else
+        reply(h, "later", 5, -1);
+}
+
 /* The part of the minter; false: it is none of that. */
 static bool play_minter(struct wire *h, const char *command, const char *argument)
 {
@@ -353,6 +382,8 @@ static bool obey(struct wire *h, char *command)
         return true;
     } else if (strcmp(command, "client") == 0 && argument != NULL) {
         open_client(h, argument);
+    } else if (strcmp(command, "explain") == 0 && argument != NULL) {
+        explain(h, argument);
     } else if (strcmp(command, "server") == 0) {
         give_dial(h);
     } else if (strcmp(command, "records") == 0) {
@@ -391,7 +422,7 @@ static void close_host(struct wire *h)
 int main(int argc, char **argv)
 {
     static struct wire host;
-    char command[256];
+    char command[4096];
     ssize_t n;
 
     if (argc != 3)
