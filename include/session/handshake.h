@@ -40,6 +40,7 @@ struct session_tls {
     struct hello_note hello;  /* to the listener */
     struct hello_note inside; /* in the tunnel */
     struct shown_certificate *certificate;
+    size_t wanted;         /* bytes of a ClientHello that there must be before another look at it is worth while */
     uint64_t since;        /* ms: the client's time began */
     uint64_t server_since; /* ms: the server was connected */
     uint64_t leaf_since;   /* ms: the minter was asked */
@@ -61,6 +62,8 @@ bool handshake_run(struct session *s);
 bool handshake_on_hello(struct session *s);
 /* The first byte of a handshake is here: its clock runs, from the first call in this phase. */
 void handshake_clock(struct session *s);
+/* hello_parse() of what the client has said so far; without a look while it cannot be enough. */
+MUST_CHECK enum hello_progress handshake_parse(struct session *s, struct span input, struct hello *hello);
 /* What lies in the tunnel is a ClientHello: row and judging know it from now on. false: no memory. */
 MUST_CHECK bool handshake_note_inside(struct session *s, const struct hello *hello);
 /* The facts of TLS for judging: certificate, and JA4 if what matters was seen (`inside`: in the tunnel; else, the listener's). */

@@ -163,6 +163,19 @@ void handshake_clock(struct session *s)
         tls->since = clock_ms();
 }
 
+enum hello_progress handshake_parse(struct session *s, struct span input, struct hello *hello)
+{
+    struct session_tls *tls = handshake_state(s);
+    enum hello_progress progress;
+
+    if (tls != NULL && input.len < tls->wanted && !s->client.eof)
+        return HELLO_MORE;
+    progress = hello_parse(input, hello);
+    if (tls != NULL)
+        tls->wanted = progress == HELLO_MORE ? hello->wanted : 0;
+    return progress;
+}
+
 bool handshake_note_inside(struct session *s, const struct hello *hello)
 {
     struct session_tls *tls = handshake_state(s);
@@ -236,7 +249,7 @@ bool handshake_on_hello(struct session *s)
     if (input.len > 0)
         handshake_clock(s);
     if (found == SNIFF_TLS || found == SNIFF_MORE)
-        progress = found == SNIFF_TLS ? hello_parse(input, &hello) : HELLO_MORE;
+        progress = found == SNIFF_TLS ? handshake_parse(s, input, &hello) : HELLO_MORE;
     if (!stream_taken(&s->client, input, 0)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;

@@ -36,7 +36,7 @@ static bool sniff_intercepted(struct session *s)
     struct span input = stream_input(&s->client, true);
     enum sniff found = sniff_bytes(input);
     struct hello hello;
-    enum hello_progress progress = found == SNIFF_TLS ? hello_parse(input, &hello) : HELLO_DONE;
+    enum hello_progress progress = found == SNIFF_TLS ? handshake_parse(s, input, &hello) : HELLO_DONE;
 
     if (found == SNIFF_TLS)
         handshake_clock(s);

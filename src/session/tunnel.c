@@ -248,7 +248,7 @@ static bool enter_tls(struct session *s, struct span input)
 
     handshake_clock(s);
     s->row->protocol = PROTO_TLS;
-    switch (hello_parse(input, &hello)) {
+    switch (handshake_parse(s, input, &hello)) {
     case HELLO_MORE:
         return false;
     case HELLO_BAD:
