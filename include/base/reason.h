@@ -38,13 +38,12 @@
     X(ALPN_MISMATCH, "alpn-mismatch", 403, 1008, "tls_protocol_error", "The TLS handshake asks for a protocol not spoken here.")   \
     X(SNI_UNKNOWN, "sni-unknown", 421, 1008, "tls_protocol_error", "No certificate here fits the TLS server name.")                \
     X(ECH_DENIED, "ech-denied", 403, 1008, "tls_protocol_error", "The policy does not allow an encrypted ClientHello.")            \
-    X(TLS_HANDSHAKE, "tls-handshake", 0, 1002, "", "The client's TLS handshake failed.")                         \
-    X(TLS_FLOOD, "tls-flood", 0, 1008, "", "Too many TLS handshake messages after the handshake.")               \
-    X(CLIENT_CERTIFICATE, "client-certificate", 0, 1008, "",                                                  \
-      "The client's certificate is missing or not good.")                                                                          \
-    X(INSPECTION_REFUSED, "inspection-refused", 0, 1008, "",                                                  \
+    X(TLS_HANDSHAKE, "tls-handshake", 0, 1002, "", "The client's TLS handshake failed.")                                           \
+    X(TLS_FLOOD, "tls-flood", 0, 1008, "", "Too many TLS handshake messages after the handshake.")                                 \
+    X(CLIENT_CERTIFICATE, "client-certificate", 0, 1008, "", "The client's certificate is missing or not good.")                   \
+    X(INSPECTION_REFUSED, "inspection-refused", 0, 1008, "",                                                                       \
       "The client does not accept the certificate that was made for the server's name.")                                           \
-    X(MINT_FAILED, "mint-failed", 0, 1013, "", "No certificate could be made for the server's name.")         \
+    X(MINT_FAILED, "mint-failed", 0, 1013, "", "No certificate could be made for the server's name.")                              \
     X(UPSTREAM_TLS, "upstream-tls", 502, 1011, "tls_protocol_error", "The TLS handshake with the server failed.")                  \
     X(UPSTREAM_WANTS_CERTIFICATE, "upstream-wants-certificate", 502, 1011, "tls_certificate_error",                                \
       "The server asks for a client certificate and there is none for it.")                                                        \
