@@ -10,10 +10,11 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from lib import libconfig, tls
 from lib.http1 import Client
-from lib.postern import POSTERND, check_config, children_of, proc_status, wait_until
+from lib.postern import POSTERND, ROOT, check_config, children_of, proc_status, wait_until
 from lib.tls_stage import ORIGIN, TLS_PORT, TlsStage, inspector
 
 MANY = 2000
@@ -84,7 +85,7 @@ def test_it_has_nothing_but_its_sockets():
         pid = minter(stage)
         status = proc_status(pid)
         assert {status[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16} or os.getuid() != 0
-        assert status["NoNewPrivs"] == "1"
+        assert status["NoNewPrivs"] == "1" and status["VmLck"].split()[0] != "0"
         if os.getuid() == 0:
             assert "0" not in status["Uid"].split()
         network = open("/proc/net/tcp").read() + open("/proc/net/tcp6").read() + open("/proc/net/udp").read()
@@ -173,6 +174,56 @@ def test_its_memory_has_no_copy_of_the_file():
     with TlsStage() as stage:
         assert ask(stage) == 200
         assert not memory_has(minter(stage), [open(inspector().key_file, "rb").read().splitlines()[1][:60]])
+
+
+# The CA.
+
+def make_ca(*arguments):
+    return subprocess.run([os.path.join(ROOT, "scripts", "make-ca"), *arguments], capture_output=True, text=True)
+
+
+def test_make_ca(tmp_path):
+    folder = tmp_path / "ca"
+    done = make_ca("--name", "A CA: of 'ours'", "--days", "10", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in folder.iterdir()} == {"inspect.key", "inspect.pem"}
+    assert (folder / "inspect.key").stat().st_mode & 0o777 == 0o600
+    made = x509.load_pem_x509_certificate((folder / "inspect.pem").read_bytes())
+    assert made.subject.rfc4514_string() == "CN=A CA: of 'ours'"
+    assert 9 <= (made.not_valid_after - tls.now()).days <= 10
+    assert made.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    fingerprint = made.fingerprint(hashes.SHA256()).hex(":").upper()
+    assert fingerprint in done.stdout and "certutil" in done.stdout
+    before = (folder / "inspect.key").read_bytes()
+    assert make_ca(str(folder)).returncode != 0 and (folder / "inspect.key").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--only", ".x", "F"], ["--only", "a,DNS:b", "F"], ["--days", "ten", "F"], ["--name", "a/CN=b", "F"],
+                                       ["--what", "F"], ["F", "G"]], ids=" ".join)
+def test_make_ca_refuses(arguments, tmp_path):
+    done = make_ca(*[word.replace("F", str(tmp_path / "f")) if word in "FG" else word for word in arguments])
+    assert done.returncode != 0
+    assert not (tmp_path / "f").exists()
+
+
+def test_make_ca_never_writes_into_a_repository(tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    done = make_ca(str(tmp_path / "etc"))
+    assert done.returncode != 0 and "repository" in done.stderr
+    assert not (tmp_path / "etc").exists()
+
+
+def test_constrained_ca_signs_for_its_domains_alone(tmp_path):
+    assert make_ca("--only", ORIGIN, str(tmp_path)).returncode == 0
+
+    def tune(settings):
+        settings["tls"].update(inspect_certificate=str(tmp_path / "inspect.pem"), inspect_key=str(tmp_path / "inspect.key"))
+    with TlsStage(tune=tune) as stage:
+        context = tls.client_context(str(tmp_path / "inspect.pem"))
+        assert ask(stage, context=context) == 200
+        assert isinstance(ask(stage, "a.test", context=context), (OSError, ConnectionError))
+        stage.postern.wait_access(lambda line: line.get("reason") == "mint-failed")
+        assert "no certificate can be signed for a.test" in stage.postern.stderr()
 
 
 # What it signs, and how fast.
@@ -294,6 +345,20 @@ def test_a_killed_minter_is_replaced_under_load():
         assert all(answer == 200 or isinstance(answer, (OSError, ConnectionError)) for answer in load.results)
         assert stage.postern.workers() == workers
         assert {line["reason"] for line in stage.postern.access() if line.get("reason") not in (None, "", "none", "ok")} <= {"mint-failed"}
+
+
+def test_reloads_under_load_refuse_nobody():
+    """The key is sent, checked and taken up again each time, and every worker begins to ask anew."""
+    with stage_of_many(tls={"mint_rate": 1000}) as stage:
+        pid = minter(stage)
+        load = NewNames(stage)
+        for _ in range(10):
+            good = load.good()
+            wait_until(lambda: load.good() > good + 5, what="load")
+            assert stage.postern.reload(stage.postern.settings).returncode == 0
+        load.stop()
+        assert set(load.results) == {200}, set(map(str, load.results))
+        assert minter(stage) == pid
 
 
 def test_a_hanging_minter_holds_up_nobody_else():
