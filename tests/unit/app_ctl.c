@@ -25,6 +25,8 @@ static void test_requests(void **state)
         { "filter", "{\"command\":\"filter\"}" },
         { "blocks", "{\"command\":\"blocks\"}" },
         { "blocks 1", NULL },
+        { "inspected", "{\"command\":\"inspected\"}" },
+        { "inspected a.test", NULL },
         { "block 10.0.0.1", "{\"command\":\"block\",\"address\":\"10.0.0.1\"}" },
         { "block fd00::/8 31536000", "{\"command\":\"block\",\"address\":\"fd00::/8\",\"seconds\":31536000}" },
         { "block 10.0.0.1 31536001", NULL },
@@ -131,6 +133,36 @@ static void test_sessions(void **state)
                            "\"upstream\":\"203.0.113.1:6\"}}");
     assert_says(text, "0x53000001");
     assert_says(text, "nat             from 203.0.113.1:6");
+}
+
+/* The column is there if a session has TLS; a server name that is the host anyway is not said again. */
+static void test_tls(void **state)
+{
+    char *text = printed("sessions", "{\"sessions\":[{\"id\":\"0-1\",\"host\":\"a.test\"}]}");
+
+    (void)state;
+    assert_silent(text, "TLS");
+    text = printed("sessions",
+                   "{\"sessions\":[{\"id\":\"0-1\",\"host\":\"a.test\"},"
+                   "{\"id\":\"0-2\",\"host\":\"b\",\"tls_client\":{\"way\":\"inspected\"},\"tls_server\":{\"way\":\"inspected\"}},"
+                   "{\"id\":\"0-3\",\"host\":\"c\",\"tls_client\":{\"way\":\"ended\"},\"tls_server\":{\"way\":\"ended\"}},"
+                   "{\"id\":\"0-4\",\"host\":\"d\",\"tls_server\":{\"way\":\"ended\"}},"
+                   "{\"id\":\"0-5\",\"host\":\"e\",\"tls_client\":{\"way\":\"peeked\"}}]}");
+    assert_says(text, "a.test  -                 -");
+    assert_says(text, "b       inspected         -");
+    assert_says(text, "c       ended, to server  -");
+    assert_says(text, "d       to server         -");
+    assert_says(text, "e       peeked            -");
+    text = printed("show", "{\"session\":{\"id\":\"0-1\",\"tls_client\":{\"way\":\"ended\",\"resumed\":true}}}");
+    assert_says(text, "tls_client      way ended  resumed yes");
+    text = printed("denials", "{\"denials\":[{\"id\":\"0-1\",\"host\":\"a.test\",\"tls_client\":{\"sni\":\"a.test\"}}]}");
+    assert_silent(text, "SNI");
+    text = printed("denials", "{\"denials\":[{\"id\":\"0-1\",\"host\":\"a.test\",\"tls_client\":{\"sni\":\"b.test\"}}]}");
+    assert_says(text, "SNI");
+    assert_says(text, "b.test");
+    text = printed("inspected", "{\"inspected\":[{\"name\":\"a.test\",\"shown\":12,\"refused\":3,\"last\":\"then\","
+                                "\"last_refused\":\"now\",\"last_client\":\"10.0.0.1:5\"}]}");
+    assert_says(text, "a.test     12        3  then  now           10.0.0.1:5");
 }
 
 static void test_pings(void **state)
@@ -245,11 +277,10 @@ static void test_rates(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),  cmocka_unit_test(test_sessions),        cmocka_unit_test(test_pings),
-        cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands), cmocka_unit_test(test_status),
-        cmocka_unit_test(test_rates)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_requests),  cmocka_unit_test(test_sessions),
+                                        cmocka_unit_test(test_tls),       cmocka_unit_test(test_pings),
+                                        cmocka_unit_test(test_explained), cmocka_unit_test(test_filter_commands),
+                                        cmocka_unit_test(test_status),    cmocka_unit_test(test_rates) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
