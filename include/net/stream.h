@@ -109,6 +109,8 @@ enum tls_progress stream_handshake(struct stream *s);
 enum tls_failure stream_failure(const struct stream *s);
 /* What is known of TLS here; fields that only the owner knows (way, name of a client's, ja4, ech) are left as they are. */
 void stream_tls_facts(const struct stream *s, struct tls_facts *out);
+/* The subject of the peer's certificate in RFC 2253's form, whole; not called if there is none. */
+void stream_peer_subject(const struct stream *s, void (*subject)(void *arg, struct span text), void *arg);
 /* Each subjectAltName of the peer's certificate as "DNS:x", "IP:x", "email:x", "URI:x". */
 void stream_peer_names(const struct stream *s, void (*name)(void *arg, struct span name), void *arg);
 /* When the peer's certificate begins and ends to be valid (seconds of wall time). false: it has none. */

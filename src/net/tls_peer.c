@@ -100,6 +100,20 @@ void stream_peer_names(const struct stream *s, void (*name)(void *arg, struct sp
     GENERAL_NAMES_free(names);
 }
 
+void stream_peer_subject(const struct stream *s, void (*subject)(void *arg, struct span text), void *arg)
+{
+    X509 *certificate = s->tls != NULL ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;
+    BIO *text = certificate != NULL ? BIO_new(BIO_s_mem()) : NULL;
+    char *at = NULL;
+    long len = 0;
+
+    if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
+        len = BIO_get_mem_data(text, &at);
+    if (len > 0)
+        subject(arg, span_of(at, (size_t)len));
+    BIO_free(text);
+}
+
 bool stream_peer_validity(const struct stream *s, int64_t *from, int64_t *until)
 {
     X509 *certificate = s->tls != NULL ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;

@@ -32,6 +32,7 @@ struct shown_certificate {
     struct client_certificate facts; /* its texts lie in `text` */
     char text[CERTIFICATE_TEXT];
     size_t len;
+    bool overflow; /* there is more: it cannot be judged */
 };
 
 struct session_tls *handshake_state(struct session *s)
@@ -273,13 +274,15 @@ bool handshake_on_hello(struct session *s)
     return true;
 }
 
-/* Behind what was copied before; empty if there is no room. */
+/* Behind what was copied before. */
 static struct span copy(struct shown_certificate *c, struct span text)
 {
     char *at = c->text + c->len;
 
-    if (text.len == 0 || text.len > sizeof(c->text) - c->len)
+    if (text.len > sizeof(c->text) - c->len) {
+        c->overflow = true;
         return span_of(NULL, 0);
+    }
     memcpy(at, text.at, text.len);
     c->len += text.len;
     return span_of(at, text.len);
@@ -288,35 +291,47 @@ static struct span copy(struct shown_certificate *c, struct span text)
 static void take_name(void *arg, struct span name)
 {
     struct shown_certificate *c = arg;
-    struct span kept = c->facts.name_count < CERTIFICATE_NAMES ? copy(c, name) : span_of(NULL, 0);
 
-    if (kept.len > 0)
-        c->facts.names[c->facts.name_count++] = kept;
+    if (c->facts.name_count < CERTIFICATE_NAMES)
+        c->facts.names[c->facts.name_count++] = copy(c, name);
+    else
+        c->overflow = true;
 }
 
-/* The client's certificate, if it showed one that was verified. false: no memory. */
-static bool keep_certificate(struct session *s)
+static void take_subject(void *arg, struct span subject)
 {
-    const struct tls_facts *facts = &row_tls(s->engine->shard, s->row)[UP];
+    struct shown_certificate *c = arg;
+
+    c->facts.subject = copy(c, subject);
+}
+
+/* The client's certificate, if it showed one that was verified. One with more names than are kept could hide what a policy denies.
+ */
+static enum reason keep_certificate(struct session *s)
+{
+    int64_t from, until;
     struct shown_certificate *c;
 
-    if (facts->subject[0] == '\0' && facts->issuer[0] == '\0')
-        return true;
+    if (!stream_peer_validity(&s->client, &from, &until))
+        return R_NONE;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
-        return false;
-    c->facts.subject = copy(c, span_str(facts->subject));
-    stream_peer_names(&s->client, take_name, c);
+        return R_MEMORY;
     s->tls->certificate = c;
-    return true;
+    stream_peer_subject(&s->client, take_subject, c);
+    stream_peer_names(&s->client, take_name, c);
+    return c->overflow ? R_CLIENT_CERTIFICATE : R_NONE;
 }
 
 static void listener_secured(struct session *s)
 {
+    enum reason why;
+
     s->tls->ended = true;
     handshake_ended(s, UP, TLS_WAY_ENDED);
-    if (!keep_certificate(s)) {
-        session_close(s, R_MEMORY, CLOSER_POSTERN);
+    why = keep_certificate(s);
+    if (why != R_NONE) {
+        refuse(s, why, CLOSER_POSTERN);
         return;
     }
     request_expect_head(s);

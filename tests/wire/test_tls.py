@@ -3,6 +3,7 @@
 import ssl
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import tls_ends
 from lib import hello, ws
@@ -222,6 +223,16 @@ def test_certificates_of_clients(rings, shown, fine, versions):
     ring.say(ring.server(), OK)
     (record,) = ring.records()
     assert body(client) == b"ok" and record["tls_client"]["subject"] == "CN=client"
+
+
+@pytest.mark.parametrize("names, fine", [(15, True), (16, True), (17, False)])
+def test_a_certificate_with_more_names_than_are_judged(rings, names, fine):
+    ring = rings("ended", site(client_certificates="required", ca=world().ca.path))
+    pair = tls_ends.make("many", world().ca, [f"n{n}.test" for n in range(names)], usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    client = ring.raw_client("site")
+    ring.secure(client, tls_ends.client_context(world().ca, pair=pair.write(world().folder.name, "many")), name="a.test")
+    ring.say(client, GET)
+    assert (ring.dial() is not None) == fine and reasons(ring) == ([] if fine else ["client-certificate"])
 
 
 @pytest.mark.parametrize("pattern, fine", [("CN=client", True), ("DNS:*.test", True), ("DNS:other.test", False)])
