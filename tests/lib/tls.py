@@ -190,6 +190,17 @@ def stranger():
     return Authority("Nobody's CA")
 
 
+@functools.lru_cache
+def constrained():
+    """An intermediate CA that may only name hosts of a domain that no test dials."""
+    return Authority("Constrained CA", root(), permitted="elsewhere.test")
+
+
+def crls():
+    """One file with what root() and constrained() have revoked now."""
+    return write(os.path.join(home(), "all.crl"), b"".join(open(one.crl(), "rb").read() for one in (root(), constrained())))
+
+
 def bad_server(kind, name, address):
     """A certificate of this kind for a server that is dialled as `name`, at `address`. All but "good" must be refused."""
     ca = root()
@@ -198,7 +209,7 @@ def bad_server(kind, name, address):
     if kind == "untrusted":
         return stranger().certify(name, address)
     if kind == "nameconstraint":
-        return Authority("Constrained CA", ca, permitted="elsewhere.test").certify(name)
+        return constrained().certify(name, address)
     if kind == "revoked":
         return ca.revoke(ca.certify(name, address))
     names, options = {

@@ -8,7 +8,7 @@ I5 exactly one line in the access log for each request or denial, with a reason.
 import traceback
 
 from lib import http1
-from vectors import steps
+from vectors import secure, steps
 from vectors.reasons import TOKENS
 
 CANARY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ncanary"
@@ -110,6 +110,8 @@ def judge(vector, target, mode, split=None):
 def judge_safely(vector, target, mode, split=None):
     """A fault of the harness is a failure that says so."""
     try:
+        if vector["run"] == "tls":
+            return secure.judge(vector, target, mode)
         return judge(vector, target, mode, split)
     except Exception:
         return ["HARNESS " + traceback.format_exc()]

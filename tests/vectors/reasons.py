@@ -12,6 +12,8 @@ FRAMES = {"frame-malformed", "frame-unmasked", "frame-masked", "close-malformed"
           "deflate-malformed", "deflate-ratio", "opcode-denied", "fragment-limit"}
 HANDSHAKE = {"handshake-malformed", "ws-version", "accept-mismatch", "upgrade-unasked", "subprotocol-unoffered", "extension-unoffered",
              "framing-ambiguous", "response-malformed", "head-malformed", "method-unknown", "upgrade-refused", "surplus-answer"}
+TLS = {"hello-malformed", "alpn-mismatch", "sni-missing", "sni-mismatch", "sni-unknown", "tls-handshake", "tls-flood", "host-mismatch",
+       "client-certificate", "upstream-certificate", "upstream-tls", "upstream-wants-certificate"}
 TOKENS = {
     "malformed": NO_REQUEST | DENIED,
     "policy": DENIED | NO_REQUEST,
@@ -29,7 +31,7 @@ TOKENS = {
     "sni-mismatch": {"sni-mismatch"},
     "sni-missing": {"sni-missing"},
     "socks": {"socks-malformed", "socks-command", "socks-method"} | DENIED,
-    "tls": {"hello-malformed", "alpn-mismatch", "sni-missing", "sni-mismatch"},
+    "tls": TLS,
     "loop": {"loop", "no-original-destination"},    # the second: who dialled the listener itself was not intercepted
     "no-orig-dst": {"no-original-destination"},
     "protocol": {"tunnel-protocol", "head-malformed"},

@@ -13,10 +13,11 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from vectors import judge, selection           # noqa: E402
+from vectors import judge, secure, selection   # noqa: E402
 from vectors.sockets import Instance, Target   # noqa: E402
 
 SPLITS = (1, 2, 7)
+TLS = "TLS"         # the target of all vectors about it, whatever their policy
 
 
 class Fleet:
@@ -25,12 +26,15 @@ class Fleet:
     def __init__(self, options):
         self.options, self.targets = options, {}
 
-    def target(self, policy):
+    def target(self, vector):
+        policy = TLS if vector["run"] == "tls" else vector["policy"]
         if policy not in self.targets:
             self.targets[policy] = self.make(policy)
         return self.targets[policy]
 
     def make(self, policy):
+        if policy == TLS:
+            return secure.SecureTarget()
         if self.options.peer:
             proxies = dict(text.split("=", 1) for text in self.options.peer)
             host, _, port = self.options.origin.rpartition(":")
@@ -56,11 +60,15 @@ def jobs_of(vectors, options):
     """(vector, mode, split) of everything that is to run."""
     jobs = []
     for vector in vectors:
-        for mode in (selection.WIRE_MODES if options.wire else selection.MODES)[vector["mode"]]:
-            if options.mode and mode != options.mode or options.peer and (mode not in peer_modes(options) or vector["policy"] != "baseline"):
+        for mode in selection.modes_of(vector, bool(options.wire)):
+            if options.mode and mode != options.mode or options.peer and not is_for_peers(vector, mode, options):
                 continue
             jobs += [(vector, mode, split) for split in (SPLITS if options.wire else (None,))]
     return jobs
+
+
+def is_for_peers(vector, mode, options):
+    return mode in peer_modes(options) and vector["policy"] == "baseline" and vector["run"] == "raw"
 
 
 def peer_modes(options):
@@ -74,13 +82,13 @@ def run_share(jobs, options):
     for vector, mode, split in jobs:
         began = time.monotonic()
         try:
-            target = fleet.target(vector["policy"])
+            target = fleet.target(vector)
         except Exception as error:
             results.append((vector["id"], mode, split, [f"the target did not start: {error}"], 0.0))
             continue
         failures = judge.judge_safely(vector, target, mode, split)
         if any(failure.startswith("I1") for failure in failures):
-            fleet.targets.pop(vector["policy"])
+            fleet.targets.pop(TLS if vector["run"] == "tls" else vector["policy"])
             try:
                 target.close()
             except Exception:
@@ -116,7 +124,7 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", action="append", help="families that begin with this")
     parser.add_argument("--id", action="append")
-    parser.add_argument("--mode", choices=["forward", "reverse", "tunnel", "explicit", "transparent"])
+    parser.add_argument("--mode", choices=["forward", "reverse", "tunnel", "explicit", "transparent", "tls", "mitm"])
     parser.add_argument("--wire", metavar="PROGRAM", help="the session code in this process's hands, split in pieces of 1, 2 and 7 bytes")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--peer", action="append", default=[], metavar="MODE=HOST:PORT")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lib.postern import ROOT
+from vectors import secure
 
 VECTORS = os.path.join(ROOT, "tests", "vectors.jsonl")
 TABLE = os.path.join(ROOT, "docs", "vectors.md")
@@ -49,6 +50,13 @@ def load_vectors():
         return [json.loads(line) for line in file]
 
 
+def modes_of(vector, wire=False):
+    """The ways in which a vector runs."""
+    if vector["run"] == "tls":
+        return secure.MODES[vector["family"]]
+    return (WIRE_MODES if wire else MODES)[vector["mode"]]
+
+
 def split(vectors, wire=False):
     """(here, not here): the second as (vector, where it is). A vector that is neither runnable nor in the table is an error."""
     table = [row for row in load_table() if row.backend in ("", "wire" if wire else "tcp")]
@@ -58,7 +66,7 @@ def split(vectors, wire=False):
         row = next((row for row in table if row.fits(vector)), None)
         if row:
             elsewhere.append((vector, row.where))
-        elif vector["run"] in ("raw", "netns") and vector["mode"] in modes:
+        elif vector["run"] in ("raw", "netns") and vector["mode"] in modes or vector["run"] == "tls" and vector["family"] in secure.MODES:
             here.append(vector)
         else:
             raise SystemExit(f"{vector['id']} can not run here and docs/vectors.md does not say where it does")

@@ -8,7 +8,7 @@ from vectors import run, selection
 
 OPTIONS = argparse.Namespace(peer=[], origin="", wire=None, mode=None, family=None, id=None, jobs=1, verbose=False)
 HERE, ELSEWHERE = selection.split(selection.load_vectors())
-CASES = sorted({(vector["family"], mode) for vector in HERE for mode in selection.MODES[vector["mode"]]})
+CASES = sorted({(vector["family"], mode) for vector in HERE for mode in selection.modes_of(vector)})
 
 
 @pytest.mark.parametrize("family,mode", CASES)
