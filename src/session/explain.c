@@ -156,30 +156,45 @@ static enum reason read_head(struct pending *p, struct span bytes)
     return why;
 }
 
-/* A ClientHello as clients send it: it names the target, and nothing is known of its fingerprint. */
-static enum reason judge_tls(struct pending *p)
+static enum reason judge_bytes(struct pending *p, enum conf_protocol protocol)
 {
     struct judge_context context = engine_judge_context(p->engine, p->generation);
     struct judgement *j = &p->judge;
-    enum reason why = R_TUNNEL_PROTOCOL;
 
-    if (p->question.original != NULL) {
-        why = R_NONE; /* it was judged with the first bytes */
-    } else {
-        j->facts.known |= KNOWN_PROTOCOL;
-        j->facts.protocol = CONF_TLS;
-        why = judge_stage(&context, j, STAGE_BYTES, true);
+    j->facts.known |= KNOWN_PROTOCOL;
+    j->facts.protocol = protocol;
+    return judge_stage(&context, j, STAGE_BYTES, true);
+}
+
+/* A ClientHello as clients send it: it names the target, and nothing is known of its fingerprint. */
+static enum reason judge_tls(struct pending *p)
+{
+    struct judgement *j = &p->judge, as_tls;
+    const struct conf_policy *policy;
+
+    if (p->question.original == NULL && judge_bytes(p, CONF_TLS) != R_NONE) {
+        as_tls = *j;
+        j->trail_count -= j->trail_count > 0; /* of several tries the last one is told */
+        if (judge_bytes(p, CONF_TUNNEL) != R_NONE) {
+            *j = as_tls;
+            return R_TUNNEL_PROTOCOL;
+        }
     }
-    if (why != R_NONE) {
-        j->facts.protocol = CONF_TUNNEL;
-        j->trail_count -= j->trail_count > 0;
-        why = judge_stage(&context, j, STAGE_BYTES, true);
-    }
-    if (why != R_NONE)
-        return R_TUNNEL_PROTOCOL;
-    p->answer.tls = j->facts.protocol == CONF_TLS && conf_of(p)->policies[j->verdict.policy].inspect ? EXPLAIN_TLS_INSPECTED
-                                                                                                     : EXPLAIN_TLS_UNREAD;
+    policy = &conf_of(p)->policies[j->verdict.policy];
+    if (j->host.ip.family != 0 && !policy->sni_optional)
+        return R_SNI_MISSING; /* addresses are no server names (RFC 6066 3) */
+    p->answer.tls = j->facts.protocol == CONF_TLS && policy->inspect ? EXPLAIN_TLS_INSPECTED : EXPLAIN_TLS_UNREAD;
     return R_NONE;
+}
+
+/* CONNECT: nothing is known of what will be said in the tunnel. If it were TLS? */
+static void foresee_tls(struct pending *p)
+{
+    const struct judgement before = p->judge;
+
+    if (judge_tls(p) != R_NONE)
+        p->answer.tls = EXPLAIN_TLS_NONE;
+    p->judge = before;
 }
 
 /* As a live request would find it at this moment. */
@@ -246,9 +261,11 @@ static void judge_rest(struct pending *p)
         why = judge_request(p);
     else
         why = judge_addresses(&context, j, false);
-    if (why == R_NONE && p->url.tls)
+    if (why == R_NONE && p->url.connect && p->question.original == NULL)
+        foresee_tls(p);
+    else if (why == R_NONE && p->url.tls)
         why = judge_tls(p);
-    if (p->answer.tls == EXPLAIN_TLS_INSPECTED)
+    if (p->url.tls && p->answer.tls == EXPLAIN_TLS_INSPECTED)
         judge_inside(p);
     else
         answer(p, why);

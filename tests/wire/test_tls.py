@@ -815,7 +815,10 @@ def test_a_dry_run_of_what_is_inspected(rings):
     said = ring.explain("GET", "wss://a.test:8000/x", listener="in-site")
     assert (said["verdict"], said["tls"], said["protocol"]) == ("allowed", "inspected", "websocket")
     said = ring.explain("CONNECT", "a.test:8000", listener="in-site")
-    assert said["verdict"] == "allowed"
+    assert (said["verdict"], said["tls"], [step["stage"] for step in said["stages"]]) == ("allowed", "inspected",
+                                                                                       ["flow", "target", "address"])
+    said = ring.explain("GET", f"https://{PREFIX}.1:8000/x", listener="in-site")
+    assert said["reason"] == "sni-missing" and "tls" not in said
 
 
 def test_a_dry_run_of_what_passes_unread(rings):
@@ -830,6 +833,9 @@ def test_a_dry_run_of_what_passes_unread(rings):
     ring = rings("plain", without_packet_filter)
     said = ring.explain("GET", "https://origin.test:8000/deny", listener="proxy")
     assert (said["verdict"], said["tls"], said["protocol"]) == ("allowed", "unread", "tls")
+    assert ring.explain("CONNECT", "origin.test:8000", listener="proxy")["tls"] == "unread"
+    said = ring.explain("GET", "https://origin.test:9001/", listener="proxy")
+    assert said["verdict"] == "denied" and said["near"] and "tls" not in said
     said = ring.explain("GET", "https://origin.test:8000/", listener="strict", address=f"{PREFIX}.1")
     assert (said["verdict"], said["tls"]) == ("allowed", "unread")
 
