@@ -108,7 +108,7 @@ class Authority:
     """A CA: `file` is its certificate. `parent`: who signed it; `permitted`: the only domain that its certificates may name."""
     count = 0
 
-    def __init__(self, name="Postern test CA", parent=None, permitted=None, key="ec", days=30):
+    def __init__(self, name="Postern test CA", parent=None, permitted=None, key="ec", days=400):
         Authority.count += 1
         self.path = os.path.join(home(), f"ca{Authority.count}")
         self.name, self.parent, self.key = named(f"{name} {Authority.count}"), parent, new_key(key)
@@ -134,8 +134,9 @@ class Authority:
                 .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
                 .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False))
 
-    def certify(self, *names, key="ec", life=(-DAY, 20 * DAY), sha1=False, subject=None, client=False, fresh=False, path=None):
-        """A Pair for these names (see sans()), under this CA. `fresh`: with a key of its own; `path`: of the files, without suffix."""
+    def certify(self, *names, key="ec", life=(-DAY, 20 * DAY), sha1=False, subject=None, client=False, fresh=False, path=None, crl=None):
+        """A Pair for these names (see sans()), under this CA. `fresh`: with a key of its own; `path`: of the files, without suffix; `crl`:
+        the URI where revocations are said to be."""
         self.made += 1
         private = new_key(key) if fresh else shared_key(key)
         builder = self._builder(named(subject or "leaf"), private, self, life)
@@ -144,6 +145,9 @@ class Authority:
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        if crl:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl)], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([point]), False)
         certificate = builder.sign(self.key, hashes.SHA1() if sha1 else hashes.SHA256())
         return Pair(path or f"{self.path}-{self.made}", certificate, private, self.chain)
 

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: ISC
+"""A browser that trusts the test CAs: a page over HTTPS with a WebSocket in it, on each way that TLS can take; and without that trust, inspected,
+it refuses and is listed."""
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+
+import pytest
+
+from lib import tls, ws
+from lib.origin import echo_websocket
+from lib.postern import wait_until
+from lib.tls_stage import ALL, ORIGIN, PROXY, SITE, TlsStage, inspector
+
+PAGE = b"""<!doctype html><title>waiting</title><p id=out>nothing</p><script>
+const socket = new WebSocket("wss://" + location.host + "/ws");
+socket.onopen = () => socket.send("from the page");
+socket.onmessage = (event) => {
+    if (document.title === "waiting") {
+        document.title = event.data;
+        document.getElementById("out").textContent = "echoed: " + event.data;
+        socket.send("shown");
+    }
+};
+</script><img src="/shown.png">"""
+
+
+def browser():
+    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+
+
+pytestmark = [pytest.mark.skipif(browser() is None, reason="no chromium here"),
+              pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil here (libnss3-tools)")]
+
+
+class Watched:
+    """The echo server's connection, with an eye on what the page says."""
+
+    def __init__(self, connection, shown):
+        self.__dict__.update(connection=connection, shown=shown)
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def send(self, data):
+        self.connection.send(data)
+        if any(frame.payload == b"shown" for frame in ws.frames_in(data)):
+            self.shown.set()
+
+
+def routes(shown):
+    """The image is answered once the page has shown the echo, so the load event, and with it the dump, comes after that."""
+    def page(connection, request):
+        connection.answer(PAGE, fields=["Content-Type: text/html"])
+
+    def image(connection, request):
+        shown.wait(20)
+        connection.answer(b"", "404 Not Found")
+    return {"/page": page, "/shown.png": image, "/ws": lambda connection, request: echo_websocket(Watched(connection, shown), request)}
+
+
+@contextlib.contextmanager
+def profile(*authorities):
+    """A home with these CAs in its store."""
+    with tempfile.TemporaryDirectory(prefix="postern-chromium-", ignore_cleanup_errors=True) as home:
+        store = os.path.join(home, ".pki", "nssdb")
+        os.makedirs(store)
+        subprocess.run(["certutil", "-N", "-d", f"sql:{store}", "--empty-password"], check=True)
+        for number, authority in enumerate(authorities):
+            subprocess.run(["certutil", "-A", "-d", f"sql:{store}", "-n", f"ca{number}", "-t", "C,,", "-i", authority.file], check=True)
+        yield home
+
+
+def visit(home, url, *arguments):
+    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+               "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={home}/profile",
+               "--proxy-bypass-list=<-loopback>", *arguments, "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=dict(os.environ, HOME=home))
+
+
+def passthrough(settings):
+    settings["policies"] = [{"name": "all", "from": "client", "protocols": ALL, "action": "allow"}]
+
+
+WAYS = {
+    "inspected": (None, "proxy", "http://{proxy}", ORIGIN),
+    "passthrough": (passthrough, "proxy", "http://{proxy}", ORIGIN),
+    "HTTPS to the proxy": (passthrough, "secure-proxy", f"https://{PROXY}:3129", ORIGIN),
+    "reverse": (None, None, None, SITE),
+    "reverse, TLS to the server": (None, None, None, SITE),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_page_with_websocket(way):
+    tune, listener, proxy, name = WAYS[way]
+    shown = threading.Event()
+    with TlsStage(routes=routes(shown), tune=tune) as stage, profile(tls.root(), inspector()) as home:
+        own = stage.prefix + ".2"
+        arguments = [f"--host-resolver-rules=MAP {PROXY} {own},MAP {SITE} {own}"]
+        if listener:
+            arguments.append("--proxy-server=" + proxy.format(proxy=stage.at(listener)))
+            url = f"https://{stage.target}/page"
+        else:
+            url = f"https://{SITE}:{stage.at('both' if 'server' in way else 'site').rpartition(':')[2]}/page"
+            arguments.append("--no-proxy-server")
+        done = visit(home, url, *arguments)
+        assert "<title>from the page</title>" in done.stdout, done.stdout + done.stderr[-2000:] + stage.postern.stderr()[-1000:]
+        assert "echoed: from the page" in done.stdout
+        if "passthrough" in way or "proxy" in way:
+            line = stage.postern.wait_access(lambda line: line.get("protocol") == "tls" and line.get("host") == ORIGIN)
+            assert line["tls_client"]["way"] == "peeked"
+        else:
+            line = stage.postern.wait_access(lambda line: line.get("protocol") == "websocket" and line["event"] == "start")
+            assert line["path"] == "/ws" and line["tls_client"]["way"] == ("inspected" if way == "inspected" else "ended")
+
+
+def test_without_our_ca_it_refuses():
+    with TlsStage() as stage, profile(tls.root()) as home:
+        done = visit(home, f"https://{stage.target}/page", f"--proxy-server=http://{stage.at('proxy')}")
+        assert "from the page" not in done.stdout
+        assert stage.postern.wait_access(lambda line: line.get("reason") == "inspection-refused")["host"] == ORIGIN
+        assert wait_until(lambda: ORIGIN in stage.postern.ctl_run("inspected", check=True).stdout, what="the name in the list")
+        assert not stage.secure.paths()
+
+
+def test_a_failing_server_is_shown():
+    """The page that says so, under the browser's own warning: it is not hidden."""
+    with TlsStage(server=tls.bad_server("expired", ORIGIN, "127.0.0.1")) as stage, profile(tls.root(), inspector()) as home:
+        done = visit(home, f"https://{stage.target}/page", f"--proxy-server=http://{stage.at('proxy')}")
+        assert "upstream-certificate" in done.stdout, done.stdout[-3000:]
