@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import ws
+from lib import layers, ws
 from lib.http1 import Client
 from lib.postern import wait_until
 from lib.stage import Stage
@@ -17,9 +17,9 @@ LIMITS = {"header_bytes": 2048, "header_count": 10, "uri_bytes": 128, "body_byte
 SLACK = 2.0
 
 
-@pytest.fixture(scope="module")
-def stage():
-    with Stage(limits=LIMITS) as made:
+@pytest.fixture(scope="module", params=layers.ALL)
+def stage(request):
+    with Stage(limits=LIMITS, layer=request.param) as made:
         yield made
 
 
@@ -117,9 +117,9 @@ def test_sessions(limits, most):
 TIMEOUTS = {"handshake": 1.0, "header": 1.5, "body": 1.0, "connect": 1.0, "response": 1.5, "keepalive": 1.0, "tunnel_idle": 1.5}
 
 
-@pytest.fixture(scope="module")
-def hasty():
-    with Stage(timeouts={**TIMEOUTS, "drain": 1.0},
+@pytest.fixture(scope="module", params=layers.ALL)
+def hasty(request):
+    with Stage(layer=request.param, timeouts={**TIMEOUTS, "drain": 1.0},
                policies=[{"name": "all", "to": "origin", "protocols": ["http", "websocket", "tls", "tunnel"], "action": "allow"}]) as made:
         yield made
 
@@ -194,6 +194,7 @@ def test_timeout_keepalive(hasty):
             assert client.wait_close() == b""
 
 
+@pytest.mark.parametrize("hasty", [layers.CLEAR, layers.ENDED], indirect=True)     # no tunnel inside a tunnel
 def test_timeout_tunnel(hasty):
     with Client(hasty.proxy) as client:
         client.send(f"CONNECT {hasty.origin_authority} HTTP/1.1\r\nHost: {hasty.origin_authority}\r\n\r\n".encode())

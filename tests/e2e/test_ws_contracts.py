@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lib import ws
+from lib import layers, ws
 from lib.hello import client_hello
 from lib.postern import wait_until
 from lib.ws_pair import Pair, PairWorld, Refused
@@ -125,8 +125,8 @@ WORDS = {"close": "close", "drop": "drop_message", "log": "log"}
 RUNS = [pytest.param(case.name, choice, id=f"{case.name}-{choice}") for case in CASES for choice in case.choices]
 
 
-@pytest.fixture(scope="module")
-def world():
+@pytest.fixture(scope="module", params=layers.ALL)
+def world(request):
     groups = {f"{case.name}-{choice}": {**case.group, "on_violation": WORDS[choice]} for case in CASES for choice in case.choices}
     groups |= {"two": {"streams": 2}, "each": {"streams_per_client": 1}, "plain": None, "quiet": {"server": {"quiet_after": 0.4}},
                "pair": {"deflate": "deny"}, "origins": {"origins": ["http://a.example"]},
@@ -134,7 +134,7 @@ def world():
                "packed": rules({"pattern": "secret"}, deflate="inspect"),
                "packed-drop": rules({"pattern": "secret"}, deflate="inspect", on_violation="drop_message"),
                "inflated": {"deflate": "inspect", "message_bytes": 1000}, "unread": {"deflate": "pass", "message_bytes": 1000}}
-    with PairWorld(groups) as made:
+    with PairWorld(groups, request.param) as made:
         yield made
 
 

@@ -6,6 +6,8 @@ import ssl
 import time
 from dataclasses import dataclass, field
 
+from . import layers
+
 STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\Z")
 
 
@@ -94,6 +96,7 @@ class Client:
         """`tls`: an ssl.SSLContext; `name`: of the server, for SNI and its certificate."""
         host, _, port = authority.rpartition(":")
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout, (source, 0) if source else None)
+        self.socket = layers.enter(authority, self.socket)
         if tls:
             self.secure(tls, name)
         self.timeout = timeout

@@ -2,6 +2,7 @@
 """The usual stage of an end-to-end test: an origin (.1), a posternd (.2) with an explicit and a reverse listener, on a network of its own."""
 import copy
 
+from . import layers
 from .lease import Lease
 from .origin import Origin
 from .postern import Postern
@@ -27,14 +28,18 @@ def settings(prefix, clients="127.0.0.1/32", **overrides):
 
 
 class Stage:
-    def __init__(self, routes=None, handler=None, origin=True, arguments=(), **overrides):
-        self.lease = Lease()
+    """`layer`: in clear, or over TLS (lib/layers.py). Where requests go through a tunnel, targets are in origin form: `url` is empty."""
+
+    def __init__(self, routes=None, handler=None, origin=True, arguments=(), layer=layers.CLEAR, **overrides):
+        self.lease, self.layer = Lease(), layer
         prefix = self.prefix = self.lease.prefix
         self.settings = settings(prefix, **overrides)
+        layers.apply(layer, self.settings, prefix)
         self.origin_authority = f"{prefix}.1:{ORIGIN_PORT}"
-        self.proxy, self.site = f"{prefix}.2:{PROXY_PORT}", f"{prefix}.2:{SITE_PORT}"
-        self.url = f"http://{self.origin_authority}"
-        self.origin = Origin(f"{prefix}.1", ORIGIN_PORT, routes, handler) if origin else None
+        self.proxy, self.site = (layers.authority(layer, f"{prefix}.2:{port}", self.origin_authority) for port in (PROXY_PORT, SITE_PORT))
+        self.url = "" if layer == layers.INSPECTED else f"http://{self.origin_authority}"
+        self.tls = layers.origin_context(layer, prefix)
+        self.origin = Origin(f"{prefix}.1", ORIGIN_PORT, routes, handler, tls=self.tls) if origin else None
         try:
             self.postern = Postern(self.settings, arguments=arguments)
         except BaseException:

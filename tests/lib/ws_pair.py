@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: ISC
 """Both ends of WebSockets through Postern, as plain sockets: a test writes frames on one end and reads what arrives at the other."""
+import contextlib
 import errno
+import queue
 import re
 import socket
+import ssl
+import threading
 import time
 
-from . import ws
+from . import layers, ws
 from .http1 import response_at
 from .stage import ORIGIN_PORT, Stage
 
 PATIENCE = 15.0
+SOON = 0.02
 
 
 def listen(address, port):
@@ -110,6 +115,10 @@ class End:
         self.socket.close()
 
 
+class Silent(Exception):
+    """Closed without a byte: a server that is dialled before there is a request."""
+
+
 class Refused(Exception):
     def __init__(self, answer):
         super().__init__(answer.status)
@@ -121,6 +130,7 @@ class Pair:
 
     def __init__(self, world, path, way="absolute", extensions=None, accepted=None, source=None, origin=None, lively=False):
         self.world = world
+        way = "tunnel" if world.stage.layer == layers.INSPECTED else way
         sock = self._dial(way, source)
         self.port = sock.getsockname()[1]
         target = f"{world.stage.url}{path}" if way == "absolute" else path
@@ -136,9 +146,10 @@ class Pair:
 
     def _dial(self, way, source):
         stage = self.world.stage
-        host, port = (stage.site if way == "reverse" else stage.proxy).split(":")
-        sock = socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None)
-        if way == "tunnel":
+        authority = stage.site if way == "reverse" else stage.proxy
+        host, port = authority.split(":")
+        sock = layers.enter(authority, socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None))
+        if way == "tunnel" and stage.layer != layers.INSPECTED:
             authority = stage.origin_authority
             sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
             assert self.head(sock)[0].startswith(b"HTTP/1.1 200")
@@ -149,6 +160,8 @@ class Pair:
         data = bytearray()
         while b"\r\n\r\n" not in data:
             part = sock.recv(65536)
+            if not part and not data:
+                raise Silent
             assert part, f"closed behind {bytes(data)!r}"
             data += part
         end = data.index(b"\r\n\r\n") + 4
@@ -156,22 +169,20 @@ class Pair:
 
     def _accept(self, client):
         """The server's connection and the head on it; Refused if the client is answered instead."""
-        listener = self.world.listener
-        listener.settimeout(0.02)
         deadline, answer = time.monotonic() + PATIENCE, bytearray()
         while time.monotonic() < deadline:
             try:
-                server, _ = listener.accept()
+                server, _ = self.world.accept()
                 server.settimeout(PATIENCE)
                 head, rest = self.head(server)
                 assert not rest
                 return head, server
-            except TimeoutError:
+            except (TimeoutError, Silent):
                 pass
             try:
                 client.setblocking(False)
                 answer += client.recv(65536)
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError):
                 pass
             finally:
                 client.settimeout(PATIENCE)
@@ -203,16 +214,41 @@ class Pair:
 
 
 class PairWorld:
-    """A stage whose origin is a bare socket. `groups`: path (without the slash) -> websocket group; one policy for each, of that name."""
+    """A stage whose origin is a bare socket. `groups`: path (without the slash) -> websocket group; one policy for each, of that name.
+    `layer`: in clear, or over TLS (lib/layers.py)."""
 
-    def __init__(self, groups, **overrides):
+    def __init__(self, groups, layer=layers.CLEAR, **overrides):
         policies = [{"name": name, "from": "client", "paths": [f"/{name}", f"/{name}/*"], "protocols": ["websocket"], "action": "allow",
                      **({"websocket": group} if group else {})} for name, group in groups.items()]
         tunnels = {"name": "tunnels", "from": "client", "to": "origin", "methods": ["CONNECT"], "protocols": ["http"], "action": "allow"}
         overrides.setdefault("policies", [*policies, tunnels])
-        self.stage = Stage(origin=False, clients="127.0.0.0/28", **overrides)
+        self.stage = Stage(origin=False, clients="127.0.0.0/28", layer=layer, **overrides)
         self.settings = self.stage.settings
         self.listener = listen(f"{self.stage.lease.prefix}.1", ORIGIN_PORT)
+        self.secured = None
+        if self.stage.tls:
+            self.secured = queue.Queue()
+            threading.Thread(target=self._secure, daemon=True).start()
+
+    def _secure(self):
+        """The server's handshake comes before the client's: somebody must be there for it."""
+        while True:
+            try:
+                sock, peer = self.listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                self.secured.put((self.stage.tls.wrap_socket(sock, server_side=True), peer))
+
+    def accept(self):
+        """The next connection to the server; TimeoutError if it does not come at once."""
+        if self.secured is None:
+            self.listener.settimeout(SOON)
+            return self.listener.accept()
+        try:
+            return self.secured.get(timeout=SOON)
+        except queue.Empty:
+            raise TimeoutError from None
 
     @property
     def postern(self):
@@ -225,5 +261,7 @@ class PairWorld:
         return self
 
     def __exit__(self, *failure):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)      # a thread that waits in accept() would keep it listening
         self.listener.close()
         self.stage.__exit__(*failure)
