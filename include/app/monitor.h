@@ -70,6 +70,7 @@ struct monitor {
     size_t child_count;
     struct reload reload;
     struct tickets tickets;
+    uint64_t look_ms; /* when to look at the certificates again; 0: not planned */
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
@@ -134,6 +135,8 @@ void tickets_open(struct monitor *m);
 void tickets_close(struct monitor *m);
 /* Replaces the keys when their time has come, and tells the workers. */
 void tickets_step(struct monitor *m);
+/* Once a day: warns of certificates that are about to expire. */
+void certificates_step(struct monitor *m);
 /* What makes a generation, without listeners and without IPC_COMMIT. false with errno set. */
 MUST_CHECK bool monitor_send_generation(const struct monitor *m, const struct blueprint *b, const struct child *c);
 

@@ -352,6 +352,7 @@ int monitor_main(const char *path)
             children_restart(&m);
         reload_step(&m);
         tickets_step(&m);
+        certificates_step(&m);
     }
     if (m.exit_code == 0)
         log_info("stopped");

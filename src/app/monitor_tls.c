@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
+ * What TLS needs in time: keys for session tickets, and a look at the certificates each day.
+ *
  * Keys for session tickets. The monitor makes them, so that all workers have the same and a client may resume its session with any
  * of them, also after a reload and after a crash. They are replaced every tls.ticket_seconds; the last ones are kept for as long
  * again, to decrypt only. They lie in a page of their own that is locked, and not there in any child.
+ *
+ * Certificates are looked at when they are loaded; who never reloads must hear of one that is about to expire, too. The look is the
+ * one of a reload: a child's, at what is in force.
  */
 #include "app/monitor.h"
 
@@ -10,10 +15,13 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define DAY_MS (24u * 3600 * 1000)
 
 static size_t page_size(void)
 {
@@ -80,6 +88,29 @@ void tickets_step(struct monitor *m)
     for (unsigned i = 0; i < m->shared.workers; i++)
         if (monitor_worker(m, i)->ipc >= 0 && !send_keys(m, monitor_worker(m, i)))
             log_warn("worker %u cannot be told the keys of session tickets: %s", i, strerror(errno));
+}
+
+/* What a look says is only told: what is in force stays in force. */
+static void look_at_certificates(const struct blueprint *b)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    if (out == NULL || !generation_tls_check(b, out, out))
+        log_warn("the certificates that are in force could not all be looked at");
+    if (out != NULL && fclose(out) == 0)
+        monitor_log_lines("", text, false);
+    free(text);
+}
+
+void certificates_step(struct monitor *m)
+{
+    if (m->look_ms != 0 && clock_ms() < m->look_ms)
+        return;
+    if (m->look_ms != 0 && m->life == LIFE_SERVING && !m->reload.running)
+        look_at_certificates(m->current);
+    m->look_ms = clock_ms() + DAY_MS;
 }
 
 bool monitor_send_generation(const struct monitor *m, const struct blueprint *b, const struct child *c)

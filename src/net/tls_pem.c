@@ -111,10 +111,10 @@ int64_t tls_certificate_left(struct span pem, int64_t now)
 {
     char error[TLS_ERROR];
     X509 *certificate = tls_pem_certificate(pem, error);
-    int64_t from, until, left = -1;
+    int64_t from, until, left = INT64_MIN;
 
     if (certificate == NULL)
-        return -1;
+        return left;
     if (tls_seconds(X509_get0_notBefore(certificate), &from) && tls_seconds(X509_get0_notAfter(certificate), &until) && now >= from)
         left = until - now;
     X509_free(certificate);

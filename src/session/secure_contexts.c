@@ -110,20 +110,30 @@ struct tls_context *secure_find(struct secure_work *w, const struct digest *dige
     return context != NULL ? secure_remember(w, digest, tls_context_ref(context)) : NULL;
 }
 
-/* Warns of one that is about to expire; one that has expired is an error of nobody: clients say so. */
+/* What is worth a warning about a life that has `left` seconds; false: nothing. */
+static bool say_life(int64_t left, char *out, size_t size)
+{
+    if (left > WARN_LEFT)
+        return false;
+    if (left == INT64_MIN)
+        snprintf(out, size, "the certificate is not valid yet: look at the clock of this machine");
+    else if (left < 0)
+        snprintf(out, size, "the certificate has expired: put a new one in its place and reload");
+    else
+        snprintf(out, size, "the certificate expires in %lld day%s", (long long)(left / DAY), left / DAY == 1 ? "" : "s");
+    return true;
+}
+
+/* One that has expired is an error of nobody: clients say so. */
 void secure_check_life(struct secure_work *w, int file)
 {
     int64_t left = tls_certificate_left(secure_file_at(w, file), (int64_t)(clock_wall_us() / SECOND_US));
     const struct conf_tls_file *f = &w->in->conf->tls_files[file];
     char text[96];
 
-    if (left > WARN_LEFT || w->warned[file])
+    if (w->warned[file] || !say_life(left, text, sizeof(text)))
         return;
     w->warned[file] = true;
-    if (left < 0)
-        snprintf(text, sizeof(text), "the certificate is not valid now");
-    else
-        snprintf(text, sizeof(text), "the certificate expires in %lld day%s", (long long)(left / DAY), left / DAY == 1 ? "" : "s");
     w->in->warn(w->in->arg, f->line, f->key, text);
 }
 

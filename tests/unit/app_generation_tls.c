@@ -3,6 +3,7 @@
 #include "app/files.h"
 #include "app/generation_load.h"
 #include "app/generation_tls.h"
+#include "app/monitor.h"
 #include "app/worker_tls.h"
 #include "base/clock.h"
 #include "net_certs.h"
@@ -353,6 +354,61 @@ static void test_tickets(void **state)
     worker_tls_end(&t);
 }
 
+/* What a step of the monitor logs. */
+static const char *step_says(struct monitor *m, uint64_t ms)
+{
+    static char text[1024];
+    int kept = dup(STDERR_FILENO), log = memfd_create("log", MFD_CLOEXEC);
+    ssize_t len;
+
+    assert_true(kept >= 0 && log >= 0 && dup2(log, STDERR_FILENO) >= 0);
+    clock_set(ms);
+    certificates_step(m);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    len = pread(log, text, sizeof(text) - 1, 0);
+    assert_true(len >= 0);
+    text[len] = '\0';
+    close(kept);
+    close(log);
+    return text;
+}
+
+/* Who never reloads hears of it, too: once a day, and not when it was just loaded. */
+static void test_certificates_are_looked_at_each_day(void **state)
+{
+    static struct monitor m;
+    const char *want = "warn monitor: ",
+               *place = "postern.conf:3: listeners.site.tls.certificate: the certificate expires in 9 days";
+    struct cert soon = cert_make((struct cert_spec){ .cn = "s", .names = "DNS:s.x", .issuer = &ca, .until = 10 * DAY - 60 });
+    const uint64_t day = DAY * 1000ull;
+
+    (void)state;
+    write_file("soon.pem", soon.pem, 0644);
+    write_file("soon.key", soon.key_pem, 0600);
+    m.current = make(SITE("certificate = \"%1$s/soon.pem\";\nkey = \"%1$s/soon.key\";"));
+    m.life = LIFE_SERVING;
+    assert_non_null(m.current);
+    assert_non_null(strstr(said, place));
+    log_open("monitor", LOG_LEVEL_INFO);
+    assert_string_equal(step_says(&m, 1000), "");
+    assert_string_equal(step_says(&m, day + 999), "");
+    for (unsigned i = 1; i <= 2; i++) {
+        const char *text = step_says(&m, i * day + 1000);
+
+        assert_non_null(strstr(text, want));
+        assert_non_null(strstr(text, place));
+        assert_string_equal(step_says(&m, i * day + 2000), "");
+    }
+    blueprint_free(m.current);
+    m.current = make(SITE(OWN)); /* a new one was loaded */
+    assert_non_null(m.current);
+    assert_string_equal(step_says(&m, 3 * day + 1000), "");
+    blueprint_free(m.current);
+    unlink(in_folder("soon.pem"));
+    unlink(in_folder("soon.key"));
+    cert_free(&soon);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -396,7 +452,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_keys_are_wiped),
         cmocka_unit_test(test_what_workers_get),  cmocka_unit_test(test_the_minters_key_is_checked),
         cmocka_unit_test(test_broken_on_the_way), cmocka_unit_test(test_key_log),
-        cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_tickets),           cmocka_unit_test(test_certificates_are_looked_at_each_day),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

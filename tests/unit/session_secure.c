@@ -287,7 +287,7 @@ static void test_what_is_complained_of(void **state)
     check_said(CONF("certificate = \"/soon.pem\"; key = \"/soon.key\";"),
                "W 1 listeners.site.tls.certificate: the certificate expires in 3 days\n");
     check_said(CONF("certificate = \"/old.pem\"; key = \"/old.key\";"),
-               "W 1 listeners.site.tls.certificate: the certificate is not valid now\n");
+               "W 1 listeners.site.tls.certificate: the certificate has expired: put a new one in its place and reload\n");
     cert_free(&old);
     cert_free(&soon);
     cert_free(&bare);
