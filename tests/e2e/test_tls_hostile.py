@@ -10,12 +10,10 @@ import pytest
 from lib import hello, tls, ws
 from lib.http1 import Client
 from lib.libssl import TLS1_2, TLS1_3, Failed, Stream
-from lib.postern import rss_kib
+from lib.postern import SMALL_QUARANTINE, rss_kib
 from lib.tls_stage import PROXY, SITE, TlsStage
 
 HANDSHAKE = 1.5
-# What was freed is kept for a while by a sanitizer; the rest of the growth is ours.
-SMALL_QUARANTINE = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
 REQUEST = f"GET / HTTP/1.1\r\nHost: {SITE}\r\n\r\n".encode()
 
 

@@ -12,7 +12,7 @@ import pytest
 from lib import hello, tls, ws
 from lib.http1 import Client
 from lib.libssl import TLS1_2, TLS1_3, Stream
-from lib.postern import rss_kib, wait_until
+from lib.postern import SMALL_QUARANTINE, rss_kib, wait_until
 from lib.tls_stage import NAMES, ORIGIN, TLS_PORT, TlsStage, handshake_error, trusted
 
 FAILING = "not good"
@@ -320,8 +320,7 @@ def test_many_names():
             assert client.tunnel(f"n{number}.test:{TLS_PORT}").status == 200
             client.send(hello.client_hello(f"n{number}.test"))
             return client.exactly(1) == b"\x16"
-    quarantine = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
-    with TlsStage(tune=tune, environment=quarantine, origin_tls=False, handler=lambda connection: connection.close()) as stage:
+    with TlsStage(tune=tune, environment=SMALL_QUARANTINE, origin_tls=False, handler=lambda connection: connection.close()) as stage:
         tls.write(stage.hosts, "".join(f"{stage.prefix}.1 {name}\n" for name in (*NAMES, *(f"n{number}.test" for number in range(2000)))).encode())
         assert stage.postern.reload().returncode == 0
         worker, = stage.postern.workers()

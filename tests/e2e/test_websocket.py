@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: ISC
 """WebSocket as three clients speak it, on every way to the origin."""
 import asyncio
-import os
+import contextlib
 import socket
-import subprocess
+import threading
 
 import pytest
 
-from lib import ws
+from lib import layers, ws
 from lib.http1 import Client
-from lib.postern import ROOT
 from lib.stage import Stage
 
-WSCAT = os.path.join(ROOT, "tests", "e2e", "node_modules", ".bin", "wscat")
 
-
-@pytest.fixture(scope="module")
-def stage():
-    with Stage() as made:
+@pytest.fixture(scope="module", params=layers.ALL)
+def stage(request):
+    with Stage(layer=request.param) as made:
         yield made
 
 
+def enter(stage, authority):
+    host, port = authority.split(":")
+    return layers.enter(authority, socket.create_connection((host, int(port)), 10))
+
+
 def tunnel_connect(stage):
-    host, port = stage.proxy.split(":")
-    sock = socket.create_connection((host, int(port)), 10)
+    sock = enter(stage, stage.proxy)
+    if stage.layer == layers.INSPECTED:
+        return sock
     sock.sendall(f"CONNECT {stage.origin_authority} HTTP/1.1\r\nHost: {stage.origin_authority}\r\n\r\n".encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -33,31 +36,53 @@ def tunnel_connect(stage):
 
 
 def tunnel_socks(stage):
+    """With TLS inside the tunnel where that is looked into, and around it where it is ended."""
     host, port = stage.proxy.split(":")
     sock = socket.create_connection((host, int(port)), 10)
+    if stage.layer == layers.ENDED:
+        sock = layers.enter(stage.proxy, sock)
     sock.sendall(b"\5\1\0")
     assert sock.recv(2) == b"\5\0"
     origin, origin_port = stage.origin_authority.split(":")
     sock.sendall(b"\5\1\0\1" + socket.inet_aton(origin) + int(origin_port).to_bytes(2, "big"))
     assert sock.recv(10)[:2] == b"\5\0"
-    return sock
+    return layers.into_tls(sock, layers.inspector().file, origin) if stage.layer == layers.INSPECTED else sock
 
 
 def plain(stage):
-    host, port = stage.site.split(":")
-    return socket.create_connection((host, int(port)), 10)
+    return enter(stage, stage.site)
 
 
 WAYS = {"CONNECT": tunnel_connect, "SOCKS5": tunnel_socks, "reverse": plain}
+REVERSE = {layers.CLEAR, layers.ENDED}      # an upstream with TLS is that of test_tls_upstream.py
+
+
+class Stream:
+    """A stream of asyncio is its own when it is given a socket with TLS; so what python3-websockets speaks is carried by hand."""
+
+    def __init__(self, sock):
+        self.socket, (self.mine, self.theirs) = sock, socket.socketpair()
+        for source, target in ((sock, self.mine), (self.mine, sock)):
+            threading.Thread(target=self._carry, args=[source, target], daemon=True).start()
+
+    @staticmethod
+    def _carry(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_python_websockets(stage, way):
     websockets = pytest.importorskip("websockets")
+    if way == "reverse" and stage.layer not in REVERSE:
+        return
     authority = stage.site if way == "reverse" else stage.origin_authority
 
     async def talk():
         sock = WAYS[way](stage)
+        sock = sock if stage.layer == layers.CLEAR else Stream(sock).theirs
         async with websockets.connect(f"ws://{authority}/ws", sock=sock, compression=None) as client:
             for message in ("a", "ü" * 100, b"\0\xff" * 70000, ""):
                 await client.send(message)
@@ -67,6 +92,7 @@ def test_python_websockets(stage, way):
     assert asyncio.run(talk()) == 1000
 
 
+@pytest.mark.parametrize("stage", [layers.CLEAR], indirect=True)      # over TLS: test_tls_termination.py, test_tls_inspection.py
 @pytest.mark.parametrize("way", ["absolute form", "reverse"])
 def test_aiohttp(stage, way):
     aiohttp = pytest.importorskip("aiohttp")
@@ -83,16 +109,11 @@ def test_aiohttp(stage, way):
     asyncio.run(talk())
 
 
+@pytest.mark.parametrize("stage", [layers.CLEAR], indirect=True)
 @pytest.mark.parametrize("way", ["CONNECT", "reverse"])
-def test_wscat(stage, way):
-    if not os.path.exists(WSCAT):
-        pytest.skip("no wscat here (scripts/setup installs it where there is an npm)")
-    command = [WSCAT, "-x", "hello from wscat", "-w", "1", "-c", f"ws://{stage.site if way == 'reverse' else stage.origin_authority}/ws"]
-    if way == "CONNECT":
-        command += ["--proxy", f"http://{stage.proxy}"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.wait(60)              # its input stays open: it ends at its end
-    out, errors = process.communicate()
+def test_wscat(stage, wscat, way):
+    proxy = ["--proxy", f"http://{stage.proxy}"] if way == "CONNECT" else []
+    out, errors = wscat("-c", f"ws://{stage.site if way == 'reverse' else stage.origin_authority}/ws", *proxy)
     assert "hello from wscat" in out, errors
 
 

@@ -16,7 +16,7 @@ import zlib
 
 import pytest
 
-from lib import ws
+from lib import layers, ws
 from lib.lease import Lease
 from lib.postern import Postern
 from lib.ws_ends import NODE_MODULES, PATIENCE, NodeEnds, Plan, PythonEnds, digest, make_pools
@@ -36,7 +36,10 @@ if not os.path.isdir(os.path.join(NODE_MODULES, "ws")) or not shutil.which("node
 
 
 class World:
-    def __init__(self, folder):
+    """`layer`: in clear or over TLS (lib/layers.py). Over TLS both ends are Python's: that of the package ws would have to be told."""
+
+    def __init__(self, folder, layer):
+        self.layer = layer
         self.rng = random.Random(SEED)
         self.pools = make_pools(self.rng)
         self.lease = Lease()
@@ -48,15 +51,18 @@ class World:
         policies = [{"name": mode, "from": "client", "to": "origin", "paths": [f"/{mode}/*"], "protocols": ["websocket"],
                      "action": "allow", "websocket": groups[mode]} for mode in MODES]
         tunnels = {"name": "tunnels", "from": "client", "to": "origin", "methods": ["CONNECT"], "protocols": ["http"], "action": "allow"}
-        self.postern = Postern({
+        settings = {
             "workers": 1, "resolver": {"servers": [f"{prefix}.3:5353"]},
             "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}, {"name": "origin", "networks": [f"{prefix}.1/32"]}],
             "listeners": [{"name": "proxy", "mode": "explicit", "address": f"{prefix}.2:{PROXY}"},
                           {"name": "python", "mode": "reverse", "address": f"{prefix}.2:{PYTHON_SITE}", "upstreams": [f"{prefix}.1:{PYTHON}"]},
                           {"name": "node", "mode": "reverse", "address": f"{prefix}.2:{NODE_SITE}", "upstreams": [f"{prefix}.1:{NODE}"]}],
-            "policies": [*policies, tunnels]})
-        self.python = PythonEnds(f"{prefix}.1", PYTHON, self.pools)
-        self.node = NodeEnds(f"{prefix}.1", NODE, str(folder), self.pools)
+            "policies": [*policies, tunnels]}
+        layers.apply(layer, settings, prefix)
+        self.postern = Postern(settings)
+        self.tls = layers.origin_context(layer, prefix)
+        self.python = PythonEnds(f"{prefix}.1", PYTHON, self.pools, self.tls)
+        self.node = NodeEnds(f"{prefix}.1", NODE, str(folder), self.pools) if layer == layers.CLEAR else None
 
     def dial(self, way, mode, server, number):
         """How a client gets to `server`'s end."""
@@ -64,11 +70,21 @@ class World:
         path, port = f"/{mode}/{number}", PROXY
         if way == "reverse":
             port = PYTHON_SITE if server is self.python else NODE_SITE
-        return {"host": f"{self.prefix}.2", "port": port, "authority": origin, "tunnel": origin if way == "tunnel" else None,
+        dial = {"host": f"{self.prefix}.2", "port": port, "authority": origin, "tunnel": origin if way == "tunnel" else None,
                 "target": f"http://{origin}{path}" if way == "absolute" else path}
+        if self.layer == layers.CLEAR:
+            return dial
+        return {**dial, "enter": layers.authority(self.layer, f"{dial['host']}:{port}", origin).enter}
+
+    @property
+    def kinds(self):
+        """(ends, way, mode) of streams."""
+        ends = [(self.python, self.node), (self.node, self.python)] if self.node else [(self.python, self.python)]
+        return itertools.product(ends, ["inspected"] if self.layer == layers.INSPECTED else WAYS, MODES)
 
     def close(self):
-        self.node.close()
+        if self.node:
+            self.node.close()
         self.python.close()
         try:
             self.postern.close()
@@ -76,9 +92,9 @@ class World:
             self.lease.release()
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    made = World(tmp_path_factory.mktemp("pools"))
+@pytest.fixture(scope="module", params=layers.ALL)
+def world(request, tmp_path_factory):
+    made = World(tmp_path_factory.mktemp("pools"), request.param)
     yield made
     made.close()
 
@@ -193,7 +209,7 @@ def stream(world, number, client, server, way, mode):
 
 
 def test_two_implementations(world):
-    kinds = itertools.cycle(itertools.product([(world.python, world.node), (world.node, world.python)], WAYS, MODES))
+    kinds = itertools.cycle(world.kinds)
     streams = max(1, SEQUENCES // (2 * PER_STREAM))
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [pool.submit(stream, world, number, *ends, way, mode) for number, (ends, way, mode) in zip(range(streams), kinds)]
@@ -209,16 +225,29 @@ class RawPair:
     def __init__(self, world, mode, extensions=""):
         listener = socket.create_server((f"{world.prefix}.1", 0))
         origin = f"{world.prefix}.1:{listener.getsockname()[1]}"
+        address = f"{world.prefix}.2:{PROXY}"
+        if world.layer == layers.INSPECTED:
+            listener.settimeout(PATIENCE)
+            accepting = threading.Thread(target=self._accept, args=[listener, world.tls])
+            accepting.start()
         self.client = socket.create_connection((f"{world.prefix}.2", PROXY), PATIENCE)
+        self.client = layers.enter(layers.authority(world.layer, address, origin), self.client)
+        target = f"/{mode}/raw" if world.layer == layers.INSPECTED else f"http://{origin}/{mode}/raw"
         more = f"Sec-WebSocket-Extensions: {extensions}\r\n\r\n".encode() if extensions else b"\r\n"
-        self.client.sendall(ws.handshake(f"http://{origin}/{mode}/raw", origin)[:-2] + more)
-        self.server, _ = listener.accept()
+        self.client.sendall(ws.handshake(target, origin)[:-2] + more)
+        if world.layer == layers.INSPECTED:
+            accepting.join()
+        else:
+            self.server, _ = listener.accept()
         listener.close()
         self.server.settimeout(PATIENCE)
         self.head = self._head(self.server)
         key = self.head.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
         self.server.sendall(ws.switching(key)[:-2] + more)
         self.answer = self._head(self.client)
+
+    def _accept(self, listener, context):
+        self.server = context.wrap_socket(listener.accept()[0], server_side=True)
 
     @staticmethod
     def _head(sock):

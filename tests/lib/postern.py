@@ -25,6 +25,8 @@ SANITIZER = re.compile(r"ERROR: (?:Address|Leak|Memory|Thread)Sanitizer|runtime 
 # The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails.
 PATIENCE = 15.0
 PR_SET_PDEATHSIG = 1
+# For tests that look at memory: what was freed is kept by a sanitizer; with little of that the rest of the growth is ours.
+SMALL_QUARANTINE = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
 LIBC = ctypes.CDLL(None)
 
 

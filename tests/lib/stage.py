@@ -30,7 +30,8 @@ def settings(prefix, clients="127.0.0.1/32", **overrides):
 class Stage:
     """`layer`: in clear, or over TLS (lib/layers.py). Where requests go through a tunnel, targets are in origin form: `url` is empty."""
 
-    def __init__(self, routes=None, handler=None, origin=True, arguments=(), layer=layers.CLEAR, **overrides):
+    def __init__(self, routes=None, handler=None, origin=True, arguments=(), layer=layers.CLEAR, environment=None,
+                 **overrides):
         self.lease, self.layer = Lease(), layer
         prefix = self.prefix = self.lease.prefix
         self.settings = settings(prefix, **overrides)
@@ -41,7 +42,7 @@ class Stage:
         self.tls = layers.origin_context(layer, prefix)
         self.origin = Origin(f"{prefix}.1", ORIGIN_PORT, routes, handler, tls=self.tls) if origin else None
         try:
-            self.postern = Postern(self.settings, arguments=arguments)
+            self.postern = Postern(self.settings, arguments=arguments, environment=environment)
         except BaseException:
             self._release()
             raise

@@ -14,6 +14,7 @@ import random
 import re
 import selectors
 import socket
+import ssl
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from .postern import ROOT, die_with_parent
 NODE_MODULES = os.path.join(ROOT, "tests", "e2e", "node_modules")
 POOL = 200000
 PATIENCE = 60.0
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def make_pools(rng):
@@ -88,6 +90,7 @@ class PythonStream:
     def __init__(self, connection, sock, plan, seen, pools):
         self.connection, self.socket, self.plan, self.seen, self.pools = connection, sock, plan, seen, pools
         self.out, self.message, self.shut, self.played = bytearray(), [], False, False
+        self.again = 0
         self.rng = random.Random(plan.id)
 
     def play(self):
@@ -145,11 +148,12 @@ class PythonStream:
             self.shut = self.shut or not data
             self.out += data
         if self.out:
-            size = self.rng.choice([1, 7, 500, 65536, 262144, 262144, 262144])
+            size = self.again or self.rng.choice([1, 7, 500, 65536, 262144, 262144, 262144])
+            self.again = 0
             try:
                 del self.out[:self.socket.send(self.out[:size])]
-            except BlockingIOError:
-                pass
+            except NOT_NOW:
+                self.again = size       # TLS wants the same once more
         elif self.shut:
             self.shut = False
             self.socket.shutdown(socket.SHUT_WR)
@@ -178,19 +182,31 @@ class PythonStream:
                 if not ready:
                     raise TimeoutError("nothing comes")
                 if ready[0][1] & selectors.EVENT_READ:
-                    self._take(self.socket.recv(262144))
+                    self._read()
+
+    def _read(self):
+        """All that has come: TLS may hold more than the socket says."""
+        try:
+            while data := self.socket.recv(262144):
+                self._take(data)
+            self._take(b"")
+        except NOT_NOW:
+            pass
 
 
 class PythonEnds:
-    def __init__(self, address, port, pools):
-        self.pools, self.plans = pools, {}
+    """`tls`: an ssl.SSLContext of the server's end; None: in clear. A plan's `dial` may have `enter`, which makes a socket one with TLS."""
+
+    def __init__(self, address, port, pools, tls=None):
+        self.pools, self.tls, self.served = pools, tls, {}
         self.listener = socket.create_server((address, port), backlog=128)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def add(self, plan):
         seen = Seen()
-        self.plans[plan.id] = (plan, seen)
-        if plan.dial:
+        if not plan.dial:
+            self.served[plan.id] = (plan, seen)
+        else:
             threading.Thread(target=self._dial, args=[plan, seen], daemon=True).start()
         return seen
 
@@ -205,6 +221,8 @@ class PythonEnds:
         dial = plan.dial
         sock = socket.create_connection((dial["host"], dial["port"]), PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if dial.get("enter"):
+            sock = dial["enter"](sock)
         if dial.get("tunnel"):
             sock.sendall(f"CONNECT {dial['tunnel']} HTTP/1.1\r\nHost: {dial['tunnel']}\r\n\r\n".encode())
             answer = b""
@@ -228,13 +246,15 @@ class PythonEnds:
     def _serve(self, sock):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(PATIENCE)
+        if self.tls:
+            sock = self.tls.wrap_socket(sock, server_side=True)
         head = b""
         while b"\r\n\r\n" not in head:
             data = sock.recv(65536)
             if not data:
                 return
             head += data
-        plan, seen = self.plans[re.match(rb"GET \S*/(\S+) ", head)[1].decode()]
+        plan, seen = self.served[re.match(rb"GET \S*/(\S+) ", head)[1].decode()]
         accepts = [ServerPerMessageDeflateFactory(**plan.deflate)] if plan.deflate is not None else None
         PythonStream(QuietServer(extensions=accepts, max_size=None), sock, plan, seen, self.pools).run(head)
 

@@ -12,7 +12,7 @@ import time
 from lib import hello, tls
 from lib.http1 import Client
 from lib.libssl import TLS1_2, TLS1_3, Failed, Stream
-from lib.postern import rss_kib
+from lib.postern import SMALL_QUARANTINE, rss_kib
 from lib.tls_stage import NAMES, SITE, TLS_PORT, TlsStage, trusted
 from vectors.reasons import TOKENS
 
@@ -23,7 +23,6 @@ FLOOD_SECONDS = 3
 FLOODER = "127.0.0.9"       # what it may have minted in the next seconds is used up
 FLOOD_NAMES = 1500          # of the 100,000 that TM-05 says: all are the same after the first few hundred
 GROWTH_KIB = 32 * 1024
-QUARANTINE = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
 MODES = {"tls-in": ["tls"], "tls-up": ["reverse", "mitm"], "tls-mitm": ["mitm"]}
 
 
@@ -43,7 +42,7 @@ def tune(settings):
 
 class SecureTarget:
     def __init__(self):
-        self.stage = TlsStage(tune=tune, server=tls.root().certify(*NAMES), environment=QUARANTINE)
+        self.stage = TlsStage(tune=tune, server=tls.root().certify(*NAMES), environment=SMALL_QUARANTINE)
         self.pids = self.stage.postern.processes()
 
     def trouble(self):
