@@ -328,7 +328,6 @@ static bool hides(struct reach *r, const struct conf_policy *earlier, const stru
     return true;
 }
 
-/* The first policy that hides this one, or NULL. */
 /* An allowing policy without `to` does not decide about this machine, which the later one names. */
 static bool leaves_self(const struct conf_policy *earlier, const struct conf_policy *later)
 {
@@ -337,16 +336,32 @@ static bool leaves_self(const struct conf_policy *earlier, const struct conf_pol
     return earlier->to.count == 0 && earlier->action == ACTION_ALLOW && has(&unbounded, &later->to, CONF_SELF);
 }
 
-static const struct conf_policy *hidden_by(struct reach *r, const struct conf *conf, const struct summary *summaries, size_t index)
+/* The first policy that hides this one, of which `wanted` is the summary, or NULL. */
+static const struct conf_policy *hidden_by(struct reach *r, const struct conf *conf, const struct summary *summaries, size_t index,
+                                           const struct summary *wanted)
 {
     for (size_t i = 0; i < index && r->budget > 0; i++) {
         const struct conf_policy *earlier = &conf->policies[i];
 
-        if (earlier->line != 0 && !leaves_self(earlier, &conf->policies[index]) && may_hide(&summaries[i], &summaries[index]) &&
+        if (earlier->line != 0 && !leaves_self(earlier, &conf->policies[index]) && may_hide(&summaries[i], wanted) &&
             hides(r, earlier, &conf->policies[index], summaries[i].given))
             return earlier;
     }
     return NULL;
+}
+
+/* Who decides about TLS before this policy can inspect it, and does not inspect; NULL: nobody. */
+static const struct conf_policy *kept_from_inspecting(struct reach *r, const struct conf *conf, const struct summary *summaries,
+                                                      size_t index)
+{
+    const struct conf_policy *p = &conf->policies[index], *earlier;
+    struct summary tls = summaries[index];
+
+    if (p->line == 0 || !p->inspect || p->action != ACTION_ALLOW)
+        return NULL;
+    tls.protocols = CONF_TLS;
+    earlier = hidden_by(r, conf, summaries, index, &tls);
+    return earlier != NULL && !earlier->inspect ? earlier : NULL;
 }
 
 static void check_reach(struct reach *r, const struct conf *conf, const struct summary *summaries, struct conf_report *report)
@@ -355,7 +370,8 @@ static void check_reach(struct reach *r, const struct conf *conf, const struct s
 
     for (size_t i = 0; i < conf->policy_count; i++) {
         const struct conf_policy *p = &conf->policies[i];
-        const struct conf_policy *earlier = p->line != 0 ? hidden_by(r, conf, summaries, i) : NULL;
+        const struct conf_policy *earlier = p->line != 0 ? hidden_by(r, conf, summaries, i, &summaries[i]) : NULL;
+        const struct conf_policy *passes = earlier == NULL ? kept_from_inspecting(r, conf, summaries, i) : NULL;
 
         snprintf(path, sizeof(path), "policies.%s", p->name);
         if (r->budget == 0) {
@@ -365,6 +381,9 @@ static void check_reach(struct reach *r, const struct conf *conf, const struct s
         if (earlier != NULL)
             conf_report_warning(report, p->line, path, "can never decide: all that it matches is decided by \"%s\" in line %u",
                                 earlier->name, earlier->line);
+        if (passes != NULL)
+            conf_report_warning(report, p->line, path, "inspects nothing: TLS that it matches is decided by \"%s\" in line %u",
+                                passes->name, passes->line);
     }
 }
 

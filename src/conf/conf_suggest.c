@@ -2,7 +2,8 @@
 /*
  * "did you mean": the nearest of the words that would have been right. Near is a Levenshtein distance of at most two, and of
  * at most half the word, so that two-letter words are not mistaken for one another. Words longer than any key or name are near
- * to nothing; so the cost of one comparison is bounded.
+ * to nothing; so the cost of one comparison is bounded. A word that another one begins with is nearer than two edits are: "cert"
+ * means "certificate", not "crl".
  */
 #include "conf/conf_report.h"
 
@@ -11,6 +12,9 @@
 
 #define NEAR 2
 #define LONGEST 40
+#define EDIT 2 /* what one edit is worth */
+#define BEGINNING (2 * EDIT - 1)
+#define BEGINNING_LEN 4
 
 static unsigned least(unsigned a, unsigned b, unsigned c)
 {
@@ -47,13 +51,16 @@ void conf_suggestion_init(struct conf_suggestion *s, const char *word)
 {
     size_t half = strnlen(word, LONGEST) / 2;
 
-    *s = (struct conf_suggestion){ .word = word, .distance = (half < NEAR ? (unsigned)half : NEAR) + 1 };
+    *s = (struct conf_suggestion){ .word = word, .distance = EDIT * (half < NEAR ? (unsigned)half : NEAR) + 1 };
 }
 
 void conf_suggestion_offer(struct conf_suggestion *s, const char *candidate)
 {
-    unsigned d = distance(s->word, candidate);
+    unsigned d = EDIT * distance(s->word, candidate);
+    size_t len = strnlen(s->word, LONGEST);
 
+    if (d > BEGINNING && len >= BEGINNING_LEN && strncmp(s->word, candidate, len) == 0)
+        d = BEGINNING;
     if (d < s->distance) {
         s->distance = d;
         s->best = candidate;

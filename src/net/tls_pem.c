@@ -30,17 +30,6 @@ BIO *tls_pem_reader(struct span pem)
     return pem.len <= INT_MAX ? BIO_new_mem_buf(pem.len > 0 ? pem.at : "", (int)pem.len) : NULL;
 }
 
-X509 *tls_pem_certificate(struct span pem, char *error)
-{
-    BIO *in = tls_pem_reader(pem);
-    X509 *certificate = in ? PEM_read_bio_X509(in, NULL, tls_pem_no_password, NULL) : NULL;
-
-    BIO_free(in);
-    if (certificate == NULL)
-        tls_complain(error, "no certificate");
-    return certificate;
-}
-
 bool tls_pem_is_end(void)
 {
     unsigned long e = ERR_peek_last_error();
@@ -49,6 +38,26 @@ bool tls_pem_is_end(void)
     if (end)
         ERR_clear_error();
     return end;
+}
+
+/* OpenSSL's word for the commonest case says nothing to who named the wrong file. */
+static void complain_of_pem(char *error, const char *what)
+{
+    if (tls_pem_is_end())
+        snprintf(error, TLS_ERROR, "%s: the file has no PEM block of that kind", what);
+    else
+        tls_complain(error, what);
+}
+
+X509 *tls_pem_certificate(struct span pem, char *error)
+{
+    BIO *in = tls_pem_reader(pem);
+    X509 *certificate = in ? PEM_read_bio_X509(in, NULL, tls_pem_no_password, NULL) : NULL;
+
+    BIO_free(in);
+    if (certificate == NULL)
+        complain_of_pem(error, "no certificate");
+    return certificate;
 }
 
 STACK_OF(X509) * tls_pem_certificates(struct span pem, const char *what, char *error)
@@ -67,7 +76,7 @@ STACK_OF(X509) * tls_pem_certificates(struct span pem, const char *what, char *e
     if (fine && tls_pem_is_end() && sk_X509_num(all) > 0)
         return all;
     sk_X509_pop_free(all, X509_free);
-    tls_complain(error, what);
+    complain_of_pem(error, what);
     return NULL;
 }
 
@@ -77,9 +86,14 @@ EVP_PKEY *tls_pem_key(struct span pem, char *error)
     EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, tls_pem_no_password, NULL) : NULL;
 
     BIO_free(in);
-    if (key == NULL)
-        tls_complain(error, "no private key, or an encrypted one");
-    return key;
+    if (key != NULL)
+        return key;
+    if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_BAD_PASSWORD_READ)
+        snprintf(error, TLS_ERROR, "the key has a passphrase: take it off (openssl pkey -in OLD -out NEW)");
+    else
+        snprintf(error, TLS_ERROR, "no private key: the file has no PEM block of that kind, or a broken one");
+    ERR_clear_error();
+    return NULL;
 }
 
 bool tls_use_pair(SSL_CTX *ctx, const struct tls_pair *pair, char *error)
@@ -87,10 +101,14 @@ bool tls_use_pair(SSL_CTX *ctx, const struct tls_pair *pair, char *error)
     STACK_OF(X509) *chain = tls_pem_certificates(pair->certificate, "no certificate", error);
     EVP_PKEY *key = chain ? tls_pem_key(pair->key, error) : NULL;
     X509 *own = chain ? sk_X509_shift(chain) : NULL;
-    bool fine = key != NULL && SSL_CTX_use_cert_and_key(ctx, own, key, chain, 1) == 1;
+    bool fits = key != NULL && X509_check_private_key(own, key) == 1;
+    bool fine = fits && SSL_CTX_use_cert_and_key(ctx, own, key, chain, 1) == 1;
 
-    if (key != NULL && !fine)
-        tls_complain(error, "the certificate and its key do not fit each other, or are too weak");
+    if (fits && !fine)
+        tls_complain(error, "the certificate is too weak (RSA from 2048 bits on, EC from 224, SHA-256)");
+    else if (key != NULL && !fits)
+        snprintf(error, TLS_ERROR, "the key is not that of the certificate");
+    ERR_clear_error();
     X509_free(own);
     EVP_PKEY_free(key);
     sk_X509_pop_free(chain, X509_free);
@@ -198,7 +216,7 @@ bool tls_certificate_names(struct span pem, void (*name)(void *arg, struct span 
     if (key == NULL || !(EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "RSA"))) {
         tls_complain(error, "the certificate's key is neither ECDSA nor RSA");
     } else if (tell_names(certificate, name, arg) == 0) {
-        tls_complain(error, "the certificate has no name (subjectAltName)");
+        tls_complain(error, "the certificate names nobody (subjectAltName): a common name alone counts for nothing");
     } else {
         *is_ecdsa = EVP_PKEY_is_a(key, "EC");
         fine = true;

@@ -44,6 +44,7 @@ static void listeners(void **state)
         { SITE(OWN "unknown_name = \"serve\";"),
           "f:1: listeners.l.tls.unknown_name: \"serve\" is none of \"refuse\", \"first\"\n" },
         { SITE(OWN "verify = \"none\";"), "f:1: listeners.l.tls.verify: unknown key\n" },
+        { SITE(OWN "cert = \"/c\";"), "f:1: listeners.l.tls.cert: unknown key; did you mean \"certificate\"?\n" },
         { EXPLICIT("tls = { " OWN " };"), "" },
         { LISTENER("mode = \"transparent\"; address = \"0.0.0.0:1\"; intercept = \"tproxy\"; ports = 443; tls = { " OWN
                    " };") "packet_filter = { backend = \"nftables\"; };",
@@ -266,6 +267,7 @@ static void system_trust(void **state)
 /* Who is hidden by whom: TLS is decided by the first that lets it pass or looks into it. */
 static void reach(void **state)
 {
+    static const char blind[] = "W f:1: policies.b: inspects nothing: TLS that it matches is decided by \"a\" in line 1\n";
     static const char dead[] = "W f:1: policies.b: can never decide: all that it matches is decided by \"a\" in line 1\n";
     static const struct said cases[] = {
         { CA POLICIES("{ name = \"a\"; from = \"in\"; tls = \"inspect\"; action = \"allow\"; },"
@@ -276,6 +278,18 @@ static void reach(void **state)
           dead },
         { CA POLICIES("{ name = \"a\"; from = \"in\"; protocols = \"http\"; action = \"allow\"; },"
                       "{ name = \"b\"; from = \"in\"; protocols = \"http\"; tls = \"inspect\"; action = \"allow\"; }"),
+          "" },
+        { CA POLICIES("{ name = \"a\"; from = \"in\"; protocols = \"tls\"; action = \"allow\"; },"
+                      "{ name = \"b\"; from = \"in\"; hosts = \"x.y\"; tls = \"inspect\"; action = \"allow\"; }"),
+          blind },
+        { CA POLICIES("{ name = \"a\"; from = \"in\"; protocols = \"tls\"; action = \"deny\"; },"
+                      "{ name = \"b\"; from = \"in\"; tls = \"inspect\"; action = \"allow\"; }"),
+          blind },
+        { CA POLICIES("{ name = \"a\"; from = \"in\"; hosts = \"x.y\"; protocols = \"tls\"; action = \"allow\"; },"
+                      "{ name = \"b\"; from = \"in\"; tls = \"inspect\"; action = \"allow\"; }"),
+          "" },
+        { CA POLICIES("{ name = \"a\"; from = \"in\"; protocols = \"http\"; tls = \"inspect\"; action = \"allow\"; },"
+                      "{ name = \"b\"; from = \"in\"; protocols = \"websocket\"; tls = \"inspect\"; action = \"allow\"; }"),
           "" },
         { POLICIES("{ name = \"a\"; from = \"in\"; tls_fingerprints = \"t13*\"; action = \"deny\"; },"
                    "{ name = \"b\"; from = \"in\"; tls_fingerprints = [ \"t13d*\", \"t13i*\" ]; action = \"allow\"; }"),

@@ -71,14 +71,16 @@ static void test_pairs(void **state)
     refuses_pair(none, ecdsa.key_pem, "no certificate");
     refuses_pair(half, ecdsa.key_pem, "no certificate");
     refuses_pair(cut, ecdsa.key_pem, "no certificate");
-    refuses_pair(ecdsa.key_pem, ecdsa.key_pem, "no certificate");
-    refuses_pair(ecdsa.pem, none, "no private key, or an encrypted one");
-    refuses_pair(ecdsa.pem, ecdsa.pem, "no private key, or an encrypted one");
-    refuses_pair(ecdsa.pem, locked, "no private key, or an encrypted one");
-    refuses_pair(ecdsa.pem, rsa.key_pem, "the certificate and its key do not fit");
-    refuses_pair(ecdsa.pem, ca.key_pem, "the certificate and its key do not fit");
-    refuses_pair(weak.pem, weak.key_pem, "the certificate and its key do not fit each other, or are too weak: ee key too small");
-    refuses_pair(sha1.pem, sha1.key_pem, "the certificate and its key do not fit each other, or are too weak: ca md too weak");
+    refuses_pair(ecdsa.key_pem, ecdsa.key_pem, "no certificate: the file has no PEM block of that kind");
+    refuses_pair(ecdsa.pem, none, "no private key: ");
+    refuses_pair(ecdsa.pem, ecdsa.pem, "no private key: ");
+    refuses_pair(ecdsa.pem, locked, "the key has a passphrase: ");
+    refuses_pair(ecdsa.pem, rsa.key_pem, "the key is not that of the certificate");
+    refuses_pair(ecdsa.pem, ca.key_pem, "the key is not that of the certificate");
+    refuses_pair(weak.pem, weak.key_pem,
+                 "the certificate is too weak (RSA from 2048 bits on, EC from 224, SHA-256): ee key too small");
+    refuses_pair(sha1.pem, sha1.key_pem,
+                 "the certificate is too weak (RSA from 2048 bits on, EC from 224, SHA-256): ca md too weak");
     cert_free(&weak);
     cert_free(&sha1);
     free((char *)locked.at);
@@ -144,7 +146,7 @@ static void test_names(void **state)
     assert_true(tls_certificate_names(odd.pem, note, all, &is_ecdsa, error));
     assert_string_equal(all, "good.example ");
     assert_false(tls_certificate_names(bare.pem, note, all, &is_ecdsa, error));
-    assert_string_equal(error, "the certificate has no name (subjectAltName)");
+    assert_string_equal(error, "the certificate names nobody (subjectAltName): a common name alone counts for nothing");
     assert_false(tls_certificate_names(nul.pem, note, all, &is_ecdsa, error));
     assert_false(tls_certificate_names(SPAN("x"), note, all, &is_ecdsa, error));
     cert_free(&bare);
