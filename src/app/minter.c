@@ -31,8 +31,10 @@
 #define SAID_AGAIN_MS 3600000
 
 struct customer {
-    int fd;           /* -1: none */
-    uint64_t next_us; /* when its saved-up leaves would all be there again */
+    int fd;                  /* -1: none */
+    uint64_t next_us;        /* when its saved-up leaves would all be there again */
+    bool is_slow;            /* its socket is full: `unsent` waits for room, and its next question for that */
+    struct wire_leaf unsent; /* the last answer */
 };
 
 struct minter {
@@ -151,6 +153,7 @@ static void drop_customer(struct customer *c)
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
+    c->is_slow = false;
 }
 
 /* The rate is that of a place among the workers: a replacement does not begin anew. */
@@ -255,18 +258,29 @@ static uint32_t sign(struct minter *t, unsigned worker, const struct engine_leaf
     return len;
 }
 
+/* A worker that is busy gets its answer later: one that is lost would make it wait for ever. */
+static void answer(struct customer *c, unsigned worker)
+{
+    c->is_slow = false;
+    if (ipc_send(c->fd, IPC_LEAF, &c->unsent, sizeof(c->unsent)))
+        return;
+    if (errno == EAGAIN)
+        c->is_slow = true;
+    else
+        log_remote("worker %u cannot be answered: %s", worker, strerror(errno));
+}
+
 static void on_question(struct minter *t, unsigned worker, const struct ipc_message *m)
 {
-    static struct wire_leaf leaf;
+    struct customer *c = &t->customers[worker];
     struct engine_leaf_request wire;
 
     if (m->type != IPC_LEAF_WANTED || !ipc_read(m, &wire, sizeof(wire)))
         return;
-    memset(&leaf, 0, sizeof(leaf));
-    leaf.request = wire.request;
-    leaf.len = sign(t, worker, &wire, leaf.der);
-    if (!ipc_send(t->customers[worker].fd, IPC_LEAF, &leaf, sizeof(leaf)))
-        log_remote("worker %u cannot be answered: %s", worker, strerror(errno));
+    memset(&c->unsent, 0, sizeof(c->unsent));
+    c->unsent.request = wire.request;
+    c->unsent.len = sign(t, worker, &wire, c->unsent.der);
+    answer(c, worker);
 }
 
 static void serve(struct minter *t, unsigned worker)
@@ -274,7 +288,9 @@ static void serve(struct minter *t, unsigned worker)
     struct customer *c = &t->customers[worker];
     int fd = c->fd;
 
-    for (unsigned i = 0; i < TURN_QUESTIONS && !t->over; i++) {
+    if (c->is_slow)
+        answer(c, worker);
+    for (unsigned i = 0; i < TURN_QUESTIONS && !t->over && !c->is_slow; i++) {
         enum ipc_result result = ipc_receive(fd, &t->question);
 
         if (result == IPC_END)
@@ -295,7 +311,7 @@ static void turn(struct minter *t)
     struct pollfd fds[WORKERS_MAX + 1] = { { .fd = t->ipc, .events = POLLIN } };
 
     for (unsigned i = 0; i < WORKERS_MAX; i++)
-        fds[i + 1] = (struct pollfd){ .fd = t->customers[i].fd, .events = POLLIN };
+        fds[i + 1] = (struct pollfd){ .fd = t->customers[i].fd, .events = t->customers[i].is_slow ? POLLOUT : POLLIN };
     if (poll(fds, WORKERS_MAX + 1, -1) < 0 && errno != EINTR)
         fatal("poll: %s", strerror(errno));
     clock_tick();
