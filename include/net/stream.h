@@ -126,6 +126,10 @@ bool stream_mark_acknowledged(const struct stream *s);
 
 /* Bytes the peer's kernel has acknowledged, of all that were queued (SIOCOUTQ, tcp(7)); over TLS never more than that. */
 uint64_t stream_acknowledged(const struct stream *s);
+/* The same of bytes as the socket has them, records of TLS among them: how many were ever given to it, or wait for it, and how many
+ * of these the peer's kernel has acknowledged. For whoever asks whether a peer takes anything. */
+uint64_t stream_wire_given(const struct stream *s);
+uint64_t stream_wire_taken(const struct stream *s);
 /* Do unread bytes, or an end, lie in the socket at this moment? 1: bytes, 0: nothing, -1: end or error. One system call. */
 int stream_look(struct stream *s);
 

@@ -414,6 +414,22 @@ uint64_t stream_acknowledged(const struct stream *s)
     return open < s->queued ? s->queued - open : 0;
 }
 
+uint64_t stream_wire_given(const struct stream *s)
+{
+    return s->tls != NULL ? s->tls->raw + s->tls->plain.len : s->queued;
+}
+
+uint64_t stream_wire_taken(const struct stream *s)
+{
+    uint64_t open, given = stream_wire_given(s);
+
+    if (!unacknowledged(s, &open))
+        return 0;
+    if (s->tls != NULL)
+        open += s->tls->plain.len;
+    return open < given ? given - open : 0;
+}
+
 void stream_set_mark(struct stream *s)
 {
     s->mark = (struct stream_mark){ .set = true, .at = s->queued };

@@ -197,7 +197,7 @@ static void note_taken(struct session *s, struct stream *side, enum direction to
 
     if (stream_waiting(side) == 0)
         return;
-    s->taken[towards] = stream_acknowledged(side);
+    s->taken[towards] = stream_wire_taken(side);
     if (s->taken[towards] == before)
         return;
     session_moved(s, side);

@@ -57,7 +57,7 @@ static struct stream *side_of(const struct ws_half *h)
 
 static uint64_t taken_before_ping(const struct ws_half *h)
 {
-    uint64_t taken = stream_acknowledged(side_of(h));
+    uint64_t taken = stream_wire_taken(side_of(h));
 
     return taken < h->before_ping ? taken : h->before_ping;
 }
@@ -77,11 +77,11 @@ bool ws_alive_approaches(struct ws_half *h)
 bool ws_alive_is_stuck(struct ws_half *h)
 {
     const struct stream *side = side_of(h);
-    uint64_t taken = stream_acknowledged(side);
+    uint64_t taken = stream_wire_taken(side);
 
     h->stuck = h->taken < h->given && taken == h->taken ? h->stuck + 1 : 0;
     h->taken = taken;
-    h->given = side->queued;
+    h->given = stream_wire_given(side);
     h->looked = clock_ms();
     return h->stuck >= 2 * WS_LOOKS;
 }
@@ -100,7 +100,8 @@ static bool send_ping(struct ws_half *h)
         return false;
     snprintf(text, sizeof(text), "postern:%08x", (unsigned)random[0]);
     len = ws_write_ping(frame, towards == UP ? WS_CLIENT : WS_SERVER, span_of(text, WS_PING_TEXT), (const uint8_t *)&random[1]);
-    h->before_ping = side->queued;
+    stream_flush(side); /* what stands before it is what it is on the wire */
+    h->before_ping = stream_wire_given(side);
     if (!stream_put(side, frame, len)) {
         side->failed = true;
         return false;

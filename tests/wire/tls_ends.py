@@ -142,6 +142,7 @@ class TlsSocket:
         self.done, self.ending, self.shut = False, False, False
         self.error = None            # what went wrong, in OpenSSL's words
         self.truncated = False       # the end came without close_notify
+        self.taken = 0               # bytes that were read of the socket
         self.moved = False           # bytes went or came since this was last cleared
         self.resetting = False
         self.ended = False
@@ -173,12 +174,13 @@ class TlsSocket:
             self.moved = True
         return not self.out
 
-    def _take(self):
-        """Reads from the socket; False: nothing there."""
+    def _take(self, most=RAW):
+        """Reads from the socket, no more than who reads from us wants; False: nothing there."""
         try:
-            data = self.raw.recv(RAW)
+            data = self.raw.recv(most)
         except BlockingIOError:
             return False
+        self.taken += len(data)
         if data:
             self.moved = True
             self.inside.write(data)
@@ -247,7 +249,7 @@ class TlsSocket:
             try:
                 data = self.tls.read(count - len(found))
             except ssl.SSLWantReadError:
-                if self._take() or self.inside.eof:
+                if self._take(min(count, RAW)) or self.inside.eof:
                     continue
                 break
             except ssl.SSLZeroReturnError:
