@@ -127,15 +127,29 @@ static int open_secret(const struct conf_tls_file *f, struct span *memory, struc
     return fd;
 }
 
+/* A certificate and its key in one file: what is public goes to all workers, the CA's certificate among it. */
+static bool holds_key(struct span text)
+{
+    static const char mark[] = "PRIVATE KEY-----";
+
+    return memmem(text.at, text.len, mark, sizeof(mark) - 1) != NULL;
+}
+
 /* Certificates, CAs and CRLs decide who is believed; the system's own bundle is the system's. */
 static int open_public(const struct conf_tls_file *f, char *error)
 {
     size_t len = 0;
     char *text = file_read(f->path, f->optional ? FILE_SYSTEM : FILE_TRUSTED, TLS_BYTES, &len, error);
-    int fd = text != NULL && len > 0 ? memfd_sealed("postern-tls", span_of(text, len)) : -1;
+    bool secret = text != NULL && holds_key(span_of(text, len));
+    int fd = text != NULL && len > 0 && !secret ? memfd_sealed("postern-tls", span_of(text, len)) : -1;
 
     if (text != NULL && fd < 0)
-        snprintf(error, FILE_ERROR, "%s: %s", f->path, len > 0 ? strerror(errno) : "the file is empty");
+        snprintf(error, FILE_ERROR, "%s: %s", f->path,
+                 secret    ? "holds a private key, too, which belongs in a file of its own"
+                 : len > 0 ? strerror(errno)
+                           : "the file is empty");
+    if (secret)
+        explicit_bzero(text, len);
     free(text);
     return fd;
 }

@@ -129,6 +129,19 @@ static void test_what_is_refused(void **state)
     check_refused(SITE(OWN "client_certificates = \"optional\";\nca = \"%1$s/junk.pem\";"), ":6: listeners.site.tls.ca: ");
 }
 
+/* A certificate with its key behind it would give the key to everybody who gets the certificate. */
+static void test_keys_among_certificates(void **state)
+{
+    struct span both = certs_join(ca.pem, ca.key_pem);
+
+    (void)state;
+    write_file("ca.pem", both, 0600);
+    check_refused(INSPECT, "ca.pem: holds a private key");
+    write_file("ca.pem", ca.pem, 0600);
+    check_good(INSPECT);
+    free((char *)both.at);
+}
+
 /* Sends it as the monitor does and loads it as a worker does. */
 static struct generation *load(const struct blueprint *b, struct worker_tls *t, const struct generation *before)
 {
@@ -448,11 +461,17 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_modes_of_keys),     cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_keys_are_wiped),
-        cmocka_unit_test(test_what_workers_get),  cmocka_unit_test(test_the_minters_key_is_checked),
-        cmocka_unit_test(test_broken_on_the_way), cmocka_unit_test(test_key_log),
-        cmocka_unit_test(test_tickets),           cmocka_unit_test(test_certificates_are_looked_at_each_day),
+        cmocka_unit_test(test_modes_of_keys),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_keys_among_certificates),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_keys_are_wiped),
+        cmocka_unit_test(test_what_workers_get),
+        cmocka_unit_test(test_the_minters_key_is_checked),
+        cmocka_unit_test(test_broken_on_the_way),
+        cmocka_unit_test(test_key_log),
+        cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_certificates_are_looked_at_each_day),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
