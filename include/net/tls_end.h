@@ -17,8 +17,8 @@ struct tls_end {
     char *first;           /* what the stream had read before: OpenSSL reads it first */
     uint32_t first_at, first_len;
     struct chunks plain; /* waits to be encrypted */
-    uint64_t raw;        /* bytes of ciphertext ever put out, without those that a failure left unsent */
-    uint64_t encrypted;  /* bytes of plaintext that they hold */
+    uint64_t raw;        /* bytes ever put out since TLS began, without those that a failure left unsent */
+    uint64_t encrypted;  /* of the stream's `queued`: what lies in them, and what was sent in clear before */
     enum tls_failure failure;
     uint8_t alert;            /* the peer's, of those that end a connection; 0: none */
     bool done;                /* the handshake */
@@ -29,7 +29,7 @@ struct tls_end {
     bool goodbye;             /* close_notify was put out, or cannot be */
     bool flooded;             /* too many messages after the handshake */
     enum tls_over { TLS_GOES_ON, TLS_EOF, TLS_TRUNCATED, TLS_BROKEN } over; /* told by the next read that brings nothing */
-    unsigned messages;                                                      /* after the handshake, since `since` */
+    unsigned messages, records;                                             /* of handshakes, after the handshake, since `since` */
     uint64_t since;                                                         /* ms */
     struct tls_peer peer;                                                   /* clients: `name` and `address` below */
     struct addr address;

@@ -15,24 +15,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MESSAGES 16u /* handshake messages in a second, after the handshake */
+#define MESSAGES 16u /* handshake messages, and records with them, in a second, after the handshake */
 
-/* Records with handshake messages, once the handshake is done: KeyUpdate, session tickets, and attempts to negotiate again. */
+/*
+ * What comes of handshakes once the handshake is done: KeyUpdate, session tickets, and attempts to negotiate again. Messages are
+ * counted, since a record can hold thousands of some; and records, since a message can be in as many pieces as it has bytes.
+ */
 static void on_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
 {
     struct tls_end *e = SSL_get_app_data(ssl);
+    bool is_record = type == SSL3_RT_HEADER || type == SSL3_RT_INNER_CONTENT_TYPE;
     uint64_t now = clock_ms();
 
     (void)version;
     (void)arg;
-    if (sent || !e->done || len == 0 || (type != SSL3_RT_HEADER && type != SSL3_RT_INNER_CONTENT_TYPE) ||
-        *(const unsigned char *)data != SSL3_RT_HANDSHAKE)
+    if (sent || !e->done || len == 0 ||
+        !(type == SSL3_RT_HANDSHAKE || (is_record && *(const unsigned char *)data == SSL3_RT_HANDSHAKE)))
         return;
     if (now - e->since >= 1000) {
         e->since = now;
-        e->messages = 0;
+        e->messages = e->records = 0;
     }
-    e->flooded |= ++e->messages > MESSAGES;
+    e->flooded |= ++*(is_record ? &e->records : &e->messages) > MESSAGES;
 }
 
 static void on_info(const SSL *ssl, int where, int value)
@@ -151,6 +155,8 @@ static struct tls_end *end_new(struct stream *s, struct tls_context *context, st
     SSL_set_msg_callback(e->ssl, on_message);
     SSL_set_info_callback(e->ssl, on_info);
     e->context = tls_context_ref(context);
+    e->raw = s->out.len; /* in clear, until now */
+    e->encrypted = s->queued;
     memcpy(e->name, name.at != NULL ? name.at : "", name.len);
     e->peer.name = span_of(e->name, name.len);
     s->tls = e;

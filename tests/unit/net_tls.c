@@ -370,6 +370,29 @@ static void test_look(void **state)
     tls_tickets_free(tickets);
 }
 
+/* What was sent in clear before TLS is neither counted twice nor waited for twice. */
+static void test_mark_after_clear(void **state)
+{
+    struct tls_pair_of_ends p;
+    char text[64];
+
+    (void)state;
+    pair_open(&p);
+    pair_say(&p.server, "in clear");
+    assert_string_equal(pair_hear(&p, &p.client, text, sizeof(text)), "in clear");
+    pair_shake(&p, client, server, "a.example");
+    assert_int_equal(p.server.progress, TLS_DONE);
+    assert_true(stream_put(&p.server.stream, "x", 1));
+    stream_set_mark(&p.server.stream);
+    assert_false(stream_mark_acknowledged(&p.server.stream));
+    stream_flush(&p.server.stream);
+    assert_string_equal(pair_hear(&p, &p.client, text, sizeof(text)), "x");
+    for (int i = 0; i < 100 && !stream_mark_acknowledged(&p.server.stream); i++)
+        pair_turn(&p);
+    assert_true(stream_mark_acknowledged(&p.server.stream));
+    pair_close(&p);
+}
+
 static void test_move(void **state)
 {
     struct tls_pair_of_ends p;
@@ -494,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_close),
         cmocka_unit_test(test_look),
         cmocka_unit_test(test_move),
+        cmocka_unit_test(test_mark_after_clear),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_both_kinds),
         cmocka_unit_test(test_one_record),

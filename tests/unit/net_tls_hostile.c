@@ -4,6 +4,7 @@
 #include "net_tls_pair.h"
 
 #include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -155,6 +156,79 @@ static void test_key_updates(void **state)
         odd_drain(&o);
         assert_true(o.side.stream.failed);
         assert_true(o.side.stream.flooded);
+        odd_close(&o);
+    }
+}
+
+static unsigned char write_secret[32];
+
+static void note_secret(const SSL *ssl, const char *line)
+{
+    const char *hex = strrchr(line, ' ');
+
+    (void)ssl;
+    for (size_t i = 0; strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0 && i < sizeof(write_secret); i++)
+        write_secret[i] = (unsigned char)strtoul((char[3]){ hex[1 + 2 * i], hex[2 + 2 * i], 0 }, NULL, 16);
+}
+
+/* HKDF-Expand-Label (RFC 8446 7.1), of at most one hash. */
+static void expand(const char *label, unsigned char *out, size_t len)
+{
+    unsigned char hash[32];
+    char info[32];
+    int n = snprintf(info, sizeof(info), "%c%c%ctls13 %s%c%c", 0, (int)len, (int)strlen(label) + 6, label, 0, 1);
+
+    HMAC(EVP_sha256(), write_secret, sizeof(write_secret), (unsigned char *)info, (size_t)n, hash, NULL);
+    memcpy(out, hash, len);
+}
+
+/* The server's first record after its handshake, as OpenSSL would not write it (TLS_AES_128_GCM_SHA256). */
+static void write_record(int fd, unsigned char *inner, size_t len)
+{
+    unsigned char key[16], iv[12], record[5 + 16384 + 17] = { 23, 3, 3 };
+    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    int n, all = 0;
+
+    inner[len++] = 22;
+    expand("key", key, sizeof(key));
+    expand("iv", iv, sizeof(iv));
+    record[3] = (unsigned char)((len + 16) >> 8);
+    record[4] = (unsigned char)(len + 16);
+    EVP_EncryptInit_ex(cipher, EVP_aes_128_gcm(), NULL, key, iv);
+    EVP_EncryptUpdate(cipher, NULL, &n, record, 5);
+    EVP_EncryptUpdate(cipher, record + 5, &all, inner, (int)len);
+    EVP_EncryptFinal_ex(cipher, record + 5 + all, &n);
+    EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, 16, record + 5 + len);
+    EVP_CIPHER_CTX_free(cipher);
+    assert_int_equal(write(fd, record, 5 + len + 16), 5 + len + 16);
+}
+
+/* One record with as many tickets as fit. */
+static void test_many_in_a_record(void **state)
+{
+    static const unsigned char ticket[18] = { 4, 0, 0, 14, 0, 0, 1, 0, 1, 2, 3, 4, 0, 0, 1, 'x', 0, 0 };
+    static const struct {
+        size_t count;
+        bool flooded;
+    } rows[] = { { 10, false }, { 800, true } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        static unsigned char inner[16384];
+        struct odd o;
+
+        odd_open(&o, false);
+        SSL_CTX_set_keylog_callback(o.ctx, note_secret);
+        SSL_CTX_set_ciphersuites(o.ctx, "TLS_AES_128_GCM_SHA256");
+        SSL_CTX_set_num_tickets(o.ctx, 0);
+        odd_shake(&o);
+        assert_int_equal(o.side.progress, TLS_DONE);
+        for (size_t k = 0; k < rows[i].count; k++)
+            memcpy(inner + k * sizeof(ticket), ticket, sizeof(ticket));
+        write_record(o.fd, inner, rows[i].count * sizeof(ticket));
+        odd_drain(&o);
+        assert_int_equal(o.side.stream.flooded, rows[i].flooded);
+        assert_int_equal(o.side.stream.failed, rows[i].flooded);
         odd_close(&o);
     }
 }
@@ -511,10 +585,18 @@ static void test_half_a_ticket(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_updates),   cmocka_unit_test(test_renegotiation),        cmocka_unit_test(test_early_data),
-        cmocka_unit_test(test_not_tls),       cmocka_unit_test(test_closed_in_the_middle), cmocka_unit_test(test_old_versions),
-        cmocka_unit_test(test_alpn),          cmocka_unit_test(test_one_byte_pieces),      cmocka_unit_test(test_changed_byte),
-        cmocka_unit_test(test_half_a_ticket), cmocka_unit_test(test_slow_key_updates), /* the last: it sets the clock */
+        cmocka_unit_test(test_key_updates),
+        cmocka_unit_test(test_renegotiation),
+        cmocka_unit_test(test_early_data),
+        cmocka_unit_test(test_not_tls),
+        cmocka_unit_test(test_closed_in_the_middle),
+        cmocka_unit_test(test_old_versions),
+        cmocka_unit_test(test_alpn),
+        cmocka_unit_test(test_one_byte_pieces),
+        cmocka_unit_test(test_changed_byte),
+        cmocka_unit_test(test_half_a_ticket),
+        cmocka_unit_test(test_slow_key_updates),
+        cmocka_unit_test(test_many_in_a_record), /* the last: it sets the clock */
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
