@@ -142,7 +142,7 @@ def test_slow_handshake(stage):
     """A byte now and then does not help."""
     began = time.monotonic()
     _, port = answer_to(stage, hello.client_hello(SITE), gap=0.02, piece=1)
-    assert HANDSHAKE * 0.9 <= time.monotonic() - began <= HANDSHAKE + 2
+    assert HANDSHAKE * 0.9 <= time.monotonic() - began <= HANDSHAKE + 5
     denied(stage, port, "timeout-handshake")
 
 

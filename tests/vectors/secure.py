@@ -56,12 +56,14 @@ class SecureTarget:
             return f"I1: processes were {before}, are {now}"
         return ""
 
-    def canary(self):
-        """I2."""
+    def canary(self, again=True):
+        """I2. A handshake is a part of that second, and the machine may have other things to do: a slow one is tried once more."""
         began = time.monotonic()
         with self.stage.client("site", SITE_NAME) as client:
             answer = client.request("GET", "/canary", SITE_NAME)
         took = time.monotonic() - began
+        if took >= 1 and again:
+            return self.canary(again=False)
         return [] if answer.status == 200 and took < 1 else [f"I2: canary: {answer.status} in {took:.1f} s"]
 
     def close(self):
