@@ -19,7 +19,7 @@ from lib.postern import BUILD, ROOT
 
 DOCUMENTS = sorted(path for path in [os.path.join(ROOT, "README.md"), *glob.glob(os.path.join(ROOT, "docs", "*.md"))] if os.path.exists(path))
 WSCAT = "tests/e2e/node_modules/.bin/wscat"
-PORT = re.compile(r"\b(800[1-9]|812[89])\b")
+PORT = re.compile(r"\b(800[1-9]|81(?:2[89]|30))\b")
 BELOW_EPHEMERAL = range(10000, 32000)
 BLOCK = re.compile(r"<!-- test -->\s*```sh\n(.*?)```", re.S)
 
