@@ -176,3 +176,16 @@ def test_usage():
     assert done.returncode != 0 and "usage" in (done.stdout + done.stderr).lower()
     done = subprocess.run([POSTERND, "-n", "-c", "/nonexistent.conf"], capture_output=True, text=True, timeout=15)
     assert done.returncode != 0 and "/nonexistent.conf" in done.stdout + done.stderr
+
+
+def test_a_pattern_that_does_not_compile():
+    """CF-10: an error with its line; what runs goes on."""
+    with Stage() as stage:
+        broken = {"name": "broken", "protocols": ["websocket"], "action": "allow", "websocket": {"match": [{"name": "open", "pattern": "a(b"}]}}
+        before = stage.postern.ctl("status")["generation"]
+        good = stage.postern.settings
+        done = stage.postern.reload({**good, "policies": [broken, *good["policies"]]})
+        assert done.returncode != 0 and re.search(r"postern\.conf:\d+: .*pattern", done.stdout + done.stderr), done.stdout + done.stderr
+        assert stage.postern.ctl("status")["generation"] == before
+        with Client(stage.proxy) as client:
+            assert client.request("GET", f"{stage.url}/", stage.origin_authority).status == 200
