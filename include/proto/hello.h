@@ -10,7 +10,8 @@
 enum sniff { SNIFF_MORE, SNIFF_HTTP, SNIFF_TLS, SNIFF_SOCKS5, SNIFF_SOCKS4, SNIFF_OTHER };
 /*
  * HTTP: a method known to llhttp's HTTP table (RFC 9110, WebDAV, PATCH) and a space, or a prefix of it (MORE). One CRLF before it
- * is ignored. TLS: a handshake record (22, 3, 0..4). SOCKS: version byte 5 or 4.
+ * is ignored. TLS: any of its records (20..23, 3), or a ClientHello as of SSL 2.0; only a handshake record can be more than
+ * malformed. SOCKS: version byte 5 or 4.
  */
 enum sniff sniff_bytes(struct span in);
 /* On an explicit listener, where only HTTP and SOCKS are spoken: everything that is not SOCKS or TLS is taken for HTTP. */

@@ -8,7 +8,9 @@
 
 #include <string.h>
 
+#define TLS_CHANGE_CIPHER_SPEC 20
 #define TLS_HANDSHAKE 22
+#define TLS_APPLICATION_DATA 23
 
 static const char *const methods[] = {
     "GET ",        "HEAD ",      "POST ",     "PUT ",    "DELETE ",   "CONNECT ",     "OPTIONS ",  "TRACE ",  "PATCH ",
@@ -36,19 +38,40 @@ static enum sniff sniff_http(struct span in)
     return SNIFF_OTHER;
 }
 
+/* Servers look at the major version only (RFC 8446 5.1), and some bear other records in front of a ClientHello. */
 static enum sniff sniff_tls(struct span in)
 {
-    if ((in.len > 1 && in.at[1] != 3) || (in.len > 2 && (uint8_t)in.at[2] > 4))
+    if (in.len > 1 && in.at[1] != 3)
         return SNIFF_OTHER;
     return in.len > 2 ? SNIFF_TLS : SNIFF_MORE;
+}
+
+/* The ClientHello of TLS as SSL 2.0 wrote it (RFC 5246 E.2): servers still take it. */
+static enum sniff sniff_old_tls(struct span in)
+{
+    if ((in.len > 2 && in.at[2] != 1) || (in.len > 3 && in.at[3] != 3))
+        return SNIFF_OTHER;
+    return in.len > 3 ? SNIFF_TLS : SNIFF_MORE;
+}
+
+static bool is_record_type(char type)
+{
+    return type >= TLS_CHANGE_CIPHER_SPEC && type <= TLS_APPLICATION_DATA;
+}
+
+static bool is_old_length(char first)
+{
+    return ((uint8_t)first & 0x80) != 0;
 }
 
 enum sniff sniff_bytes(struct span in)
 {
     if (in.len == 0)
         return SNIFF_MORE;
-    if (in.at[0] == TLS_HANDSHAKE)
+    if (is_record_type(in.at[0]))
         return sniff_tls(in);
+    if (is_old_length(in.at[0]))
+        return sniff_old_tls(in);
     if (in.at[0] == 5)
         return SNIFF_SOCKS5;
     return in.at[0] == 4 ? SNIFF_SOCKS4 : sniff_http(in);
@@ -57,7 +80,7 @@ enum sniff sniff_bytes(struct span in)
 enum sniff sniff_explicit(struct span in)
 {
     enum sniff what = sniff_bytes(in);
-    bool undecided = what == SNIFF_MORE && (in.len == 0 || in.at[0] == TLS_HANDSHAKE);
+    bool undecided = what == SNIFF_MORE && (in.len == 0 || is_record_type(in.at[0]) || is_old_length(in.at[0]));
 
     return what == SNIFF_OTHER || (what == SNIFF_MORE && !undecided) ? SNIFF_HTTP : what;
 }
