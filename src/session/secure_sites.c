@@ -15,7 +15,8 @@ static struct tls_pair pair_of(const struct secure_work *w, const struct conf_tl
     return (struct tls_pair){ secure_file_at(w, pair->certificate), secure_file_at(w, pair->key), secure_file_at(w, pair->ocsp) };
 }
 
-/* What sessions are resumed by: all that is said about certificates. The same bytes in all workers. */
+/* What sessions are resumed by: all that is said about certificates and suites, which OpenSSL does not look at again. The same
+ * bytes in all workers. */
 static char *identity_of(const struct secure_work *w, const struct conf_listener *l, const struct choice *choice, size_t *len)
 {
     const struct conf_listener_tls *tls = &l->tls;
@@ -23,7 +24,7 @@ static char *identity_of(const struct secure_work *w, const struct conf_listener
                           choice->rsa >= 0 ? tls->pairs[choice->rsa].certificate : -1, tls->ca, tls->crl };
     char *text = NULL;
     FILE *out = open_memstream(&text, len);
-    bool good = out != NULL && fprintf(out, "%s %d", l->name, (int)tls->verify) > 0;
+    bool good = out != NULL && fprintf(out, "%s %d %d", l->name, (int)tls->verify, (int)tls->profile) > 0;
 
     for (size_t i = 0; good && i < sizeof(files) / sizeof(files[0]); i++) {
         struct span bytes = secure_file_at(w, files[i]);

@@ -3,7 +3,8 @@
 #include "session/secure.h"
 
 #include "base/clock.h"
-#include "net_certs.h"
+#include "net/tls_context.h"
+#include "net_tls_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@ static struct {
 } disk[FILES];
 static size_t on_disk;
 static char said[4096];
+static struct tls_tickets *tickets;
 
 static void put(const char *name, struct span text)
 {
@@ -85,7 +87,7 @@ static struct made make(const char *text, const struct secure *before)
         files[i] = m.conf->tls_files[i].of_minter ? span_of(NULL, 0) : get(m.conf->tls_files[i].path);
     said[0] = '\0';
     m.secure = secure_new(&(struct secure_inputs){
-        .conf = m.conf, .files = files, .keylog = -1, .before = before, .complain = complain, .warn = warn });
+        .conf = m.conf, .files = files, .tickets = tickets, .keylog = -1, .before = before, .complain = complain, .warn = warn });
     return m;
 }
 
@@ -202,6 +204,48 @@ static void test_taken_over(void **state)
     assert_non_null(site(&m, "any.b.x"));
     discard(&m);
     cert_free(&again);
+}
+
+/* One connection; was it resumed? */
+static bool resumes(struct tls_context *client, const struct made *m)
+{
+    struct tls_pair_of_ends p;
+    struct tls_facts facts = { 0 };
+    char text[8];
+
+    pair_open(&p);
+    pair_shake(&p, client, site(m, "www.a.x"), "www.a.x");
+    assert_int_equal(p.client.progress, TLS_DONE);
+    pair_say(&p.server, "x");
+    assert_string_equal(pair_hear(&p, &p.client, text, sizeof(text)), "x");
+    stream_tls_facts(&p.client.stream, &facts);
+    pair_close(&p);
+    return facts.resumed;
+}
+
+/* A session with a suite that is no longer wanted is not resumed. */
+static void test_a_stricter_profile(void **state)
+{
+    static const char old[] = CONF("certificates = (" PAIR("ec") "); profile = \"compatible\";");
+    static const char new[] = CONF("certificates = (" PAIR("ec") "); profile = \"modern\";");
+    struct tls_context *client = pair_client(ca.pem, (struct tls_client_settings){ 0 });
+    struct made m, n;
+
+    (void)state;
+    tickets = tls_tickets_new();
+    tls_tickets_set(tickets, &(struct tls_ticket_key){ .name = "one" }, 1);
+    SSL_CTX_set_max_proto_version(client->ctx, TLS1_2_VERSION);
+    m = make(old, NULL);
+    n = make(new, m.secure);
+    assert_false(resumes(client, &m));
+    assert_true(resumes(client, &m));
+    assert_false(resumes(client, &n));
+    assert_true(resumes(client, &n));
+    discard(&m);
+    discard(&n);
+    tls_context_unref(client);
+    tls_tickets_free(tickets);
+    tickets = NULL;
 }
 
 static void test_upstreams_and_inspection(void **state)
@@ -358,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_kinds_side_by_side),
         cmocka_unit_test(test_the_first_wins),
         cmocka_unit_test(test_taken_over),
+        cmocka_unit_test(test_a_stricter_profile),
         cmocka_unit_test(test_upstreams_and_inspection),
         cmocka_unit_test(test_what_is_complained_of),
         cmocka_unit_test(test_warnings_come_once),
