@@ -305,6 +305,8 @@ void conf_messages_fini(struct conf_messages *messages);
 
 /* Does any listener preserve the addresses of clients? */
 bool conf_preserves_addresses(const struct conf *conf);
+/* Does a listener speak TLS with its upstreams? */
+bool conf_has_upstream_tls(const struct conf *conf);
 
 /* The embedded default: etc/default.conf, compiled in. */
 struct span conf_default_text(void);

@@ -73,8 +73,10 @@ static void read_secret(struct secret *s, int fd)
     }
     if (mlock(s->memory, s->size) < 0 || madvise(s->memory, s->size, MADV_DONTDUMP) < 0)
         log_warn("the memory that the key is read into is not locked: %s", strerror(errno));
-    for (; n > 0 && s->len<s->size; s->len += n> 0 ? (size_t)n : 0)
+    while (n > 0 && s->len < s->size) {
         n = pread(fd, s->memory + s->len, s->size - s->len, (off_t)s->len);
+        s->len += n > 0 ? (size_t)n : 0;
+    }
 }
 
 static void forget_secret(struct secret *s)

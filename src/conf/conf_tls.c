@@ -176,7 +176,7 @@ static void settle_listener(struct conf_listener *l, struct conf_report *report)
     tls->pair_count = 1;
 }
 
-static bool has_upstream_tls(const struct conf *conf)
+bool conf_has_upstream_tls(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->listener_count; i++)
         for (size_t k = 0; k < conf->listeners[i].upstream_count; k++)
@@ -188,7 +188,7 @@ static bool has_upstream_tls(const struct conf *conf)
 /* Is there a policy that verifies servers and does not say by what? */
 static bool needs_trust(const struct conf *conf)
 {
-    bool reverse = has_upstream_tls(conf);
+    bool reverse = conf_has_upstream_tls(conf);
 
     for (size_t i = 0; i < conf->policy_count; i++) {
         const struct conf_policy *p = &conf->policies[i];

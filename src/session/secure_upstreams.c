@@ -82,19 +82,10 @@ static struct tls_context *make_upstream(struct secure_work *w, const struct con
     return NULL;
 }
 
-static bool has_upstream_tls(const struct conf *conf)
-{
-    for (size_t i = 0; i < conf->listener_count; i++)
-        for (size_t k = 0; k < conf->listeners[i].upstream_count; k++)
-            if (conf->listeners[i].upstreams[k].tls)
-                return true;
-    return false;
-}
-
 bool secure_make_upstreams(struct secure_work *w)
 {
     const struct conf *conf = w->in->conf;
-    bool reverse = has_upstream_tls(conf), inspects = false;
+    bool reverse = conf_has_upstream_tls(conf), inspects = false;
 
     for (size_t i = 0; i < conf->policy_count && !w->failed; i++) {
         const struct conf_policy *p = &conf->policies[i];
