@@ -320,7 +320,7 @@ def test_many_names():
             assert client.tunnel(f"n{number}.test:{TLS_PORT}").status == 200
             client.send(hello.client_hello(f"n{number}.test"))
             return client.exactly(1) == b"\x16"
-    with TlsStage(tune=tune, environment=SMALL_QUARANTINE, origin_tls=False, handler=lambda connection: connection.close()) as stage:
+    with TlsStage(tune=tune, environment=SMALL_QUARANTINE, origin_tls=False, handler=lambda connection: connection.more()) as stage:
         tls.write(stage.hosts, "".join(f"{stage.prefix}.1 {name}\n" for name in (*NAMES, *(f"n{number}.test" for number in range(2000)))).encode())
         assert stage.postern.reload().returncode == 0
         worker, = stage.postern.workers()
