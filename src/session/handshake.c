@@ -434,3 +434,8 @@ enum reason handshake_lost(struct session *s)
         report_event(s, why, CLOSER_CLIENT);
     return why;
 }
+
+bool handshake_is_outdated(const struct session *s, const struct generation *g, int listener)
+{
+    return s->tls != NULL && s->tls->ended && !secure_asks_as_before(s->generation->secure, s->listener, g->secure, listener);
+}

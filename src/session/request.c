@@ -244,13 +244,18 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
     return !fresh; /* bytes that were kept may not be all that there is */
 }
 
-/* The next exchange is judged by the newest generation; what is inspected must be inspected there, too. */
+/* The next exchange is judged by the newest generation; what is inspected must be inspected there, too. The first one may be that
+ * of the generation that took the connection, but not with another idea of clients' certificates. */
 static enum reason renew(struct session *s)
 {
     const struct generation *before = s->generation;
+    int listener = session_find_listener(s, s->engine->generation->conf);
 
-    if (!session_adopt_generation(s))
-        return s->row->exchanges > 0 ? R_DRAINED : R_NONE;
+    if (!session_adopt_generation(s)) {
+        bool outdated = listener >= 0 && handshake_is_outdated(s, s->engine->generation, listener);
+
+        return outdated || s->row->exchanges > 0 ? R_DRAINED : R_NONE;
+    }
     if (s->generation == before || !session_is_inspected(s))
         return R_NONE;
     return inspect_again(s) == R_NONE ? R_NONE : R_REVOKED;

@@ -148,6 +148,8 @@ void session_judge_again(struct session *s)
     if (listener < 0)
         return; /* its listener is gone: it lives on under the generation that opened it */
     why = judge_again(s, g, listener, &j);
+    if (why == R_NONE && handshake_is_outdated(s, g, listener))
+        why = R_CLIENT_CERTIFICATE;
     if (why == R_NONE && s->phase == PHASE_WEBSOCKET)
         why = caps_move(s, &g->conf->policies[j.verdict.policy]);
     if (why == R_NONE)

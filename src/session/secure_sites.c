@@ -275,6 +275,18 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct site *)a)->name, ((const struct site *)b)->name);
 }
 
+/* All that a client's certificate is judged by. */
+static void note_asked(const struct secure_work *w, const struct conf_listener_tls *tls, struct sites *sites)
+{
+    struct {
+        struct digest ca, crl;
+        int64_t verify;
+    } all = { secure_file_digest(w, tls->ca), secure_file_digest(w, tls->crl), tls->verify };
+
+    sites->asks = tls->verify != VERIFY_NONE;
+    sites->asked = secure_digest_of(span_of((const char *)&all, sizeof(all)));
+}
+
 void secure_make_sites(struct secure_work *w, size_t index)
 {
     const struct conf_listener *l = &w->in->conf->listeners[index];
@@ -289,6 +301,7 @@ void secure_make_sites(struct secure_work *w, size_t index)
     }
     if (l->tls.pair_count == 0)
         return;
+    note_asked(w, &l->tls, sites);
     join_wildcards(sites);
     if (sites->count > 0)
         first = sites->items[0].choice; /* the first name of the first certificate, with its twin */
@@ -325,4 +338,11 @@ struct tls_context *secure_site(const struct secure *secure, int listener, const
     if (context == NULL && name != NULL && wildcard_of(name->name, text) != NULL)
         context = look_up(sites, text);
     return context != NULL ? context : sites->first;
+}
+
+bool secure_asks_as_before(const struct secure *before, int listener_before, const struct secure *now, int listener)
+{
+    const struct sites *old = &before->listeners[listener_before], *new = &now->listeners[listener];
+
+    return !new->asks || (old->asks && old->asked.a == new->asked.a && old->asked.b == new->asked.b);
 }

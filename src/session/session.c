@@ -355,7 +355,7 @@ bool session_adopt_generation(struct session *s)
     if (s->generation == fresh)
         return true;
     listener = session_find_listener(s, fresh->conf);
-    if (listener < 0)
+    if (listener < 0 || handshake_is_outdated(s, fresh, listener))
         return false;
     generation_unref(s->generation);
     s->generation = generation_ref(fresh);

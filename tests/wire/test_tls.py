@@ -763,6 +763,53 @@ def test_a_websocket_behind_tls_is_revoked_by_certificate(rings):
     assert close_codes(client) == [1008]
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_who_showed_no_certificate_before_it_was_required(rings, used):
+    ring = rings("ended")
+    client = ring.client("site")
+    if used:
+        ring.say(client, GET)
+        server = ring.server()
+        ring.say(server, OK)
+        assert body(client) == b"ok"
+        client.received.clear()
+    ring.reload(change=site(client_certificates="required", ca=world().ca.path))
+    ring.say(client, GET)
+    assert client.end and not client.received and ring.dial() is None
+    if used:
+        assert server.received.count(b"GET") == 1
+
+
+def test_a_websocket_that_showed_no_certificate_before_it_was_required(rings):
+    ring = rings("ended")
+    client = ring.client("site")
+    ring.say(client, ws.handshake("/ws", "a.test"))
+    ring.say(ring.server(), ws.switching())
+    client.received.clear()
+    ring.reload(change=site())
+    assert not client.received
+    ring.reload(change=site(client_certificates="required", ca=world().ca.path))
+    assert close_codes(client) == [1008]
+
+
+def test_certificates_of_clients_under_another_ca(rings):
+    ring = rings("ended", site(client_certificates="required", ca=world().ca.path))
+    client = ring.raw_client("site")
+    ring.secure(client, tls_ends.client_context(world().ca, pair=world().client), name="a.test")
+    for change, fine in ((site(client_certificates="required", ca=world().ca.path), True),
+                         (site(client_certificates="required", ca=world().stranger.path), False)):
+        ring.reload(change=change)
+        client.received.clear()
+        ring.say(client, GET)
+        server = ring.server() if fine else None
+        if fine:
+            ring.say(server, OK)
+        assert (body(client) == b"ok") if fine else (client.end and not client.received)
+        if fine:
+            ring.say(client, GET)
+            ring.say(server, OK)
+
+
 def test_certificates_change_and_nobody_notices(rings):
     ring = rings("ended", site(certificate=world().site.path, key=world().site.key_path))
     before = ring.client("site")
