@@ -119,6 +119,8 @@ static bool say_life(int64_t left, char *out, size_t size)
         snprintf(out, size, "the certificate is not valid yet: look at the clock of this machine");
     else if (left < 0)
         snprintf(out, size, "the certificate has expired: put a new one in its place and reload");
+    else if (left < DAY)
+        snprintf(out, size, "the certificate expires within a day");
     else
         snprintf(out, size, "the certificate expires in %lld day%s", (long long)(left / DAY), left / DAY == 1 ? "" : "s");
     return true;

@@ -26,7 +26,7 @@ struct cert_spec {
     const char *names;         /* subjectAltName as in openssl.cnf; NULL: none */
     struct span raw_dns;       /* a dNSName with any bytes */
     const struct cert *issuer; /* NULL: itself */
-    long from, until;          /* seconds from now; 0 and 0: from yesterday until tomorrow */
+    long from, until;          /* seconds from now; 0 and 0: from yesterday until tomorrow, and a minute more: days are counted */
     int rsa_bits;              /* 0: a P-256 key */
     const EVP_MD *digest;      /* NULL: SHA-256 */
     const char *ca;            /* basicConstraints, NULL: no CA */
@@ -88,7 +88,7 @@ static inline struct cert cert_make(struct cert_spec spec)
     X509_set_version(c.x509, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(c.x509), ++serial);
     X509_gmtime_adj(X509_getm_notBefore(c.x509), spec.from || spec.until ? spec.from : -DAY);
-    X509_gmtime_adj(X509_getm_notAfter(c.x509), spec.from || spec.until ? spec.until : DAY);
+    X509_gmtime_adj(X509_getm_notAfter(c.x509), spec.from || spec.until ? spec.until : DAY + 60);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(c.x509), "CN", MBSTRING_UTF8, (const unsigned char *)spec.cn, -1, -1, 0);
     X509_set_issuer_name(c.x509, X509_get_subject_name(issuer->x509));
     X509_set_pubkey(c.x509, c.key);
