@@ -298,6 +298,14 @@ static bool relay(struct session *s, enum direction direction)
     return used > 0;
 }
 
+void websocket_broken(struct session *s)
+{
+    if (!is_stopped(&s->websocket->halves[UP]))
+        return;
+    s->client.failed = true;
+    ws_end_gone(s, UP);
+}
+
 bool websocket_on_client(struct session *s)
 {
     return relay(s, UP);

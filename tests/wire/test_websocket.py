@@ -193,6 +193,18 @@ def test_one_side_goes_without_a_word(ring, up, reset):
 
 
 @pytest.mark.parametrize("up", [True, False])
+def test_one_side_goes_while_the_other_speaks(ring, up):
+    """What is written to it fails, before it is read that it is gone."""
+    gone, left = sides(ring, up)
+    left.sock.send(HELLO[not up])
+    gone.close(reset=True)
+    ring.settle()
+    assert close_codes(left) == [1001] and left.end
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["close_code"] == 1006 and record["closed_by"] == ("client" if up else "server")
+
+
+@pytest.mark.parametrize("up", [True, False])
 def test_a_flood_of_control_frames(ring, up):
     writer, reader = sides(ring, up)
     ping = ws.frame(ws.PING, mask=up)
