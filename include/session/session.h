@@ -251,6 +251,11 @@ void websocket_begin(struct session *s);
 /* No frame is read any more, and the memory that this took is given back; without a WebSocket nothing happens. */
 void websocket_stop(struct session *s);
 void websocket_free(struct session *s);
+/*
+ * Nothing can be written to the client any more. What it said before is read as ever, and then that it is gone; if that cannot be,
+ * because the server takes nothing, the WebSocket ends here. May end the session.
+ */
+void websocket_broken(struct session *s);
 /* Ends it from here: both sides get a close frame with the code for this reason. */
 void websocket_close(struct session *s, enum reason why);
 /* The same for R_REVOKED, with the name of the policy (or the reason) that says so, and the policy's line. */

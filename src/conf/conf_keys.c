@@ -127,7 +127,7 @@ static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { 
               "Payload of a message of this side; 0: no limit."),                                                                  \
     WS_NUMBER(in_, "frame_bytes", KEY_U64, side_.frame_bytes, 0, 0, 1ull << 62,                                                    \
               "Payload of a frame of this side; 0: no limit."),                                                                    \
-    WS_NUMBER(in_, "fragments", KEY_U32, side_.fragments, 1024, 0, 1000000000,                                                     \
+    WS_NUMBER(in_, "fragments", KEY_U32, side_.fragments, 131072, 0, 1000000000,                                                     \
               "Frames of a message of this side; 0: no limit."),                                                                   \
     WS_NUMBER(in_, "control_frames", KEY_U32, side_.control_frames, 100, 0, 1000000000,                                            \
               "Pings and pongs of this side in 10 seconds; 0: no limit."),                                                         \
@@ -294,7 +294,7 @@ const struct conf_key conf_keys[] = {
     WS_BOTH("opcodes", KEY_BITS, opcodes, BOTH_OPCODES, 1, 2, opcodes, "Kinds of messages."),
     WS_BOTH("message_bytes", KEY_U64, message_bytes, MESSAGE_BYTES, 0, 1ull << 62, NULL, "Payload of a message; 0: no limit."),
     WS_BOTH("frame_bytes", KEY_U64, frame_bytes, 0, 0, 1ull << 62, NULL, "Payload of a frame; 0: no limit."),
-    WS_BOTH("fragments", KEY_U32, fragments, 1024, 0, 1000000000, NULL, "Frames of a message; 0: no limit."),
+    WS_BOTH("fragments", KEY_U32, fragments, 131072, 0, 1000000000, NULL, "Frames of a message; 0: no limit."),
     WS_BOTH("control_frames", KEY_U32, control_frames, 100, 0, 1000000000, NULL, "Pings and pongs in 10 seconds; 0: no limit."),
     WS_TIME(IN_WEBSOCKET, "ping_interval", ping_interval,
             "Seconds of silence after which a side is pinged, and for which an answer is waited; absent: no pings."),

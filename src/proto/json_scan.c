@@ -323,13 +323,14 @@ static enum step read_next(struct scan *s)
 
 bool json_scan_until(struct span text, uint32_t depth, struct json_wanted *wanted, size_t count, bool (*late)(void *arg), void *arg)
 {
-    struct scan s = { .at = text.at, .end = text.at + text.len, .wanted = wanted, .count = count, .late = late, .arg = arg };
+    struct scan s = { .at = text.at, .wanted = wanted, .count = count, .late = late, .arg = arg };
     enum step step = STEP_VALUE;
 
     for (size_t i = 0; i < count; i++)
         begin_wanted(&wanted[i]);
     if (text.len == 0 || utf8_feed(0, text) != 0)
         return false;
+    s.end = text.at + text.len;
     s.limit = depth < JSON_DEPTH_MAX ? depth : JSON_DEPTH_MAX;
     while (step == STEP_VALUE || (step == STEP_DONE && s.depth > 0))
         step = step == STEP_VALUE ? read_value(&s) : read_next(&s);

@@ -66,11 +66,19 @@ static bool run_handler(struct session *s, handler *h, struct stream *side)
     return h != NULL && stream_is_open(side) && stream_has_input(side) && h(s);
 }
 
-/* A reset, or a write that failed, ends the session when it is the client's; the server's is the business of its handler. */
+/*
+ * A reset, or a write that failed, ends the session when it is the client's; the server's is the business of its handler, and that
+ * of a WebSocket, too: its server is told, and gets what waits for it.
+ */
 static bool client_is_lost(struct session *s)
 {
     if (!s->client.broken || session_is_dead(s))
         return false;
+    if (s->websocket != NULL) {
+        if (s->phase == PHASE_WEBSOCKET)
+            websocket_broken(s);
+        return false;
+    }
     session_close(s, s->phase == PHASE_CLOSING ? R_NONE : handshake_lost(s), CLOSER_CLIENT);
     return true;
 }

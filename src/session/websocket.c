@@ -232,7 +232,8 @@ static enum reason take_run(struct ws_half *h, struct span run)
 
 /*
  * Runs of what was read, until there is no more, or a rule is broken, or it took so long that others must be served first
- * (h->left). Returns how much was used.
+ * (h->left). Returns how much was used. What stands behind a close frame is discarded (RFC 6455 1.4), valid or not: it ends no
+ * close handshake that is under way.
  */
 static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
 {
@@ -246,9 +247,9 @@ static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
         good = ws_feed(&h->reader, span_skip(input, used), &offence);
         if (good > 0)
             *why = take_run(h, span_of(input.at + used, good));
-        if (*why == R_NONE)
+        if (*why == R_NONE && !h->reader.closed)
             *why = offence;
-        used += good;
+        used = h->reader.closed ? input.len : used + good;
         h->left = good > 0 && used < input.len && *why == R_NONE;
     } while (h->left && clock_real_ns() - began < TURN_NS);
     return used;
@@ -295,6 +296,14 @@ static bool relay(struct session *s, enum direction direction)
     if (s->phase == PHASE_WEBSOCKET && !h->left && (from->eof || from->failed))
         ws_end_gone(s, direction);
     return used > 0;
+}
+
+void websocket_broken(struct session *s)
+{
+    if (!is_stopped(&s->websocket->halves[UP]))
+        return;
+    s->client.failed = true;
+    ws_end_gone(s, UP);
 }
 
 bool websocket_on_client(struct session *s)

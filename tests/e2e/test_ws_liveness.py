@@ -242,9 +242,10 @@ class Flow:
         assert not self.thread.is_alive(), "frames were lost"
 
 
-def test_reload_forbids_some():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reload_forbids_some(workers):
     """Exactly those are closed, within a second, with the name of what denies them now; the others lose no frame."""
-    with PairWorld({"chat": None}, limits={"sessions_per_client": STREAMS + 10}) as world:
+    with PairWorld({"chat": None}, workers=workers, limits={"sessions_per_client": STREAMS + 10}) as world:
         forbidden = [number % 11 < 4 or number >= STREAMS - 1 for number in range(STREAMS)]
         forbidden = [mark and sum(forbidden[:number]) < FORBIDDEN for number, mark in enumerate(forbidden)]
         pairs = [world.pair(f"/chat/{'no' if mark else 'yes'}-{number}", way=["absolute", "tunnel", "reverse"][number % 3])
@@ -265,11 +266,14 @@ def test_reload_forbids_some():
         assert not flow.faults, flow.faults[:5]
         closed = [pair in flow.closed for pair in pairs]
         assert closed == forbidden
+        served = set()
         for pair, ends in flow.closed.items():
             when, code, reason = ends[0]
             assert when < at + 1.0 and (code, reason) == (1008, "revoked: no-more")
             ended = pair.wait_record(event="end")
             assert (ended["reason"], ended["rule"]) == ("revoked", "no-more")
+            served.add(ended["request"].partition("-")[0])
+        assert len(served) == workers
         assert all(flow.got[pair] == flow.sent[pair] for pair, mark in zip(pairs, forbidden) if not mark)
         for pair in pairs:
             pair.drop()

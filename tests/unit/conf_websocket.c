@@ -211,7 +211,7 @@ static void check_side_defaults(const struct conf_ws_side *side)
     assert_int_equal(side->opcodes, CONF_TEXT | CONF_BINARY);
     assert_int_equal(side->message_bytes, 16777216);
     assert_int_equal(side->frame_bytes, 0);
-    assert_int_equal(side->fragments, 1024);
+    assert_int_equal(side->fragments, 131072);
     assert_int_equal(side->control_frames, 100);
     assert_int_equal(side->messages_per_second, 0);
     assert_int_equal(side->bytes_per_second, 0);

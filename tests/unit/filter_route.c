@@ -130,13 +130,33 @@ static int in_namespace(void)
     return GOOD;
 }
 
+struct change {
+    const char *command, *to, *interface;
+    bool local;
+};
+
+static bool is_seen(struct route *r, const struct change *c, const struct addr *to, char name[IF_NAMESIZE])
+{
+    bool found = route_find(r, to, name) == ROUTE_FOUND;
+
+    return found == (c->interface != NULL) && (!found || strcmp(name, c->interface) == 0) && route_is_local(r, to) == c->local;
+}
+
+/* The kernel makes some routes (those to IPv6 addresses of its own) a moment after the command is over, and says so then. */
+static bool comes_to_be_seen(struct route *r, const struct change *c, const struct addr *to, char name[IF_NAMESIZE])
+{
+    struct pollfd p = { .fd = route_watch_fd(r), .events = POLLIN };
+
+    while (!is_seen(r, c, to, name))
+        if (poll(&p, 1, 5000) != 1 || !route_watch_read(r))
+            return false;
+    return true;
+}
+
 /* Each kind of change is heard, and seen by the next question although the clock stands. */
 static int changes(void)
 {
-    static const struct {
-        const char *command, *to, *interface;
-        bool local;
-    } steps[] = {
+    static const struct change steps[] = {
         { "ip link set lo up", "127.0.0.1", "lo", true },
         { "ip link add east type veth peer name west", "10.1.0.1", NULL, false },
         { "ip link set east up && ip link set west up", "10.1.0.1", NULL, false },
@@ -169,8 +189,7 @@ static int changes(void)
         if (system(steps[i].command) != 0)
             return i < 2 ? NO_NAMESPACE : BAD;
         NEED(is_readable(r) && route_watch_read(r));
-        if ((route_find(r, &to, name) == ROUTE_FOUND) != (steps[i].interface != NULL) ||
-            (steps[i].interface != NULL && strcmp(name, steps[i].interface) != 0) || route_is_local(r, &to) != steps[i].local) {
+        if (!comes_to_be_seen(r, &steps[i], &to, name)) {
             print_message("%s: %s by %s\n", steps[i].command, steps[i].to, name);
             return BAD;
         }

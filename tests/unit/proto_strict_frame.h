@@ -127,7 +127,7 @@ static void strict_init(struct strict *o, bool masked, bool may_compress)
 }
 
 /* Is it valid, from the first byte to the last? Only the payload of a data frame may be missing (o->inside). */
-static bool strict_stream(struct strict *o, const char *bytes, size_t len)
+static inline bool strict_stream(struct strict *o, const char *bytes, size_t len)
 {
     size_t n = 1;
     bool cut;

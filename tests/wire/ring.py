@@ -33,6 +33,7 @@ RESOLVER = (f"{PREFIX}.3", 5353)
 TIMEOUTS = {"handshake": 3.0, "header": 4.0, "body": 5.0, "connect": 6.0, "response": 7.0, "keepalive": 8.0, "tunnel_idle": 9.0, "message": 3.5,
             "drain": 2.0}
 STUCK_SECONDS = 20.0
+PAIR_PORT = 20002      # wire_dial.c
 
 
 # How clients and servers of the reverse listeners speak. Ended: clients speak TLS, to the explicit proxy, too. Inspected: they come by
@@ -227,6 +228,12 @@ class Ring:
     def advance(self, seconds):
         self.host.ask(f"advance {int(seconds * 1000)}")
         self.settle()
+
+    def untaken(self, end, count):
+        """So many bytes of what the program sent to this end are said not to be acknowledged, whatever the kernel knows; of one end at a time."""
+        names = [end.sock.getsockname(), end.sock.getpeername()]
+        (address,) = [host for host, port in names if port == PAIR_PORT]
+        assert self.host.ask(f"untaken {address} {count}")[0] == "ok"
 
     def say(self, end, data):
         end.write(data)

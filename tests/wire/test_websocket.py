@@ -129,6 +129,27 @@ def test_a_close_handshake(ring, up):
 
 
 @pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("behind", [
+    lambda up: ws.close_frame(1011, mask=up), lambda up: ws.frame(ws.PING, b"x", mask=up), lambda up: HELLO[up] * 3,
+    lambda up: ws.frame(0, b"the end of a message", mask=up), lambda up: b"\xff" * 300000, lambda up: ws.frame(ws.TEXT, b"x" * 99, mask=up)[:20],
+])
+def test_what_stands_behind_a_close_frame(ring, up, at_once, behind):
+    """It is discarded (RFC 6455 1.4): the close handshake goes its way, and the code is that of the close frame."""
+    first, second = sides(ring, up)
+    begin = ws.frame(ws.TEXT, b"the begin", fin=0, mask=up)
+    close = ws.close_frame(1000, mask=up)
+    for said in [begin + close + behind(up)] if at_once else [begin + close, behind(up)]:
+        ring.say(first, said)
+    assert second.received == begin + close and not first.received and first.end is second.end is None
+    answer = HELLO[not up] + ws.close_frame(1000, mask=not up)
+    ring.say(second, answer)
+    assert first.received == answer and first.end == second.end == "fin"
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert (record["reason"], record["close_code"], record["closed_by"]) == ("ok", 1000, "client" if up else "server")
+
+
+@pytest.mark.parametrize("up", [True, False])
 def test_a_close_frame_and_the_end_at_once(ring, up):
     """Whoever closes its half behind its close frame still gets the answer to it."""
     first, second = sides(ring, up)
@@ -169,6 +190,18 @@ def test_one_side_goes_without_a_word(ring, up, reset):
     left.close()
     ring.settle()
     assert ring.sessions() == 0
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_one_side_goes_while_the_other_speaks(ring, up):
+    """What is written to it fails, before it is read that it is gone."""
+    gone, left = sides(ring, up)
+    left.sock.send(HELLO[not up])
+    gone.close(reset=True)
+    ring.settle()
+    assert close_codes(left) == [1001] and left.end
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["close_code"] == 1006 and record["closed_by"] == ("client" if up else "server")
 
 
 @pytest.mark.parametrize("up", [True, False])

@@ -17,6 +17,8 @@
  *   kill N           as posternctl does; "ok" or "none"
  *   drain MS         as TERM does
  *   reload CONFIG    as HUP does
+ *   untaken ADDRESS BYTES
+ *                    what the kernel says is not acknowledged on one pair of sockets (wire_untaken.h)
  *   kernel           what the filter process was told since the last call (wire_kernel.c)
  *   gone             there is no filter process to ask any more
  *   socket REQUEST [ADDRESS]
@@ -32,6 +34,7 @@
 #include "wire_dial.h"
 #include "wire_kernel.h"
 #include "wire_tls.h"
+#include "wire_untaken.h"
 
 #include "app/access_json.h"
 #include "app/worker_explain.h"
@@ -289,6 +292,8 @@ static bool arrange(struct wire *h, const char *command, const char *argument)
         engine_drain(h->engine, strtoull(argument, NULL, 10), on_empty, NULL);
     else if (strcmp(command, "reload") == 0 && argument != NULL)
         reload(h, argument);
+    else if (strcmp(command, "untaken") == 0 && argument != NULL)
+        done = wire_untaken(argument);
     else if (strcmp(command, "kill") == 0 && argument != NULL)
         done = engine_kill(h->engine, strtoull(argument, NULL, 10));
     else
