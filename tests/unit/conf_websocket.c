@@ -15,7 +15,7 @@ static void values_that_are_refused(void **state)
         { WS("deflate = \"inspect\"; inflate_ratio = 0; tunnels = false; on_violation = \"drop_message\";"), "" },
         { WS("deflate = \"off\"; on_violation = \"drop\";"),
           P ".deflate: \"off\" is none of \"strip\", \"deny\", \"pass\", \"inspect\"\n" P
-            ".on_violation: \"drop\" is none of \"close\", \"drop_message\", \"log\"\n" },
+            ".on_violation: \"drop\" is none of \"close\", \"drop_message\", \"log\"; did you mean \"drop_message\"?\n" },
         { WS("opcodes = [ ];"), P ".opcodes: the list is empty; leave the key out if any will do\n" },
         { WS("opcodes = [ \"text\", \"bin\" ];"), P ".opcodes: \"bin\" is none of \"text\", \"binary\"\n" },
         { WS("opcodes = [ \"text\", \"binary\", \"text\" ];"), P ".opcodes: the list has more than 2 items\n" },
