@@ -48,6 +48,7 @@ void stream_send_out(struct stream *s);
 
 /* Between stream_tls.c and stream_secure.c. */
 MUST_CHECK BIO *tls_bio_new(struct stream *s);
+void tls_forget_errors(void);
 /* The stream has something for its owner, whatever the socket says. */
 void tls_ask_again(struct stream *s);
 /* Nothing can be said or heard any more; an alert of ours may wait in the output. */

@@ -25,13 +25,14 @@ static void on_message(int sent, int version, int type, const void *data, size_t
 {
     struct tls_end *e = SSL_get_app_data(ssl);
     bool is_record = type == SSL3_RT_HEADER || type == SSL3_RT_INNER_CONTENT_TYPE;
-    uint64_t now = clock_ms();
+    uint64_t now;
 
     (void)version;
     (void)arg;
     if (sent || !e->done || len == 0 ||
         !(type == SSL3_RT_HANDSHAKE || (is_record && *(const unsigned char *)data == SSL3_RT_HANDSHAKE)))
         return;
+    now = clock_ms();
     if (now - e->since >= 1000) {
         e->since = now;
         e->messages = e->records = 0;
@@ -286,7 +287,7 @@ enum tls_progress stream_handshake(struct stream *s)
         return e->failure == TLS_FAILED_NOT ? TLS_DONE : TLS_FAILED;
     do {
         e->starved = false;
-        ERR_clear_error();
+        tls_forget_errors();
         result = SSL_do_handshake(e->ssl);
     } while (result != 1 && SSL_get_error(e->ssl, result) == SSL_ERROR_WANT_READ && !e->starved);
     if (result == 1 && is_alpn_ours(e->ssl)) {

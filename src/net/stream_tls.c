@@ -88,12 +88,27 @@ BIO *tls_bio_new(struct stream *s)
     return bio;
 }
 
+/* What lies in OpenSSL's queue would be taken for the next call's error. It is empty nearly always, and clearing it costs more. */
+void tls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* Reading. */
 
 void tls_ask_again(struct stream *s)
 {
     s->can_read = true;
     loop_again(s->loop, &s->again);
+}
+
+/* Neither OpenSSL nor the socket has more: asking would cost a buffer, and bring nothing. */
+static bool is_empty(const struct stream *s)
+{
+    const struct tls_end *e = s->tls;
+
+    return !s->can_read && e->first_at == e->first_len && !e->flooded && !e->raw_eof && !e->raw_failed && !SSL_has_pending(e->ssl);
 }
 
 /* OpenSSL returned no bytes. Is there more to read? */
@@ -138,12 +153,12 @@ size_t tls_read(struct stream *s, char *at, size_t room)
         int result;
 
         e->starved = false;
-        ERR_clear_error();
+        tls_forget_errors();
         result = SSL_read_ex(e->ssl, at + got, room - got, &n);
         got += n;
         if (e->flooded)
             tls_fail(s);
-        else if (result != 1 && !goes_on(s, result))
+        else if (result == 1 ? is_empty(s) : !goes_on(s, result))
             break;
     }
     stream_send_out(s); /* answers of OpenSSL: alerts, KeyUpdate */
@@ -169,7 +184,7 @@ int tls_look(struct stream *s)
         int result;
 
         e->starved = false;
-        ERR_clear_error();
+        tls_forget_errors();
         result = SSL_peek_ex(e->ssl, &byte, 1, &n);
         found = result == 1;
         if (e->flooded)
@@ -204,7 +219,7 @@ static size_t encrypt(struct stream *s, const char *data, size_t len)
         int result;
 
         e->starved = false;
-        ERR_clear_error();
+        tls_forget_errors();
         result = SSL_write_ex(e->ssl, data + done, len - done < RECORD ? len - done : RECORD, &n);
         done += n;
         e->encrypted += n;
@@ -226,7 +241,7 @@ static void say_goodbye(struct stream *s)
     if (e->goodbye || e->plain.len > 0)
         return;
     e->goodbye = true;
-    ERR_clear_error();
+    tls_forget_errors();
     if (!s->broken)
         SSL_shutdown(e->ssl);
 }

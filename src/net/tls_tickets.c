@@ -17,15 +17,25 @@
 #include <time.h>
 
 #define VERIFIED_FOR 3600 /* seconds */
+#define TICKETS 1         /* after a full handshake of TLS 1.3; each that is used is replaced */
 
 struct tls_tickets {
+    EVP_CIPHER *cipher; /* or it is looked up for each ticket */
     size_t count;
     struct tls_ticket_key keys[TLS_TICKET_KEYS];
 };
 
 struct tls_tickets *tls_tickets_new(void)
 {
-    return OPENSSL_secure_zalloc(sizeof(struct tls_tickets));
+    struct tls_tickets *tickets = OPENSSL_secure_zalloc(sizeof(struct tls_tickets));
+
+    if (tickets == NULL)
+        return NULL;
+    tickets->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    if (tickets->cipher != NULL)
+        return tickets;
+    tls_tickets_free(tickets);
+    return NULL;
 }
 
 void tls_tickets_set(struct tls_tickets *tickets, const struct tls_ticket_key *keys, size_t count)
@@ -38,6 +48,8 @@ void tls_tickets_set(struct tls_tickets *tickets, const struct tls_ticket_key *k
 
 void tls_tickets_free(struct tls_tickets *tickets)
 {
+    if (tickets != NULL)
+        EVP_CIPHER_free(tickets->cipher);
     OPENSSL_secure_clear_free(tickets, sizeof(*tickets));
 }
 
@@ -55,12 +67,14 @@ static bool set_mac(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
     return EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
-static int encrypt(const struct tls_ticket_key *key, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+static int encrypt(const struct tls_tickets *tickets, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                    EVP_MAC_CTX *mac)
 {
+    const struct tls_ticket_key *key = &tickets->keys[0];
+
     memcpy(name, key->name, sizeof(key->name));
-    if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1 ||
-        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv) != 1 || !set_mac(mac, key))
+    if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(tickets->cipher)) != 1 ||
+        EVP_EncryptInit_ex(cipher, tickets->cipher, NULL, key->aes, iv) != 1 || !set_mac(mac, key))
         return -1;
     return 1;
 }
@@ -71,13 +85,13 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     const struct tls_tickets *tickets = context->tickets;
 
     if (encrypts)
-        return tls_tickets_ready(tickets) ? encrypt(&tickets->keys[0], name, iv, cipher, mac) : -1;
+        return tls_tickets_ready(tickets) ? encrypt(tickets, name, iv, cipher, mac) : -1;
     for (size_t i = 0; i < tickets->count; i++) {
         const struct tls_ticket_key *key = &tickets->keys[i];
 
         if (CRYPTO_memcmp(name, key->name, sizeof(key->name)) != 0)
             continue;
-        if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv) != 1 || !set_mac(mac, key))
+        if (EVP_DecryptInit_ex(cipher, tickets->cipher, NULL, key->aes, iv) != 1 || !set_mac(mac, key))
             return -1;
         return i == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
     }
@@ -127,6 +141,7 @@ void tls_tickets_use(SSL_CTX *ctx, bool wanted)
     if (wanted) {
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
         SSL_CTX_set_session_ticket_cb(ctx, on_give, on_take, NULL);
+        SSL_CTX_set_num_tickets(ctx, TICKETS);
         return;
     }
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
