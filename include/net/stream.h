@@ -115,6 +115,8 @@ void stream_peer_subject(const struct stream *s, void (*subject)(void *arg, stru
 void stream_peer_names(const struct stream *s, void (*name)(void *arg, struct span name), void *arg);
 /* When the peer's certificate begins and ends to be valid (seconds of wall time). false: it has none. */
 MUST_CHECK bool stream_peer_validity(const struct stream *s, int64_t *from, int64_t *until);
+/* Would this client, with the certificate that it showed or without one, be taken by another server's context, too? */
+MUST_CHECK bool stream_peer_fits(const struct stream *s, const struct tls_context *context);
 /* Moves an open stream, TLS and all, to another owner. `from` is closed afterwards; nothing may be kept or wait in it. false: it
  * could not be registered; both are closed. */
 MUST_CHECK bool stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner);

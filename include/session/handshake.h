@@ -76,7 +76,7 @@ void handshake_expired(struct session *s, enum reason why);
 enum reason handshake_client_reason(const struct session *s);
 /* The client is gone: was it more than that? Then a record says so, even if nothing was under way. */
 enum reason handshake_lost(struct session *s);
-/* Was the client's certificate, or that it gave none, judged by other settings than those of this generation's listener? */
+/* Would this generation's listener not take the client's certificate, or that it gave none? */
 MUST_CHECK bool handshake_is_outdated(const struct session *s, const struct generation *g, int listener);
 /* Facts of one side into the row. */
 void handshake_report(struct session *s, enum direction side, enum tls_way way);

@@ -29,9 +29,10 @@ void secure_free(struct secure *secure);
 
 /* The context for a client that asked this listener for `name` (NULL: for none); NULL: unknown_name = "refuse". */
 struct tls_context *secure_site(const struct secure *secure, int listener, const struct host *name);
-/* Do these listeners ask their clients for the same: the same certificates, of the same CAs, not revoked by the same lists? One
- * that asks for nothing any more is content with what any other did. */
+/* Do these listeners ask their clients for the same: the same certificates, of the same CAs, not revoked by the same lists? */
 MUST_CHECK bool secure_asks_as_before(const struct secure *before, int listener_before, const struct secure *now, int listener);
+/* One of the contexts of a listener with TLS: what they ask of clients is the same in all. */
+const struct tls_context *secure_any_site(const struct secure *secure, int listener);
 /* Towards servers, as this policy says. NULL: it speaks with none, or the system's CAs are not there to verify any by. */
 struct tls_context *secure_upstream(const struct secure *secure, int policy);
 /* For minted leaves; NULL: nothing is inspected. */

@@ -29,8 +29,7 @@ struct sites {
     struct site *items; /* sorted by name, once all are known */
     size_t count, room;
     struct tls_context *first; /* for unknown names; NULL: refused */
-    bool asks;                 /* for certificates of clients */
-    struct digest asked;       /* ... and for which */
+    struct digest asked;       /* what is asked of clients' certificates */
 };
 
 struct made {

@@ -5,6 +5,7 @@
  */
 #include "net/tls_end.h"
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,4 +121,34 @@ bool stream_peer_validity(const struct stream *s, int64_t *from, int64_t *until)
 
     return certificate != NULL && tls_seconds(X509_get0_notBefore(certificate), from) &&
            tls_seconds(X509_get0_notAfter(certificate), until);
+}
+
+/* As OpenSSL does in a handshake. A resumed session knows no chain: if one is needed, the certificate is not good. */
+static bool is_good(SSL *ssl, X509 *certificate, const struct tls_context *context)
+{
+    X509_STORE_CTX *verification = X509_STORE_CTX_new();
+    bool good = false;
+
+    if (verification != NULL &&
+        X509_STORE_CTX_init(verification, SSL_CTX_get_cert_store(context->ctx), certificate, SSL_get_peer_cert_chain(ssl)) == 1) {
+        X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(verification);
+
+        X509_VERIFY_PARAM_set_auth_level(param, SSL_CTX_get_security_level(context->ctx));
+        good = X509_STORE_CTX_set_default(verification, "ssl_client") == 1 &&
+               X509_VERIFY_PARAM_set1(param, SSL_CTX_get0_param(context->ctx)) == 1 && X509_verify_cert(verification) == 1;
+    }
+    X509_STORE_CTX_free(verification);
+    ERR_clear_error();
+    return good;
+}
+
+bool stream_peer_fits(const struct stream *s, const struct tls_context *context)
+{
+    X509 *certificate = s->tls != NULL ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;
+
+    if (!context->verify)
+        return true;
+    if (certificate == NULL)
+        return (SSL_CTX_get_verify_mode(context->ctx) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) == 0;
+    return is_good(s->tls->ssl, certificate, context);
 }

@@ -437,5 +437,6 @@ enum reason handshake_lost(struct session *s)
 
 bool handshake_is_outdated(const struct session *s, const struct generation *g, int listener)
 {
-    return s->tls != NULL && s->tls->ended && !secure_asks_as_before(s->generation->secure, s->listener, g->secure, listener);
+    return s->tls != NULL && s->tls->ended && !secure_asks_as_before(s->generation->secure, s->listener, g->secure, listener) &&
+           !stream_peer_fits(&s->client, secure_any_site(g->secure, listener));
 }

@@ -249,9 +249,9 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
 static enum reason renew(struct session *s)
 {
     const struct generation *before = s->generation;
-    int listener = session_find_listener(s, s->engine->generation->conf);
 
     if (!session_adopt_generation(s)) {
+        int listener = session_find_listener(s, s->engine->generation->conf);
         bool outdated = listener >= 0 && handshake_is_outdated(s, s->engine->generation, listener);
 
         return outdated || s->row->exchanges > 0 ? R_DRAINED : R_NONE;

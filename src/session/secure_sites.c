@@ -283,7 +283,6 @@ static void note_asked(const struct secure_work *w, const struct conf_listener_t
         int64_t verify;
     } all = { secure_file_digest(w, tls->ca), secure_file_digest(w, tls->crl), tls->verify };
 
-    sites->asks = tls->verify != VERIFY_NONE;
     sites->asked = secure_digest_of(span_of((const char *)&all, sizeof(all)));
 }
 
@@ -344,5 +343,12 @@ bool secure_asks_as_before(const struct secure *before, int listener_before, con
 {
     const struct sites *old = &before->listeners[listener_before], *new = &now->listeners[listener];
 
-    return !new->asks || (old->asks && old->asked.a == new->asked.a && old->asked.b == new->asked.b);
+    return old->asked.a == new->asked.a && old->asked.b == new->asked.b;
+}
+
+const struct tls_context *secure_any_site(const struct secure *secure, int listener)
+{
+    const struct sites *sites = &secure->listeners[listener];
+
+    return sites->count > 0 ? sites->items[0].context : sites->first;
 }

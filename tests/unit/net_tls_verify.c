@@ -384,12 +384,66 @@ static void test_clients(void **state)
     free((char *)crl.at);
 }
 
+/* A server that asks for this, of a stream whose handshake was with another. */
+static bool fits(const struct stream *s, enum tls_verify verify, struct span trust, struct span crl)
+{
+    struct cert c = cert_make((struct cert_spec){ .cn = "x", .names = "DNS:a.example", .issuer = &ca });
+    struct tls_context *other = pair_server(&c, (struct tls_server_settings){ .verify = verify, .ca = trust, .crl = crl });
+    bool good = stream_peer_fits(s, other);
+
+    tls_context_unref(other);
+    cert_free(&c);
+    return good;
+}
+
+static void check_fits(const struct cert *mine, bool required, bool here, bool revoked, bool elsewhere)
+{
+    struct cert c = cert_make((struct cert_spec){ .cn = "x", .names = "DNS:a.example", .issuer = &ca });
+    struct tls_context *asking = pair_server(&c, (struct tls_server_settings){ .verify = TLS_VERIFY_OPTIONAL, .ca = ca.pem });
+    struct tls_pair pair = { mine ? mine->pem : span_of(NULL, 0), mine ? mine->key_pem : span_of(NULL, 0), { NULL, 0 } };
+    struct tls_context *client = pair_client(ca.pem, (struct tls_client_settings){ .pair = pair });
+    struct span none = certs_crl(&ca, NULL), crl = certs_crl(&ca, mine ? mine->x509 : c.x509);
+    struct tls_pair_of_ends p;
+
+    pair_open(&p);
+    pair_shake(&p, client, asking, "a.example");
+    assert_int_equal(p.server.progress, TLS_DONE);
+    assert_true(fits(&p.server.stream, TLS_VERIFY_NONE, span_of(NULL, 0), span_of(NULL, 0)));
+    assert_int_equal(fits(&p.server.stream, TLS_VERIFY_REQUIRED, ca.pem, span_of(NULL, 0)), required);
+    assert_int_equal(fits(&p.server.stream, TLS_VERIFY_OPTIONAL, ca.pem, none), here);
+    assert_int_equal(fits(&p.server.stream, TLS_VERIFY_OPTIONAL, ca.pem, crl), revoked);
+    assert_int_equal(fits(&p.server.stream, TLS_VERIFY_OPTIONAL, other_ca.pem, span_of(NULL, 0)), elsewhere);
+    pair_close(&p);
+    tls_context_unref(asking);
+    tls_context_unref(client);
+    free((char *)none.at);
+    free((char *)crl.at);
+    cert_free(&c);
+}
+
+static void test_clients_verified_anew(void **state)
+{
+    struct cert mine = cert_make((struct cert_spec){ .cn = "a client", .issuer = &ca, .usage = "clientAuth" });
+
+    (void)state;
+    check_fits(&mine, true, true, false, false);
+    check_fits(NULL, false, true, true, true);
+    cert_free(&mine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),  cmocka_unit_test(test_nul_in_a_name),        cmocka_unit_test(test_names_of_peers),
-        cmocka_unit_test(test_chains), cmocka_unit_test(test_issuer_that_is_no_ca), cmocka_unit_test(test_revoked),
-        cmocka_unit_test(test_pins),   cmocka_unit_test(test_unverified),           cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_nul_in_a_name),
+        cmocka_unit_test(test_names_of_peers),
+        cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_issuer_that_is_no_ca),
+        cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_unverified),
+        cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_clients_verified_anew),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

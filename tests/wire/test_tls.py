@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """TLS itself: clients and servers that do not speak it well, certificates that are not good, and what becomes of both."""
+import os
 import ssl
 
 import pytest
@@ -796,18 +797,24 @@ def test_certificates_of_clients_under_another_ca(rings):
     ring = rings("ended", site(client_certificates="required", ca=world().ca.path))
     client = ring.raw_client("site")
     ring.secure(client, tls_ends.client_context(world().ca, pair=world().client), name="a.test")
-    for change, fine in ((site(client_certificates="required", ca=world().ca.path), True),
+    server = None
+    both = os.path.join(world().folder.name, "both.pem")
+    with open(both, "wb") as out:
+        for one in (world().stranger, world().ca):
+            with open(one.path, "rb") as file:
+                out.write(file.read())
+    for change, fine in ((site(client_certificates="required", ca=both), True),
+                         (site(client_certificates="optional", ca=world().ca.path), True),
                          (site(client_certificates="required", ca=world().stranger.path), False)):
         ring.reload(change=change)
         client.received.clear()
         ring.say(client, GET)
-        server = ring.server() if fine else None
-        if fine:
-            ring.say(server, OK)
-        assert (body(client) == b"ok") if fine else (client.end and not client.received)
-        if fine:
-            ring.say(client, GET)
-            ring.say(server, OK)
+        if not fine:
+            assert client.end and not client.received
+            return
+        server = server or ring.server()
+        ring.say(server, OK)
+        assert body(client) == b"ok"
 
 
 def test_certificates_change_and_nobody_notices(rings):
