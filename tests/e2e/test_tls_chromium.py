@@ -10,56 +10,12 @@ import threading
 
 import pytest
 
-from lib import tls, ws
-from lib.origin import echo_websocket
+from lib import tls
+from lib.chromium import needed, routes, visit
 from lib.postern import wait_until
 from lib.tls_stage import ALL, ORIGIN, PROXY, SITE, TlsStage, inspector
 
-PAGE = b"""<!doctype html><title>waiting</title><p id=out>nothing</p><script>
-const socket = new WebSocket("wss://" + location.host + "/ws");
-socket.onopen = () => socket.send("from the page");
-socket.onmessage = (event) => {
-    if (document.title === "waiting") {
-        document.title = event.data;
-        document.getElementById("out").textContent = "echoed: " + event.data;
-        socket.send("shown");
-    }
-};
-</script><img src="/shown.png">"""
-
-
-def browser():
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-
-
-pytestmark = [pytest.mark.skipif(browser() is None, reason="no chromium here"),
-              pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil here (libnss3-tools)")]
-
-
-class Watched:
-    """The echo server's connection, with an eye on what the page says."""
-
-    def __init__(self, connection, shown):
-        self.__dict__.update(connection=connection, shown=shown)
-
-    def __getattr__(self, name):
-        return getattr(self.connection, name)
-
-    def send(self, data):
-        self.connection.send(data)
-        if any(frame.payload == b"shown" for frame in ws.frames_in(data)):
-            self.shown.set()
-
-
-def routes(shown):
-    """The image is answered once the page has shown the echo, so the load event, and with it the dump, comes after that."""
-    def page(connection, request):
-        connection.answer(PAGE, fields=["Content-Type: text/html"])
-
-    def image(connection, request):
-        shown.wait(20)
-        connection.answer(b"", "404 Not Found")
-    return {"/page": page, "/shown.png": image, "/ws": lambda connection, request: echo_websocket(Watched(connection, shown), request)}
+pytestmark = [needed, pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil here (libnss3-tools)")]
 
 
 @contextlib.contextmanager
@@ -72,13 +28,6 @@ def profile(*authorities):
         for number, authority in enumerate(authorities):
             subprocess.run(["certutil", "-A", "-d", f"sql:{store}", "-n", f"ca{number}", "-t", "C,,", "-i", authority.file], check=True)
         yield home
-
-
-def visit(home, url, *arguments):
-    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-               "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={home}/profile",
-               "--proxy-bypass-list=<-loopback>", *arguments, "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=dict(os.environ, HOME=home))
 
 
 def passthrough(settings):

@@ -4,7 +4,6 @@ that people use against a strict policy."""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,7 +12,7 @@ import time
 
 import pytest
 
-from lib import ws
+from lib import chromium, ws
 from lib.origin import echo_websocket
 from lib.postern import POSTERNCTL, die_with_parent, wait_until
 from lib.stage import Stage
@@ -300,11 +299,7 @@ def strict_stage(routes):
     return Stage(routes=routes, policies=policies)
 
 
-def browser():
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-
-
-@pytest.mark.skipif(browser() is None, reason="no chromium here")
+@chromium.needed
 def test_chromium_sees_why():
     shown = threading.Event()
 
@@ -319,10 +314,7 @@ def test_chromium_sees_why():
     routes = {"/page": lambda connection, request: connection.answer(PAGE, fields=["Content-Type: text/html"]), "/shown": note,
               "/end.png": end, "/ws": echo_websocket}
     with strict_stage(routes) as stage, tempfile.TemporaryDirectory(prefix="postern-chromium-", ignore_cleanup_errors=True) as profile:
-        command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={profile}",
-                   f"--proxy-server=http://{stage.proxy}", "--proxy-bypass-list=<-loopback>", "--dump-dom", f"{stage.url}/page"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=90, env=dict(os.environ, HOME=profile))
+        done = chromium.visit(profile, f"{stage.url}/page", f"--proxy-server=http://{stage.proxy}")
         assert "<title>hello 1008 match-denied: no-secrets</title>" in done.stdout, done.stdout + done.stderr[-2000:]
         ended = stage.postern.wait_access(lambda line: line.get("protocol") == "websocket" and line["event"] == "end")
         assert (ended["reason"], ended["close_code"]) == ("match-denied", 1008)
