@@ -81,12 +81,17 @@ static void on_leaf(void *arg, struct tls_leaf *leaf)
     session_run(s);
 }
 
+/* A client that left meanwhile needs no leaf, and refuses none. */
 static void ask(struct session *s, struct leaf_wanted *wanted)
 {
     struct session_tls *tls = s->tls;
     struct tls_leaf *leaf = NULL;
     enum reason why;
 
+    if (s->client.hang_up) {
+        session_close(s, R_CLIENT_GONE, CLOSER_CLIENT);
+        return;
+    }
     wanted->generation = s->generation;
     wanted->client = &s->row->client;
     wanted->name = s->tunnel->host;

@@ -258,7 +258,10 @@ static enum reason renew(struct session *s)
     }
     if (s->generation == before || !session_is_inspected(s))
         return R_NONE;
-    return inspect_again(s) == R_NONE ? R_NONE : R_REVOKED;
+    if (inspect_again(s) == R_NONE)
+        return R_NONE;
+    report_event(s, R_REVOKED, CLOSER_POSTERN);
+    return R_REVOKED;
 }
 
 static bool read_head(struct session *s)

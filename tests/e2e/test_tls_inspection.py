@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 import threading
 import time
@@ -303,6 +304,36 @@ def test_client_resets_after_our_certificate(stage):
     line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] == "denied")
     assert line["reason"] in ("inspection-refused", "client-gone", "peer-reset", "tls-handshake")
     assert before >= 0
+
+
+@pytest.mark.parametrize("end", [socket.SHUT_WR, None])
+def test_client_gone_before_our_certificate(end):
+    """It saw none, so it refused none: its server took too long."""
+    def slow(connection):
+        connection.more()
+        went.wait(15)
+        connection.close(reset=True)
+    went = threading.Event()
+    with TlsStage(origin_tls=False, handler=slow) as stage, Client(stage.at("proxy")) as client:
+        assert client.tunnel(stage.target).status == 200
+        client.send(hello.client_hello(ORIGIN))
+        wait_until(lambda: any(one.received for one in stage.secure.connections), what="a ClientHello of ours")
+        port = client.port
+        client.socket.shutdown(end) if end is not None else client.close()
+        went.set()
+        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["protocol"] == "tls")
+        assert line["reason"] == "client-gone" and ORIGIN not in stage.postern.ctl_run("inspected", check=True).stdout
+
+
+def test_a_reload_that_ends_inspection():
+    """What was idle inside is not asked again, and the log says why."""
+    with TlsStage() as stage, stage.inspected() as client:
+        assert get(client).status == 200
+        passing = {"name": "passing", "from": "client", "to": "origin", "protocols": ["tls"], "action": "allow"}
+        assert stage.postern.reload({**stage.settings, "policies": [*stage.settings["policies"][:-1], passing]}).returncode == 0
+        client.send(f"GET /again HTTP/1.1\r\nHost: {stage.target}\r\n\r\n".encode())
+        assert client.wait_close() == b"" and "/again" not in stage.secure.paths()
+        assert stage.postern.wait_access(lambda line: line.get("reason") == "revoked")["client"].endswith(f":{client.port}")
 
 
 # The minter.
