@@ -193,8 +193,10 @@ static bool note_frames(struct ws_half *h)
     for (enum ws_kind k = WS_KIND_CONTINUATION; k < WS_KIND_COUNT; k++) {
         uint64_t more = r->frames[k] - h->frames[k];
 
+        if (more == 0)
+            continue;
         h->frames[k] = r->frames[k];
-        data = data || (more > 0 && k <= WS_KIND_BINARY);
+        data = data || k <= WS_KIND_BINARY;
         if (r->way == WS_PASS)
             websocket_count(h, k, more);
     }
