@@ -75,6 +75,7 @@ struct websocket {
     uint64_t spoke;           /* ms: last piece of a data message */
     enum closer first_closer; /* who sent the first close frame */
     uint64_t closing_since;   /* ms: when; 0: nobody did */
+    bool surplus;             /* a side went on behind its close frame */
     uint64_t events_since;    /* ms: the second in which events are counted */
     uint32_t events;
     name_id rule; /* what denied a message or the stream: a match rule, or the policy that revokes; 0: nothing with a name */

@@ -65,6 +65,12 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
     return R_NONE;
 }
 
+/* Does Host give the listener's own address? That is what the client dialled, whatever it asked the handshake for. */
+static bool is_address_of(const struct conf_listener *listener, const struct host *host)
+{
+    return host->ip.family != 0 && addr_same_ip(&host->ip, &listener->address);
+}
+
 /* Reverse: policies see the Host field, the operator's upstream is dialled. */
 static enum reason reverse_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
                                   const struct target *target)
@@ -81,7 +87,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return R_TARGET_MALFORMED;
     if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port)))
         return R_HOST_MISMATCH;
-    if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host))
+    if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host) && !is_address_of(q->listener, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
     if (addr_parse(&ip, span_str(upstream->host), upstream->port))
         host_from_addr(&j->dial, &ip);

@@ -13,7 +13,7 @@
 #define LINGER_MS 2000   /* how long a closed client may take to take its last bytes and go */
 #define SILENCE_MS 1000  /* after which an intercepted client is taken to wait for the server's first word */
 #define WS_CLOSE_MS 5000 /* for the second close frame */
-#define WS_ENDED_MS 1000 /* the same, when the side that waits for it may be gone */
+#define WS_ENDED_MS 1000 /* the same, when the side that waits for it may be gone, or goes on as if it had not closed */
 
 struct due {
     uint64_t at; /* ms; 0: never */
@@ -119,7 +119,7 @@ static struct due due_of_websocket(const struct session *s, const struct conf_ti
     const struct websocket *w = s->websocket;
     const struct conf_websocket *ws = &w->policy->websocket;
     struct due due = { s->progress + t->tunnel_idle, R_TIMEOUT_TUNNEL };
-    bool ended = s->client.eof || s->server.eof; /* whoever closed its half, or all, behind its close frame */
+    bool ended = s->client.eof || s->server.eof || w->surplus; /* whoever closed its half, or all, behind its close frame */
 
     if (w->closing_since != 0)
         return (struct due){ w->closing_since + (ended ? WS_ENDED_MS : WS_CLOSE_MS), R_TIMEOUT_CLOSE };

@@ -251,7 +251,11 @@ static size_t take_runs(struct ws_half *h, struct span input, enum reason *why)
             *why = take_run(h, span_of(input.at + used, good));
         if (*why == R_NONE && !h->reader.closed)
             *why = offence;
-        used = h->reader.closed ? input.len : used + good;
+        used += good;
+        if (h->reader.closed && used < input.len) {
+            h->session->websocket->surplus = true;
+            used = input.len;
+        }
         h->left = good > 0 && used < input.len && *why == R_NONE;
     } while (h->left && clock_real_ns() - began < TURN_NS);
     return used;

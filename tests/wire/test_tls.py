@@ -142,6 +142,21 @@ def test_host_must_be_the_name_of_the_handshake(rings):
     assert status(client) == 421 and reasons(ring) == ["host-mismatch"] and ring.dial() is None
 
 
+def test_host_may_be_the_address_of_the_listener(rings):
+    ring = rings("ended")
+    client = ring.client("site")
+    ring.say(client, b"GET /x HTTP/1.1\r\nHost: 127.0.98.2:8080\r\n\r\n")
+    ring.say(ring.server(), OK)
+    assert body(client) == b"ok"
+
+
+def test_host_may_be_no_other_address(rings):
+    ring = rings("ended")
+    client = ring.client("site")
+    ring.say(client, b"GET /x HTTP/1.1\r\nHost: 127.0.98.1:8080\r\n\r\n")
+    assert status(client) == 421 and reasons(ring) == ["host-mismatch"] and ring.dial() is None
+
+
 @pytest.mark.parametrize("sent, reason", [(0, "timeout-handshake"), (20, "timeout-handshake"), (1 << 20, "timeout-handshake")])
 def test_a_client_that_stalls(rings, sent, reason):
     """Before its hello, within it, and behind our flight; timed in total, from its first byte."""

@@ -150,6 +150,18 @@ def test_what_stands_behind_a_close_frame(ring, up, at_once, behind):
 
 
 @pytest.mark.parametrize("up", [True, False])
+def test_who_goes_on_behind_its_close_frame_is_not_waited_for_as_long(ring, up):
+    first, second = sides(ring, up)
+    ring.say(first, ws.close_frame(1000, mask=up) + HELLO[up])
+    ring.advance(0.9)
+    assert first.end is second.end is None
+    ring.advance(0.2)
+    assert first.end is not None and second.end is not None and HELLO[up] not in second.received
+    (record,) = [r for r in ring.records() if r["event"] == "end"]
+    assert record["reason"] == "timeout-close"
+
+
+@pytest.mark.parametrize("up", [True, False])
 def test_a_close_frame_and_the_end_at_once(ring, up):
     """Whoever closes its half behind its close frame still gets the answer to it."""
     first, second = sides(ring, up)
