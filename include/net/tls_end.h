@@ -33,6 +33,7 @@ struct tls_end {
     uint64_t since;                                                         /* ms */
     struct tls_peer peer;                                                   /* clients: `name` and `address` below */
     struct addr address;
+    X509 *refused;              /* the server's certificate, if it is not good */
     const SSL_SESSION *resumes; /* what was tried: compared only */
     uint64_t until;             /* of the sessions that come of this one */
     char name[];

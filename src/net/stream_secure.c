@@ -122,6 +122,7 @@ void tls_end_free(struct stream *s)
     if (e->ssl != NULL && e->failure == TLS_FAILED_NOT && e->done)
         SSL_set_shutdown(e->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* or its session could not be resumed */
     SSL_free(e->ssl);
+    X509_free(e->refused);
     chunks_drop(&e->plain, s->loop);
     free(e->first);
     tls_leaf_unref(e->leaf);

@@ -44,17 +44,36 @@ static bool is_pinned(const struct tls_context *context, X509_STORE_CTX *verific
     return false;
 }
 
-static int on_verify(X509_STORE_CTX *verification, void *arg)
+/* OpenSSL forgets a certificate that is not good; the log should say whose it was. */
+static void keep_refused(X509_STORE_CTX *verification)
 {
-    const struct tls_context *context = arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_end *e = ssl != NULL ? SSL_get_app_data(ssl) : NULL;
+    X509 *certificate = X509_STORE_CTX_get0_cert(verification);
 
+    if (e == NULL || e->refused != NULL || certificate == NULL || X509_up_ref(certificate) != 1)
+        return;
+    e->refused = certificate;
+}
+
+static bool is_good(const struct tls_context *context, X509_STORE_CTX *verification)
+{
     X509_STORE_CTX_set_error(verification, X509_V_OK);
     if (context->verify && X509_verify_cert(verification) != 1)
-        return 0;
+        return false;
     if (context->pin_count == 0 || is_pinned(context, verification))
-        return 1;
+        return true;
     X509_STORE_CTX_set_error(verification, TLS_VERIFY_PIN);
-    return 0;
+    return false;
+}
+
+static int on_verify(X509_STORE_CTX *verification, void *arg)
+{
+    bool good = is_good(arg, verification);
+
+    if (!good)
+        keep_refused(verification);
+    return good;
 }
 
 /* The server gave a session; what it is kept for is who the server was verified to be. */

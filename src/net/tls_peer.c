@@ -52,7 +52,7 @@ void stream_tls_facts(const struct stream *s, struct tls_facts *out)
     if (!e->context->server)
         span_show(e->peer.name, out->name, sizeof(out->name));
     out->subject[0] = out->issuer[0] = '\0';
-    certificate = SSL_get0_peer_certificate(e->ssl);
+    certificate = e->refused != NULL ? e->refused : SSL_get0_peer_certificate(e->ssl);
     if (certificate == NULL)
         return;
     show_name(X509_get_subject_name(certificate), out->subject);

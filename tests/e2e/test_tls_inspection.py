@@ -226,6 +226,21 @@ def test_a_good_server_after_bad_ones(changing):
         assert FAILING not in leaf(client)[1] and get(client, "/good").status == 200
 
 
+@pytest.mark.parametrize("kind", ["expired", "notyet"])
+def test_a_server_that_need_not_be_verified(kind):
+    """Who switches verification off mostly has a server whose certificate has ended: it is inspected like any other."""
+    def tune(settings):
+        for one in settings["policies"]:
+            if one.get("tls") == "inspect":
+                one["upstream_tls"] = {"verify": False}
+    with TlsStage(tune=tune) as stage:
+        stage.secure.tls = tls.server_context(tls.bad_server(kind, ORIGIN, f"{stage.prefix}.1"))
+        with stage.inspected() as client:
+            assert FAILING not in leaf(client)[1] and get(client, "/trusted").status == 200
+            line = stage.postern.wait_access(lambda line: line.get("path") == "/trusted")
+            assert line["tls_server"]["unverified"] is True
+
+
 def test_failing_websocket(changing):
     changing.secure.tls = tls.server_context(tls.bad_server("expired", ORIGIN, ""))
     with changing.inspected() as client:

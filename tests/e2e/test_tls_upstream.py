@@ -59,6 +59,7 @@ def test_bad_server(changing, kind):
     assert answer.status == 502 and line["reason"] == "upstream-certificate", line
     assert DETAILS[kind] in line["tls_server"]["verify"], line["tls_server"]
     assert is_untouched(changing) and "certificate" in answer.value("proxy-status")
+    assert line["tls_server"]["subject"] and line["tls_server"]["issuer"], "the log says whose certificate it was"
 
 
 def test_a_good_server_between_bad_ones(changing):
