@@ -181,7 +181,7 @@ static void test_client_certificates(void **state)
     assert_false(connects(client, server, &peer, "CN=a client"));
     for (int i = 0; i < 3; i++)
         assert_true(connects(client, server, &peer, "CN=a client"));
-    added_time = 3599;
+    added_time = 3540; /* a busy machine has a minute for this */
     assert_true(connects(client, server, &peer, "CN=a client"));
     added_time = 3601; /* replaced again and again, and still too old */
     assert_false(connects(client, server, &peer, "CN=a client"));
