@@ -125,13 +125,15 @@ class Postern:
             self.process = subprocess.Popen([self.binary, "-c", self.config, *self.arguments], stderr=subprocess.PIPE,
                                             stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder, preexec_fn=die_with_parent)
         before = len(self.stderr())  # of a process that ran before
-        threading.Thread(target=self._listen, args=[self.process.stderr], daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=[self.process.stderr], daemon=True)
+        listener.start()
         try:
             wait_until(lambda: self.process.poll() is not None or re.search(r"\bready\b", self.stderr()[before:]), what="ready")
         except AssertionError:
             self.kill()
             raise AssertionError(f"posternd did not get ready:\n{self.stderr()}") from None
         if self.process.poll() is not None:
+            listener.join(PATIENCE)
             raise AssertionError(f"posternd ended with {self.process.returncode}:\n{self.stderr()}")
         return self
 
