@@ -420,7 +420,5 @@ def test_bulk(stage):
     stage.routes["/bulk"] = lambda connection, request: connection.answer(b"".join(connection.body_parts(request)))
     with stage.inspected() as client:
         client.socket.settimeout(60)
-        sender = threading.Thread(target=client.send, args=[f"POST /bulk HTTP/1.1\r\nHost: {stage.target}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body])
-        sender.start()
-        assert client.response(seconds=60).body == body
-        sender.join()
+        client.send(f"POST /bulk HTTP/1.1\r\nHost: {stage.target}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert client.response(seconds=60).body == body  # the server answers when it has read all

@@ -17,8 +17,9 @@ SHORT = ["-p", "-S", "-h", "-U", "--fast"]
 # What the server behind says in its answers is judged, too.
 FIELDS = ["Strict-Transport-Security: max-age=31536000", "X-Frame-Options: DENY", "X-Content-Type-Options: nosniff",
           "Content-Security-Policy: default-src 'none'", "Referrer-Policy: no-referrer"]
-# What the scanner could not do with this machine's openssl; renegotiation is tested in test_tls_hostile.py.
-OWN_TROUBLE = {"engine_problem", "secure_renego", "RC4"}
+# What the scanner could not do with this machine's openssl, or in its own time: renegotiation is tested in test_tls_hostile.py,
+# resumption in test_tls_termination.py.
+OWN_TROUBLE = {"engine_problem", "secure_renego", "RC4", "sessionresumption_ticket"}
 
 
 @pytest.fixture(scope="module")
