@@ -62,20 +62,21 @@ static bool covers_strings(struct reach *r, const struct conf_strings *earlier, 
     return true;
 }
 
-#define STRINGS_CONDITION(member)                                                                                                  \
+/* A condition that is a list of texts, and whether one list of it covers another. */
+#define LIST_CONDITION(member, covers)                                                                                             \
     static bool given_##member(const struct conf_policy *p)                                                                        \
     {                                                                                                                              \
         return p->member.count > 0;                                                                                                \
     }                                                                                                                              \
     static bool covers_##member(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later)               \
     {                                                                                                                              \
-        return covers_strings(r, &earlier->member, &later->member);                                                                \
+        return covers(r, &earlier->member, &later->member);                                                                        \
     }
 
-STRINGS_CONDITION(from)
-STRINGS_CONDITION(to)
-STRINGS_CONDITION(listeners)
-STRINGS_CONDITION(methods)
+LIST_CONDITION(from, covers_strings)
+LIST_CONDITION(to, covers_strings)
+LIST_CONDITION(listeners, covers_strings)
+LIST_CONDITION(methods, covers_strings)
 
 static bool covers_network_list(struct reach *r, const struct conf_networks *earlier, const struct conf_networks *later)
 {
@@ -211,19 +212,9 @@ static bool covers_patterns(struct reach *r, const struct conf_strings *earlier,
     return true;
 }
 
-#define PATTERNS_CONDITION(member)                                                                                                 \
-    static bool given_##member(const struct conf_policy *p)                                                                        \
-    {                                                                                                                              \
-        return p->member.count > 0;                                                                                                \
-    }                                                                                                                              \
-    static bool covers_##member(struct reach *r, const struct conf_policy *earlier, const struct conf_policy *later)               \
-    {                                                                                                                              \
-        return covers_patterns(r, &earlier->member, &later->member);                                                               \
-    }
-
-PATTERNS_CONDITION(paths)
-PATTERNS_CONDITION(tls_fingerprints)
-PATTERNS_CONDITION(client_certificates)
+LIST_CONDITION(paths, covers_patterns)
+LIST_CONDITION(tls_fingerprints, covers_patterns)
+LIST_CONDITION(client_certificates, covers_patterns)
 
 static bool given_headers(const struct conf_policy *p)
 {

@@ -4,6 +4,8 @@
  * and the bytes left for the next message do not depend on the steps; and the payload, encoded again as one chunk with the same
  * trailers, is decoded to itself.
  */
+#include "require.h"
+
 #include "proto/h1_body.h"
 
 #include <stdio.h>
@@ -11,14 +13,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                                         \
-    do {                                                                                                                           \
-        if (!(condition)) {                                                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                                \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
 
 #define INPUT_MAX 65536
 

@@ -7,19 +7,13 @@
 #ifndef POSTERN_FUZZ_PROTO_HEAD_H
 #define POSTERN_FUZZ_PROTO_HEAD_H
 
+#include "require.h"
+
 #include "proto/h1.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define REQUIRE(condition)                                                                                                         \
-    do {                                                                                                                           \
-        if (!(condition)) {                                                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                                \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
 
 static const struct h1_limits read_limits = { .header_bytes = 4096, .header_count = 40, .uri_bytes = 512 };
 /* Written again, a head may be longer: a space behind each colon, a reason phrase. */

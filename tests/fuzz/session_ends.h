@@ -6,6 +6,8 @@
 #ifndef POSTERN_FUZZ_SESSION_ENDS_H
 #define POSTERN_FUZZ_SESSION_ENDS_H
 
+#include "require.h"
+
 #include "session_script.h"
 
 #include "session/engine.h"
@@ -16,14 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define REQUIRE(condition)                                                                                                         \
-    do {                                                                                                                           \
-        if (!(condition)) {                                                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                                \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
 
 #define CLIENTS 4 /* the third is one of the reverse listener, the fourth is intercepted */
 #define ORIGINS 16

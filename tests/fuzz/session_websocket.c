@@ -18,15 +18,13 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
+#include "session_world.h"
 #include "websocket_speaker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS 64
-#define ROWS 64
-#define LOG_SLOTS 256
 #define TURNS_MAX 20000
 #define GENERATIONS 3
 
@@ -126,12 +124,9 @@ static void advance(uint64_t ms)
 
 static struct generation *make_generation(unsigned number)
 {
-    struct generation *g = calloc(1, sizeof(*g));
-    struct conf_messages messages;
     static char text[8192];
     size_t n;
 
-    REQUIRE(g != NULL);
     n = (size_t)snprintf(text, sizeof(text),
                          "zones = ( { name = \"inside\"; networks = [ \"127.0.0.0/8\" ]; } );\n"
                          "timeouts = { tunnel_idle = 60.0; message = 4.0; };\n"
@@ -146,33 +141,13 @@ static struct generation *make_generation(unsigned number)
                               ",\n{ name = \"p%u\"; paths = \"/%u\"; protocols = \"websocket\"; action = \"allow\"; %s }", p, p,
                               groups[(p + 3 * number) % GROUPS].text);
     snprintf(text + n, sizeof(text) - n, " );\n");
-    g->conf = conf_parse("fuzz.conf", span_str(text), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        fprintf(stderr, "%s\n", messages.errors[i]);
-    conf_messages_fini(&messages);
-    REQUIRE(g->conf != NULL);
-    g->hosts = conf_hosts_parse(SPAN(""));
-    g->files = calloc(g->conf->policy_count, sizeof(*g->files));
-    REQUIRE(generation_compile(g));
-    g->refs = 1;
-    g->number = (uint16_t)(number + 1);
-    snprintf(g->instance, sizeof(g->instance), "postern-fuzz");
-    return g;
+    return world_generation(text, "", (uint16_t)(number + 1));
 }
 
 /* What all inputs share. */
 static void begin_process(void)
 {
-    int fd = memfd_create("shard", MFD_CLOEXEC);
-
-    log_open("fuzz", LOG_LEVEL_ERROR);
-    REQUIRE(fd >= 0 && ftruncate(fd, (off_t)shard_bytes(ROWS)) == 0);
-    h.shard = shard_map(fd, ROWS, true);
-    close(fd);
-    h.ring_memory = aligned_alloc(64, (ring_bytes(LOG_SLOTS, sizeof(struct record)) + 63) & ~(size_t)63);
-    REQUIRE(h.shard != NULL && h.ring_memory != NULL);
-    memset(h.ring_memory, 0, ring_bytes(LOG_SLOTS, sizeof(struct record)));
-    ring_attach(&h.ring, h.ring_memory, LOG_SLOTS, sizeof(struct record));
+    world_open(&h.shard, &h.ring, &h.ring_memory);
     for (unsigned i = 0; i < GENERATIONS; i++)
         h.generations[i] = make_generation(i);
     h.now = 1000000;

@@ -14,17 +14,15 @@
  */
 #include "../wire/wire_dial.h"
 #include "session_ends.h"
+#include "session_world.h"
 
 #include "base/clock.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS 48
-#define ROWS 64
-#define LOG_SLOTS 256
 #define TURNS_MAX 20000
 #define SIDES 4
 
@@ -316,39 +314,16 @@ static void step(enum op op, unsigned who, struct span argument)
 
 static struct generation *make_generation(const char *action)
 {
-    struct generation *g = calloc(1, sizeof(*g));
-    struct conf_messages messages;
     char text[sizeof(script_config) + 16];
 
-    REQUIRE(g != NULL);
     snprintf(text, sizeof(text), script_config, action);
-    g->conf = conf_parse("fuzz.conf", span_str(text), &messages);
-    for (size_t i = 0; i < messages.error_count; i++)
-        fprintf(stderr, "%s\n", messages.errors[i]);
-    conf_messages_fini(&messages);
-    REQUIRE(g->conf != NULL);
-    g->hosts = conf_hosts_parse(span_str(script_hosts));
-    g->files = calloc(g->conf->policy_count, sizeof(*g->files));
-    REQUIRE(generation_compile(g));
-    g->refs = 1;
-    g->number = action[0] == 'a' ? 1 : 2;
-    snprintf(g->instance, sizeof(g->instance), "postern-fuzz");
-    return g;
+    return world_generation(text, script_hosts, action[0] == 'a' ? 1 : 2);
 }
 
 /* What all inputs share. */
 static void begin_process(void)
 {
-    int fd = memfd_create("shard", MFD_CLOEXEC);
-
-    log_open("fuzz", LOG_LEVEL_ERROR);
-    REQUIRE(fd >= 0 && ftruncate(fd, (off_t)shard_bytes(ROWS)) == 0);
-    h.shard = shard_map(fd, ROWS, true);
-    close(fd);
-    h.ring_memory = aligned_alloc(64, (ring_bytes(LOG_SLOTS, sizeof(struct record)) + 63) & ~(size_t)63);
-    REQUIRE(h.shard != NULL && h.ring_memory != NULL);
-    memset(h.ring_memory, 0, ring_bytes(LOG_SLOTS, sizeof(struct record)));
-    ring_attach(&h.ring, h.ring_memory, LOG_SLOTS, sizeof(struct record));
+    world_open(&h.shard, &h.ring, &h.ring_memory);
     h.generations[0] = make_generation("allow");
     h.generations[1] = make_generation("deny");
     h.now = 1000000;

@@ -7,19 +7,13 @@
 #ifndef POSTERN_FUZZ_WEBSOCKET_JUDGE_H
 #define POSTERN_FUZZ_WEBSOCKET_JUDGE_H
 
+#include "require.h"
+
 #include "../unit/proto_strict_frame.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
-
-#define REQUIRE(condition)                                                                                                         \
-    do {                                                                                                                           \
-        if (!(condition)) {                                                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                                \
-            abort();                                                                                                               \
-        }                                                                                                                          \
-    } while (0)
 
 #define MESSAGE_MAX (1u << 17)
 #define PING_OF_OURS "postern:"

@@ -19,34 +19,7 @@
 
 #define ROWS 2000u
 
-struct fixture {
-    int fd;
-    struct shard *writer, *reader;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-
-    f->fd = memfd_create("shard", MFD_CLOEXEC);
-    assert_int_equal(ftruncate(f->fd, (off_t)shard_bytes(ROWS)), 0);
-    f->reader = shard_map(f->fd, ROWS, false);
-    f->writer = shard_map(f->fd, ROWS, true);
-    assert_true(f->reader != NULL && f->writer != NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    shard_unmap(f->reader);
-    shard_unmap(f->writer);
-    close(f->fd);
-    free(f);
-    return 0;
-}
+#include "base_shard.h"
 
 static size_t memory_used(const struct fixture *f)
 {
