@@ -45,6 +45,8 @@ bool addr_parse_loose(struct addr *out, struct span text, uint16_t port);
 /* The IP alone, and with the port ("[::1]:80"). `out` must hold ADDR_TEXT bytes; it is returned. Family 0 gives "". */
 char *addr_text(const struct addr *a, char *out);
 char *addr_port_text(const struct addr *a, char *out);
+/* The same as addr_port_text() without the NUL; returns where the next byte goes. */
+char *addr_port_put(const struct addr *a, char *out);
 
 bool addr_same_ip(const struct addr *a, const struct addr *b);
 bool addr_eq(const struct addr *a, const struct addr *b);

@@ -7,7 +7,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 static size_t ip_len(const struct addr *a)
@@ -173,24 +172,6 @@ bool addr_parse_loose(struct addr *out, struct span text, uint16_t port)
         set_ip4(out, bytes, port);
     }
     return true;
-}
-
-char *addr_text(const struct addr *a, char *out)
-{
-    out[0] = '\0';
-    if (a->family != 0)
-        inet_ntop(a->family, a->ip, out, ADDR_TEXT);
-    return out;
-}
-
-char *addr_port_text(const struct addr *a, char *out)
-{
-    char ip[ADDR_TEXT];
-
-    out[0] = '\0';
-    if (a->family != 0)
-        snprintf(out, ADDR_TEXT, a->family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", addr_text(a, ip), a->port);
-    return out;
 }
 
 bool addr_same_ip(const struct addr *a, const struct addr *b)

@@ -2,9 +2,11 @@
 /* Addresses in all their spellings, networks, special-purpose blocks (RFC 6890) and the prefixes that carry one. */
 #include "base/addr.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +150,25 @@ static void test_loose(void **state)
             fail_msg("%s", cases[i].text);
         if (cases[i].shown != NULL)
             assert_string_equal(addr_text(&a, shown), cases[i].shown);
+    }
+}
+
+/* The C library writes the same. */
+static void test_random_texts(void **state)
+{
+    char ours[ADDR_TEXT], theirs[ADDR_TEXT], with_port[ADDR_TEXT];
+    struct addr a;
+
+    (void)state;
+    srand(7);
+    for (int i = 0; i < 200000; i++) {
+        a = (struct addr){ .family = rand() % 4 == 0 ? AF_INET : AF_INET6, .port = (uint16_t)rand() };
+        for (size_t k = 0; k < sizeof(a.ip); k++)
+            a.ip[k] = rand() % 3 == 0 ? (uint8_t)rand() : rand() % 6 == 0 ? 0xff : 0;
+        assert_non_null(inet_ntop(a.family, a.ip, theirs, sizeof(theirs)));
+        assert_string_equal(addr_text(&a, ours), theirs);
+        snprintf(with_port, sizeof(with_port), a.family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", theirs, a.port);
+        assert_string_equal(addr_port_text(&a, ours), with_port);
     }
 }
 
@@ -417,9 +438,10 @@ static void test_special_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_literals), cmocka_unit_test(test_ports),   cmocka_unit_test(test_loose),
-        cmocka_unit_test(test_sockaddr), cmocka_unit_test(test_compare), cmocka_unit_test(test_networks),
-        cmocka_unit_test(test_inside),   cmocka_unit_test(test_special), cmocka_unit_test(test_special_blocks),
+        cmocka_unit_test(test_literals),       cmocka_unit_test(test_ports),   cmocka_unit_test(test_loose),
+        cmocka_unit_test(test_sockaddr),       cmocka_unit_test(test_compare), cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_random_texts),   cmocka_unit_test(test_inside),  cmocka_unit_test(test_special),
+        cmocka_unit_test(test_special_blocks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
