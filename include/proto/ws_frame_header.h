@@ -30,4 +30,11 @@ bool ws_is_control(uint8_t opcode);
 MUST_CHECK bool ws_header_read(const struct ws_reader *r, const uint8_t *at, size_t available, struct ws_header *h,
                                enum reason *why);
 
+/*
+ * ws_frame_whole.c: takes whole messages of one frame each from the front of `at`, as many as are plainly good and about which
+ * neither limits nor calls have to be asked one by one. Returns how many bytes they are, all to be passed; 0: none, and nothing has
+ * changed. What it takes counts and leaves the reader as if it had been taken frame by frame.
+ */
+MUST_CHECK size_t ws_whole_take(struct ws_reader *r, const uint8_t *at, size_t len);
+
 #endif

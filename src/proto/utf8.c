@@ -41,13 +41,6 @@ static uint32_t next_byte(uint32_t state, uint8_t byte)
     return left == 1 ? 0 : STATE(left - 1, 0x80, 0xbf);
 }
 
-uint32_t utf8_feed(uint32_t state, struct span bytes)
-{
-    static const uint8_t no_mask[4];
-
-    return utf8_feed_masked(state, bytes, no_mask, 0);
-}
-
 /* Of eight bytes, first byte lowest, how many stand before the first whose high bit is set in `high` (one is)? */
 static size_t bytes_before(uint64_t high)
 {
@@ -118,24 +111,46 @@ static size_t whole_front(const char *at, size_t len, uint64_t key)
     return ascii + characters_front(word >> 8 * ascii);
 }
 
+/* Eight bytes of mask from position `at` of it on. */
+static inline uint64_t key_from(const uint8_t mask[4], size_t at)
+{
+    unsigned turn = at % 4 * 8;
+    uint32_t word;
+
+    memcpy(&word, mask, sizeof(word));
+    word = le32toh(word);
+    word = htole32(word >> turn | word << (-turn & 31));
+    return (uint64_t)word << 32 | word;
+}
+
+uint32_t utf8_feed(uint32_t state, struct span bytes)
+{
+    static const uint8_t no_mask[4];
+
+    return utf8_feed_masked(state, bytes, no_mask, 0);
+}
+
+/* Are the last eight bytes ASCII? There are as many. */
+static bool ends_in_ascii(struct span bytes, const uint8_t mask[4], size_t at)
+{
+    size_t start = bytes.len - sizeof(uint64_t);
+    uint64_t word;
+
+    memcpy(&word, bytes.at + start, sizeof(word));
+    return ((word ^ key_from(mask, at + start)) & HIGH_BITS) == 0;
+}
+
 uint32_t utf8_feed_masked(uint32_t state, struct span bytes, const uint8_t mask[4], unsigned at)
 {
-    uint8_t ring[12]; /* eight bytes of mask from each of its positions */
-    size_t i = 0;
+    size_t i = state == 0 ? ascii_front(bytes.at, bytes.len, key_from(mask, at)) : 0;
 
-    for (unsigned k = 0; k < sizeof(ring); k++)
-        ring[k] = mask[(at + k) & 3];
+    if (i > 0 && bytes.len - i < sizeof(uint64_t) && ends_in_ascii(bytes, mask, at))
+        return 0; /* to the last; rather than what is left byte by byte */
     while (i < bytes.len && state != UTF8_BAD) {
-        size_t whole = 0;
+        size_t whole = state == 0 ? whole_front(bytes.at + i, bytes.len - i, key_from(mask, at + i)) : 0;
 
-        if (state == 0) {
-            uint64_t key;
-
-            memcpy(&key, ring + (i & 3), sizeof(key));
-            whole = whole_front(bytes.at + i, bytes.len - i, key);
-        }
         if (whole == 0)
-            state = next_byte(state, (uint8_t)bytes.at[i] ^ ring[i & 3]);
+            state = next_byte(state, (uint8_t)bytes.at[i] ^ mask[(at + i) & 3]);
         i += whole > 0 ? whole : 1;
     }
     return state;

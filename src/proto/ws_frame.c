@@ -12,7 +12,8 @@
  * call; what on_frame() said of it is kept until then (asked), so that each frame is asked about, and counted by its owner, once.
  * Control frames go their own way between the frames of a message that is dropped or held.
  *
- * Headers are read by ws_frame_header.c; what a policy says of rates and contents is its owner's, in the calls.
+ * Most frames do not come here: whole messages that nobody is asked about go the short way, in ws_frame_whole.c. Headers of all
+ * others are read by ws_frame_header.c; what a policy says of rates and contents is its owner's, in the calls.
  */
 #include "proto/utf8.h"
 #include "proto/ws_frame_header.h"
@@ -208,12 +209,21 @@ static bool take_unit(struct ws_reader *r, struct run *run, enum reason *why)
     return *why == R_NONE;
 }
 
+/* Takes messages of one frame that are whole, as long as there are such. False: what begins here is something else. */
+static bool take_whole(struct ws_reader *r, struct run *run)
+{
+    size_t n = run->done > 0 && r->way != WS_PASS ? 0 : ws_whole_take(r, run->at + run->done, run->len - run->done);
+
+    run->done += n;
+    return n > 0;
+}
+
 static bool take_more(struct ws_reader *r, struct run *run, enum reason *why)
 {
     size_t n = run->len - run->done;
 
     if (r->left == 0)
-        return take_unit(r, run, why);
+        return take_whole(r, run) || take_unit(r, run, why);
     if (run->done == 0)
         r->way = r->message_way;
     n = r->left < n ? (size_t)r->left : n;

@@ -119,21 +119,27 @@ static void test_masked_and_cut(void **state)
     }
 }
 
-/* One wrong byte, at every place of a text that the fast path would like to skip. */
+/* One wrong byte, at every place of texts of any length that the fast path would like to skip; and a character that only begins. */
 static void test_bad_under_fast_path(void **state)
 {
     static const uint8_t mask[4] = { 0x80, 0x01, 0x7f, 0xfe };
-    char bytes[40];
+    char bytes[75];
 
     (void)state;
-    for (size_t where = 0; where < sizeof(bytes); where++)
-        for (unsigned at = 0; at < 4; at++) {
-            memset(bytes, 'a', sizeof(bytes));
-            bytes[where] = (char)0xff;
-            assert_true(utf8_feed(0, span_of(bytes, sizeof(bytes))) == UTF8_BAD);
-            mask_over(bytes, sizeof(bytes), mask, at);
-            assert_true(utf8_feed_masked(0, span_of(bytes, sizeof(bytes)), mask, at) == UTF8_BAD);
-        }
+    for (size_t len = 1; len <= sizeof(bytes); len++)
+        for (size_t where = 0; where < len; where++)
+            for (unsigned at = 0; at < 4; at++) {
+                memset(bytes, 'a', len);
+                bytes[where] = (char)0xff;
+                assert_true(utf8_feed(0, span_of(bytes, len)) == UTF8_BAD);
+                mask_over(bytes, len, mask, at);
+                assert_true(utf8_feed_masked(0, span_of(bytes, len), mask, at) == UTF8_BAD);
+                mask_over(bytes, len, mask, at);
+                bytes[where] = (char)0xc3;
+                mask_over(bytes, len, mask, at);
+                assert_true((utf8_feed_masked(0, span_of(bytes, len), mask, at) == UTF8_BAD) == (where + 1 < len));
+                assert_true(utf8_feed_masked(0, span_of(bytes, len), mask, at) != 0);
+            }
 }
 
 /* Any two bytes at every place of a row of characters of two bytes, of which the fast path takes some at once. */
