@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: ISC
+"""Lists of hosts to deny, and their reload under load."""
+import http.client
+import signal
+import time
+
+from .machine import read
+from .material import ASKED_NAMES, HOST
+from .running import ORIGIN_PORT, Failed, Place, Running
+from .workload import Workload
+
+SIZES = (0, 1000, 10000, 100000, 1000000)
+
+
+def size_of(variant):
+    return int(variant.split()[0])
+
+
+class Policy(Workload):
+    """The requested host is on no list and changes with every request, 20000 names in turn. 64 kept connections. Before, names that are on
+    the list must be denied."""
+    name, kind = "policy", "policy"
+    columns = ("us_op", "user_us_op", "system_us_op", "ops_s", "p99_us", "start_s", "start_cpu_s", "start_pss_mb", "peak_rss_mb")
+    floor = None
+    curve = ("us_op", "names on the list", "CPU us per request")
+
+    def variants(self):
+        return [f"{size} names" for size in SIZES if size <= self.options.names]
+
+    def peers_for(self, peers):
+        return [of_kind(peer, kind) for peer in peers for kind in peer.lists]
+
+    def can(self, peer, variant):
+        return "policy" in peer.ways and size_of(variant) <= peer.list_limits.get(peer.list_kind, SIZES[-1])
+
+    def place(self, variant):
+        size = size_of(variant)
+        return Place("policy", names_file=self.material.names_file(size) if size else None, hosts_file=self.material.hosts_file())
+
+    def load_arguments(self, running, variant):
+        host = ["-n", f"{HOST}:{ORIGIN_PORT}", "-M", ASKED_NAMES]
+        if running.peer.program == "privoxy":      # it reads no hosts file of ours
+            host = ["-n", f"localhost:{ORIGIN_PORT}"]
+        return ["-m", "http", "-c", 64, "-p", "/r/100", *host, *running.target("policy")]
+
+    def run(self, peer, variant, bench):
+        with Running(peer, self.place(variant), bench) as running:
+            check_denied(running)
+            found = bench.load(running, self.load_arguments(running, variant) + self.timed())
+            found["start_cpu_s"] = running.start_cpu
+            found["start_pss_mb"] = running.base["pss"] / 2**20
+            found["peak_rss_mb"] = peak_of(running.group) / 2**20
+            return self.figures(running, variant, found)
+
+
+def of_kind(peer, kind):
+    """The same peer, with this kind of list."""
+    made = type(peer)()
+    made.list_kind, made.name = kind, f"{peer.name} {kind}"
+    return made
+
+
+def peak_of(group):
+    """The largest that any of its processes ever was."""
+    lines = [line for pid in group.pids() for line in read(f"/proc/{pid}/status").splitlines() if line.startswith("VmHWM:")]
+    return max((int(line.split()[1]) * 1024 for line in lines), default=0)
+
+
+def check_denied(running):
+    """The first, the middle and the last name of the list."""
+    names = running.place.names() if running.place.names_file else []
+    for name in {names[index] for index in (0, len(names) // 2, -1)} if names else ():
+        connection = http.client.HTTPConnection("127.0.0.1", running.place.port, timeout=20)
+        prefix = f"http://{name}:{ORIGIN_PORT}" if running.peer.ways["policy"] == "forward" else ""
+        connection.putrequest("GET", prefix + "/r/1", skip_host=True)
+        connection.putheader("Host", name)
+        connection.endheaders()
+        status = connection.getresponse().status
+        connection.close()
+        if status != 403:
+            raise Failed(f"{name} is on the list, and got {status}")
+
+
+class Reload(Policy):
+    """A list of a million names is read again, three times a run, under load; and the same without."""
+    name = "reload"
+    columns = ("max_us", "p999_us", "p99_us", "us_op", "ops_s", "peak_rss_mb")
+    seconds = 6.0
+    reloads = 3
+    curve = None
+
+    def variants(self):
+        return [f"{self.options.names} names, no reload", f"{self.options.names} names, {self.reloads} reloads"]
+
+    def can(self, peer, variant):
+        return super().can(peer, variant) and peer.is_ours
+
+    def run(self, peer, variant, bench):
+        with Running(peer, self.place(variant), bench) as running:
+            reloads = self.reloads if variant.endswith("reloads") else 0
+
+            def ask():
+                for _ in range(reloads):
+                    running.group.process.send_signal(signal.SIGHUP)
+                    time.sleep(self.seconds / (reloads + 1))
+            found = bench.load(running, self.load_arguments(running, variant) + self.timed(), during=ask)
+            check_denied(running)
+            found["peak_rss_mb"] = peak_of(running.group) / 2**20
+            self.count_reloads(running, found, reloads)
+            return self.figures(running, variant, found)
+
+    @staticmethod
+    def count_reloads(running, found, wanted):
+        """A reload that is still going on when the next is asked for may be one with it; that none is done is a bad run."""
+        found["reloads"] = read(running.place.path("said.log")).count("reloaded: generation")
+        if wanted and not found["reloads"]:
+            found["failed"] = "nothing was reloaded"
