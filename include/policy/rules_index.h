@@ -3,17 +3,20 @@
 #define POSTERN_POLICY_RULES_INDEX_H
 
 #include "policy/netmap.h"
+#include "policy/prefixmap.h"
 #include "policy/rules.h"
 
 /*
  * What policies are compiled to; private to rules.c, rules_compile.c, conditions.c and near.c. For each indexed condition there is
  * a map from the fact that it asks about to the set of policies for which it is true; policies without the condition are in every
- * set of it. The other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing.
+ * set of it. The other conditions (SLOW) are evaluated a policy at a time, and only for policies that all sets left standing. Paths
+ * are both: the map says which policies may fit.
  */
 #define COND_BIT(c) (1u << (c))
 #define CONDITIONS_SLOW                                                                                                            \
     (COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS) | COND_BIT(COND_TLS_FINGERPRINTS) |                 \
      COND_BIT(COND_CLIENT_CERTIFICATES))
+#define CONDITIONS_MAPPED ((COND_BIT(COND_COUNT) - 1) & (~CONDITIONS_SLOW | COND_BIT(COND_PATHS)))
 /* What is asked of requests: inside TLS it is not known before the policy inspects. */
 #define CONDITIONS_REQUEST (COND_BIT(COND_METHODS) | COND_BIT(COND_PATHS) | COND_BIT(COND_HEADERS))
 #define PROTOCOLS 7 /* bits of enum conf_protocol */
@@ -59,17 +62,20 @@ struct rules {
     struct port_map ports, twin_ports; /* the latter without policies that allow every port; none without transparent listeners */
     struct name_map hosts, methods;
     struct netmap literals, clients, networks;
+    struct prefixmap paths; /* of what stands before the first '*': who is in the set may fit */
 };
 
 /*
  * The conditions of all policies over these facts. A condition is in one of three ways known: by its mask; as slow, to be
- * evaluated; or it is unknown. Masks of conditions that nobody has, that are exempt, slow or unknown hold every policy.
+ * evaluated for the policies that its mask leaves; or it is unknown. Only the masks in `narrows` are set: those of conditions that
+ * nobody has, that are exempt or unknown would hold every policy.
  */
 struct view {
     const struct rules *rules;
     const struct facts *facts;
-    unsigned slow, unknown;
+    unsigned slow, unknown, narrows;
     bool tls; /* it is TLS: policies that inspect only remember it */
+    const uint64_t *all;
     const uint64_t *mask[COND_COUNT];
 };
 

@@ -30,23 +30,13 @@ const char *condition_name(enum condition c)
     return (unsigned)c < COND_COUNT ? names[c] : "?";
 }
 
-/* The facts that a condition is about. */
-static const unsigned needs[COND_COUNT] = {
-    [COND_LISTENERS] = KNOWN_FLOW,
-    [COND_FROM] = KNOWN_FLOW,
-    [COND_CLIENTS] = KNOWN_FLOW,
-    [COND_HOSTS] = KNOWN_TARGET,
-    [COND_HOSTS_FILE] = KNOWN_TARGET,
-    [COND_PORTS] = KNOWN_TARGET,
-    [COND_TO] = KNOWN_ADDRESS,
-    [COND_NETWORKS] = KNOWN_ADDRESS,
-    [COND_PROTOCOLS] = KNOWN_PROTOCOL,
-    [COND_METHODS] = KNOWN_REQUEST,
-    [COND_PATHS] = KNOWN_REQUEST,
-    [COND_HEADERS] = KNOWN_REQUEST,
-    [COND_TLS_FINGERPRINTS] = KNOWN_HELLO,
-    [COND_CLIENT_CERTIFICATES] = KNOWN_FLOW,
-};
+/* By the facts that they are about; those about the request stand in rules_index.h. */
+#define CONDITIONS_FLOW                                                                                                            \
+    (COND_BIT(COND_LISTENERS) | COND_BIT(COND_FROM) | COND_BIT(COND_CLIENTS) | COND_BIT(COND_CLIENT_CERTIFICATES))
+#define CONDITIONS_TARGET (COND_BIT(COND_HOSTS) | COND_BIT(COND_HOSTS_FILE) | COND_BIT(COND_PORTS))
+#define CONDITIONS_ADDRESS (COND_BIT(COND_TO) | COND_BIT(COND_NETWORKS))
+#define CONDITIONS_PROTOCOL COND_BIT(COND_PROTOCOLS)
+#define CONDITIONS_HELLO COND_BIT(COND_TLS_FINGERPRINTS)
 
 static uint32_t by_index(const uint32_t *sets, size_t count, int index, uint32_t none)
 {
@@ -109,7 +99,18 @@ static uint32_t by_flow_protocol(const struct rules *r, const struct facts *f)
     return by_protocol(r, f->protocol & (f->listener < 0 ? PROTOCOLS_KERNEL : PROTOCOLS_PROXIED));
 }
 
-/* The policies for which a known condition is true; for slow ones all, they are asked later. */
+static bool has_empty_segments(struct span path)
+{
+    return path.len >= 2 && memmem(path.at, path.len, "//", 2) != NULL;
+}
+
+/* The policies that may fit. A path with empty segments has two readings, and patterns may begin with either. */
+static uint32_t by_path(const struct rules *r, struct span path)
+{
+    return has_empty_segments(path) ? r->all : prefixmap_find(&r->paths, path);
+}
+
+/* The policies for which a known condition is true or, if it is a slow one, may be. */
 static uint32_t fitting(const struct rules *r, const struct facts *f, enum condition c)
 {
     switch (c) {
@@ -131,8 +132,9 @@ static uint32_t fitting(const struct rules *r, const struct facts *f, enum condi
         return by_flow_protocol(r, f);
     case COND_METHODS:
         return by_method(r, f->method);
-    case COND_HOSTS_FILE:
     case COND_PATHS:
+        return by_path(r, f->path);
+    case COND_HOSTS_FILE:
     case COND_HEADERS:
     case COND_TLS_FINGERPRINTS:
     case COND_CLIENT_CERTIFICATES:
@@ -142,33 +144,52 @@ static uint32_t fitting(const struct rules *r, const struct facts *f, enum condi
     return r->all;
 }
 
+/* Conditions that ask something even of policies that do not have them. */
+static unsigned forced(const struct rules *r, const struct facts *f)
+{
+    bool to_self = (f->known & KNOWN_ADDRESS) && f->zone_out == zones_self(r->conf);
+
+    return (f->twin ? COND_BIT(COND_PORTS) : 0) | (to_self ? COND_BIT(COND_TO) : 0);
+}
+
+static void narrow(struct view *v, enum condition c, uint32_t set)
+{
+    v->narrows |= COND_BIT(c);
+    v->mask[c] = sets_at(v->rules->sets, set);
+}
+
+/* The conditions whose facts are known, a bit each. */
+static unsigned answered(unsigned known)
+{
+    static const unsigned by_fact[] = { CONDITIONS_FLOW,     CONDITIONS_TARGET,  CONDITIONS_ADDRESS,
+                                        CONDITIONS_PROTOCOL, CONDITIONS_REQUEST, CONDITIONS_HELLO };
+    unsigned set = 0;
+
+    for (; known != 0; known &= known - 1)
+        set |= by_fact[__builtin_ctz(known)];
+    return set;
+}
+
 void view_init(struct view *v, const struct rules *rules, const struct facts *facts, bool last)
 {
-    unsigned known = facts->known;
+    bool tls = (facts->known & KNOWN_PROTOCOL) && facts->protocol == CONF_TLS;
+    /* TLS is no request, whatever asked for the tunnel. */
+    unsigned known = answered(facts->known & ~(tls ? (unsigned)KNOWN_REQUEST : 0u));
+    unsigned asked = (rules->used | forced(rules, facts)) & ~(facts->operators_word ? COND_BIT(COND_TO) : 0);
 
-    *v = (struct view){ .rules = rules, .facts = facts };
-    v->tls = (known & KNOWN_PROTOCOL) && facts->protocol == CONF_TLS;
-    if (v->tls)
-        known &= ~(unsigned)KNOWN_REQUEST; /* TLS is no request, whatever asked for the tunnel */
-    for (unsigned c = 0; c < COND_COUNT; c++) {
-        uint32_t set = rules->all;
-        bool exempt = c == COND_TO && facts->operators_word;
-        bool to_self = c == COND_TO && (facts->known & KNOWN_ADDRESS) && facts->zone_out == zones_self(rules->conf);
-        bool forced = (c == COND_PORTS && facts->twin) || to_self; /* these ask more of policies without the condition */
+    v->rules = rules;
+    v->facts = facts;
+    v->tls = tls;
+    v->slow = known & CONDITIONS_SLOW;
+    v->unknown = last ? 0 : asked & ~known;
+    v->narrows = 0;
+    v->all = sets_at(rules->sets, rules->all);
+    for (unsigned left = asked & known & CONDITIONS_MAPPED; left != 0; left &= left - 1)
+        narrow(v, (enum condition)__builtin_ctz(left), fitting(rules, facts, (enum condition)__builtin_ctz(left)));
+    for (unsigned left = last ? asked & ~known : 0; left != 0; left &= left - 1) {
+        unsigned c = (unsigned)__builtin_ctz(left);
 
-        if ((!(rules->used & COND_BIT(c)) && !forced) || exempt)
-            ; /* true for all */
-        else if (known & needs[c])
-            set = fitting(rules, facts, (enum condition)c);
-        else if (last && v->tls && (COND_BIT(c) & CONDITIONS_REQUEST))
-            set = rules->absent_or_inspects[c];
-        else if (last)
-            set = rules->absent[c];
-        else
-            v->unknown |= COND_BIT(c);
-        if (known & needs[c])
-            v->slow |= COND_BIT(c) & CONDITIONS_SLOW;
-        v->mask[c] = sets_at(rules->sets, set);
+        narrow(v, (enum condition)c, tls && (COND_BIT(c) & CONDITIONS_REQUEST) ? rules->absent_or_inspects[c] : rules->absent[c]);
     }
 }
 
@@ -188,7 +209,7 @@ static bool path_fits(const struct conf_policy *policy, struct span path)
 {
     bool plain = any_fits(&policy->paths, path, target_path_fits), merged;
 
-    if (path.len < 2 || memmem(path.at, path.len, "//", 2) == NULL)
+    if (!has_empty_segments(path))
         return plain;
     merged = any_fits(&policy->paths, path, target_path_fits_merged);
     return policy->action == ACTION_ALLOW ? plain && merged : plain || merged;

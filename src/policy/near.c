@@ -12,8 +12,9 @@ static uint32_t false_conditions(const struct view *v, size_t index)
 
     for (unsigned c = 0; c < COND_COUNT; c++) {
         unsigned bit = COND_BIT(c) & v->rules->present[index];
+        bool out = (v->narrows & COND_BIT(c)) && !bits_has(v->mask[c], index);
 
-        if (!bits_has(v->mask[c], index) || ((bit & v->slow) && !condition_fits(v->rules, index, (enum condition)c, v->facts)))
+        if (out || ((bit & v->slow) && !condition_fits(v->rules, index, (enum condition)c, v->facts)))
             set |= COND_BIT(c);
     }
     return set;

@@ -269,6 +269,32 @@ static bool build_literals(struct build *b)
     return good;
 }
 
+/* What a text that fits must begin with. */
+static struct span literal_part(const char *pattern)
+{
+    return span_of(pattern, strcspn(pattern, "*"));
+}
+
+static bool build_paths(struct build *b)
+{
+    const struct conf *conf = b->r->conf;
+    struct prefixmap_item *items;
+    size_t count = 0, n = 0;
+    bool good;
+
+    for (size_t i = 0; i < conf->policy_count; i++)
+        count += conf->policies[i].paths.count;
+    items = calloc(count + 1, sizeof(*items));
+    if (items == NULL)
+        return false;
+    for (size_t i = 0; i < conf->policy_count; i++)
+        for (size_t k = 0; k < conf->policies[i].paths.count; k++)
+            items[n++] = (struct prefixmap_item){ literal_part(conf->policies[i].paths.items[k]), (uint32_t)i };
+    good = prefixmap_build(&b->r->paths, items, n, b->r->sets, b->r->absent[COND_PATHS]);
+    free(items);
+    return good;
+}
+
 /* The strings of one list condition of a policy. */
 static const struct conf_strings *strings_of(const struct conf_policy *p, enum condition c)
 {
@@ -395,7 +421,7 @@ static bool build_all(struct build *b)
     build_flow(b);
     return build_ports(b, &r->ports, COND_BIT(COND_PORTS), names_port) && build_twin_ports(b) &&
            build_names(b, &r->hosts, COND_HOSTS) && build_names(b, &r->methods, COND_METHODS) && build_literals(b) &&
-           build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
+           build_paths(b) && build_networks(b, &r->clients, COND_CLIENTS, client_networks) &&
            build_networks(b, &r->networks, COND_NETWORKS, server_networks) && !sets_failed(r->sets);
 }
 
@@ -435,6 +461,7 @@ void rules_free(struct rules *rules)
     zones_free(rules->zones);
     netmap_fini(&rules->clients);
     netmap_fini(&rules->networks);
+    prefixmap_fini(&rules->paths);
     free(rules->ports.spans);
     free(rules->twin_ports.spans);
     free(rules->admits);

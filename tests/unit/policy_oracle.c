@@ -33,7 +33,7 @@ static const struct client_certificate certificates[] = {
     { .subject = { "O=b", 3 }, .names = { { "DNS:b.x", 7 }, { "DNS:a.x", 7 } }, .name_count = 2 },
     { .names = { { "email:u@x", 9 } }, .name_count = 1 },
 };
-static const char *const paths[] = { "/", "/a", "/ab", "/b", "/c" };
+static const char *const paths[] = { "/", "/a", "/ab", "/b", "/c", "//a", "/c//b" };
 static const char *const networks[] = { "0.0.0.0/0", "10.0.0.0/8",    "10.1.0.0/16",    "10.1.2.3",
                                         "::/0",      "2001:db8::/32", "2001:db8:1::/48" };
 static const char *const addresses[] = { "10.1.2.3",      "10.1.2.4",      "10.2.0.0",      "11.0.0.1",
@@ -206,6 +206,16 @@ static bool lists_path(const struct conf_strings *list, struct span path)
     return false;
 }
 
+/* Of a path with empty segments both readings count: one of them to deny, both to allow. */
+static bool fits_path(const struct conf_policy *p, struct span path)
+{
+    bool plain = lists_path(&p->paths, path), merged = false;
+
+    for (size_t i = 0; i < p->paths.count; i++)
+        merged = merged || target_path_fits_merged(path, span_str(p->paths.items[i]));
+    return p->action == ACTION_ALLOW ? plain && merged : plain || merged;
+}
+
 static bool lists_certificate(const struct conf_strings *list, const struct client_certificate *c)
 {
     bool fits = c != NULL && c->subject.len > 0 && lists_path(list, c->subject);
@@ -253,7 +263,7 @@ static enum truth ask(const struct conf_policy *p, const struct facts *facts, bo
         p->networks.count == 0 ? YES : truth_of(f, KNOWN_ADDRESS, last, lists_address(&p->networks, &f->server)),
         truth_of(f, KNOWN_PROTOCOL, last, protocols & f->protocol),
         p->methods.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last && !into, lists_name(&p->methods, method)),
-        p->paths.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last && !into, lists_path(&p->paths, f->path)),
+        p->paths.count == 0 ? YES : truth_of(f, KNOWN_REQUEST, last && !into, fits_path(p, f->path)),
         p->tls_fingerprints.count == 0 ? YES
                                        : truth_of(f, KNOWN_HELLO, last, f->ja4.len > 0 && lists_path(&p->tls_fingerprints, f->ja4)),
         p->client_certificates.count == 0
