@@ -78,7 +78,8 @@ static uint64_t payload_len(const unsigned char *head)
     return bytes > 0 ? longer : len;
 }
 
-size_t frame_head_feed(struct frame *f, const unsigned char *at, size_t n)
+/* The bytes that are there, when they may be too few. */
+static size_t feed_some(struct frame *f, const unsigned char *at, size_t n)
 {
     size_t used = 0;
 
@@ -91,21 +92,25 @@ size_t frame_head_feed(struct frame *f, const unsigned char *at, size_t n)
         if (f->have == 2)
             f->need = head_len(f->head);
     }
+    return used;
+}
+
+size_t frame_head_feed(struct frame *f, const unsigned char *at, size_t n)
+{
+    size_t used;
+
+    if (f->have == 0 && n >= FRAME_HEAD_MAX) { /* as it nearly always is: copied with what is behind it, at one go */
+        memcpy(f->head, at, FRAME_HEAD_MAX);
+        f->have = f->need = head_len(f->head);
+        used = f->need;
+    } else {
+        used = feed_some(f, at, n);
+    }
     if (frame_has_head(f)) {
         f->left = payload_len(f->head);
         f->at = 0;
     }
     return used;
-}
-
-void frame_pass(struct frame *f, size_t n)
-{
-    f->at += n;
-    f->left -= n;
-    if (f->left == 0) {
-        f->have = 0;
-        f->need = 2;
-    }
 }
 
 void frame_unmask(const struct frame *f, const unsigned char *in, unsigned char *out, size_t n)

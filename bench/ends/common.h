@@ -58,7 +58,15 @@ static inline bool frame_is_masked(const struct frame *f)
 }
 
 /* `n` bytes of payload go by, at most `left`; behind the last one the next frame begins. */
-void frame_pass(struct frame *f, size_t n);
+static inline void frame_pass(struct frame *f, size_t n)
+{
+    f->at += n;
+    f->left -= n;
+    if (f->left == 0) {
+        f->have = 0;
+        f->need = 2;
+    }
+}
 
 /* Writes a masked payload's next `n` bytes in clear to `out`, which may be `in`. Does not pass them. */
 void frame_unmask(const struct frame *f, const unsigned char *in, unsigned char *out, size_t n);

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -11,13 +12,13 @@ import time
 
 from . import machine, plots
 from .catalogue import WORKLOADS
+from .columns import COLUMNS
 from .keeper import Keeper, slug
 from .material import Material
 from .programs import ROOT, Missing, build, describe
 from .roster import all_peers
 from .running import Bench, Failed
 from .tables import render
-from .workload import COLUMNS
 
 DEFAULT_PEERS = ("direct,relay-rw,relay-splice,relay-ws,haproxy,haproxy-tcp,haproxy-splice-1m,nginx,nginx-64k,nginx-stream-128k,trafficserver,hitch,"
                  "squid,postern,postern-shared,postern-forward,postern-contract,postern-pattern")
@@ -32,7 +33,7 @@ def parser():
     made.add_argument("--peers", default=DEFAULT_PEERS, help="names with commas (default: %(default)s)")
     made.add_argument("--runs", type=int, default=5, help="rounds over all peers (default: %(default)s)")
     made.add_argument("--seconds", type=float, help="measured in each run")
-    made.add_argument("--variants", help="only those that contain one of these texts (commas)")
+    made.add_argument("--variants", help="only those that contain one of these texts (commas without a space)")
     made.add_argument("--json", metavar="FILE", help="writes every single run")
     made.add_argument("--plots", metavar="FOLDER", help="writes an SVG for each workload that has a curve")
     made.add_argument("--keep", metavar="FOLDER", help="where configurations are kept (default: bench/kept in the build's folder)")
@@ -89,7 +90,7 @@ class Session:
         return data, {peer.name: peer for peer in peers}
 
     def _is_wanted(self, variant):
-        return not self.options.variants or any(part in variant for part in self.options.variants.split(","))
+        return not self.options.variants or any(part in variant for part in re.split(",(?! )", self.options.variants))
 
     def _run(self, workload, peer, variant):
         try:

@@ -135,7 +135,7 @@ class Cgroup:
 
 def remove_stale(parent):
     """What a bench that was killed left behind."""
-    for name in os.listdir(parent):
+    for name in os.listdir(parent) if os.path.isdir(parent) else ():
         owner = name.removeprefix(PREFIX).partition("-")[0]
         if name.startswith(PREFIX) and not os.path.exists(f"/proc/{owner}"):
             with contextlib.suppress(OSError):

@@ -8,6 +8,8 @@ from .tables import median, values_of
 WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 80, 200, 50, 60
 COLOURS = ("#1b6ca8", "#c0392b", "#1e8449", "#8e44ad", "#b9770e", "#0e7c7b", "#566573", "#d35498", "#7d6608", "#2c3e50")
+# Beyond this, the smaller values would be one line at the bottom.
+MANY_TIMES = 8
 DASHES = ("", "7 4", "2 3")
 
 
@@ -27,28 +29,41 @@ def number(value):
 
 
 class Axes:
-    """From values to places in the picture."""
+    """From values to places in the picture. Where the largest value is many times the least, their axis is logarithmic, too."""
 
-    def __init__(self, sizes, top):
+    def __init__(self, sizes, values):
         self.sizes = sizes
         logs = [self._log(size) for size in sizes]
         self.least, self.most = min(logs), max(logs)
-        self.step = round_step(top or 1)
-        self.top = math.ceil((top or 1) / self.step) * self.step
+        self.is_logarithmic = 0 < MANY_TIMES * min(values) < max(values)
+        self.ticks = self._steps(min(values), max(values)) if self.is_logarithmic else self._parts(max(values) or 1)
+        self.bottom, self.top = map(self._scaled, (self.ticks[0], self.ticks[-1]))
 
     def _log(self, size):
         positive = [one for one in self.sizes if one > 0]
         return math.log10(size) if size > 0 else math.log10(min(positive, default=1)) - 1
+
+    @staticmethod
+    def _parts(most):
+        step = round_step(most)
+        return [round(part * step, 10) for part in range(math.ceil(most / step) + 1)]
+
+    @staticmethod
+    def _steps(least, most):
+        powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+        steps = [round(factor * 10.0 ** power, 10) for power in powers for factor in (1, 2, 5)]
+        first, last = max(step for step in steps if step <= least), min(step for step in steps if step >= most)
+        return [step for step in steps if first <= step <= last]
+
+    def _scaled(self, value):
+        return math.log10(value) if self.is_logarithmic else value
 
     def x(self, size):
         span = (self.most - self.least) or 1
         return LEFT + (self._log(size) - self.least) / span * (WIDTH - LEFT - RIGHT)
 
     def y(self, value):
-        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
-
-    def ticks(self):
-        return [round(number * self.step, 10) for number in range(round(self.top / self.step) + 1)]
+        return HEIGHT - BOTTOM - (self._scaled(value) - self.bottom) / (self.top - self.bottom) * (HEIGHT - TOP - BOTTOM)
 
 
 def text(x, y, said, anchor="middle", size=13, more=""):
@@ -58,7 +73,7 @@ def text(x, y, said, anchor="middle", size=13, more=""):
 def frame(axes, title, label_x, label_y):
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     yield text(LEFT, TOP - 22, title, "start", 16, 'font-weight="bold"')
-    for value in axes.ticks():
+    for value in axes.ticks:
         yield f'<line x1="{LEFT}" y1="{axes.y(value):.1f}" x2="{right}" y2="{axes.y(value):.1f}" stroke="#dddddd"/>'
         yield text(LEFT - 8, axes.y(value) + 4, number(value), "end")
     for size in axes.sizes:
@@ -105,7 +120,7 @@ def plot(title, data, key, label_x, label_y):
     if not curves:
         return None
     points = [point for one in curves.values() for point in one]
-    axes = Axes(sorted({size for size, _ in points}), max(value for _, value in points))
+    axes = Axes(sorted({size for size, _ in points}), [value for _, value in points])
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
              'font-family="sans-serif" fill="#222222">', f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
              *frame(axes, title, label_x, label_y)]

@@ -3,7 +3,7 @@
 import re
 import statistics
 
-from .workload import COLUMNS
+from .columns import COLUMNS
 
 SPREAD = 1      # so many columns also say their least and their most
 
@@ -101,7 +101,7 @@ def render(workload, data, peers):
     for variant, rows in data.items():
         if variant:
             parts.append(f"### {workload.name}: {variant}")
-        parts.append("\n".join(Table(workload, variant, rows, peers).lines()))
+        parts.append("\n".join(workload.table(variant, rows, peers)))
         said = "\n".join(remarks(rows))
         if said:
             parts.append(said)

@@ -1,40 +1,11 @@
 # SPDX-License-Identifier: ISC
-"""What a workload is: which peers can do it, how the load is run, which figures come out. A result is a dict; `COLUMNS` says how its figures
-are written. A result with `errors` or `failed` is a bad run: it is counted, and its figures are not used."""
+"""What a workload is: which peers can do it, how the load is run, which figures come out. A result is a dict of figures (columns.py); one with
+`errors` or `failed` is a bad run: it is counted, and its figures are not used."""
+from .columns import REQUEST_COLUMNS
 from .running import Place, Running
+from .tables import Table
 
-# Key -> (title, format, whether less is better).
-COLUMNS = {
-    "us_op": ("CPU us/{}", "{:.2f}", True),
-    "user_us_op": ("user", "{:.2f}", True),
-    "system_us_op": ("system", "{:.2f}", True),
-    "ops_s": ("{}/s", "{:.0f}", False),
-    "s_gb": ("CPU s/GB", "{:.4f}", True),
-    "user_s_gb": ("user", "{:.4f}", True),
-    "system_s_gb": ("system", "{:.4f}", True),
-    "gbit": ("Gbit/s", "{:.1f}", False),
-    "p50_us": ("p50 us", "{:.0f}", True),
-    "p99_us": ("p99 us", "{:.0f}", True),
-    "p999_us": ("p99.9 us", "{:.0f}", True),
-    "max_us": ("slowest us", "{:.0f}", True),
-    "pss_kb_conn": ("PSS KiB/conn", "{:.2f}", True),
-    "kernel_kb_conn": ("kernel KiB/conn", "{:.2f}", True),
-    "open_us_conn": ("open us/conn", "{:.1f}", True),
-    "open_cpu_us_conn": ("open CPU us/conn", "{:.1f}", True),
-    "idle_cpu_ms_s": ("idle CPU ms/s", "{:.3f}", True),
-    "alive": ("alive", "{:.0f}", None),
-    "start_s": ("start s", "{:.2f}", True),
-    "start_cpu_s": ("start CPU s", "{:.2f}", True),
-    "start_pss_mb": ("start PSS MiB", "{:.1f}", True),
-    "peak_rss_mb": ("peak RSS MiB", "{:.1f}", True),
-    "reload_s": ("reload s", "{:.2f}", True),
-    "calls_op": ("system calls/{}", "{:.2f}", True),
-    "proxy_cpu_use": ("proxy's use of its CPU", "{:.2f}", None),
-    "us_verdict": ("us/{}", "{:.3f}", True),
-}
-REQUEST_COLUMNS = ("us_op", "user_us_op", "system_us_op", "ops_s", "p50_us", "p99_us", "pss_kb_conn", "proxy_cpu_use")
-STREAM_COLUMNS = ("s_gb", "user_s_gb", "system_s_gb", "gbit", "proxy_cpu_use")
-
+MANY = 1000
 
 class Workload:
     """`kind` is the key of Peer.ways; `floor` names the peer that the last ratio is to; `curve` what a plot over the variants shows."""
@@ -66,6 +37,10 @@ class Workload:
     def unit_for(self, variant):
         return self.unit
 
+    def table(self, variant, rows, peers):
+        """Lines of markdown."""
+        return Table(self, variant, rows, peers).lines()
+
     def place(self, variant):
         return Place(self.kind)
 
@@ -90,10 +65,12 @@ class Workload:
         return found
 
     def add_memory(self, running, variant, found):
-        """Growth since the start, while all connections are open."""
+        """While all connections are open; what one of them takes is only told from the rest where they are many."""
         arguments = self.load_arguments(running, variant)
         connections = int(arguments[arguments.index("-c") + 1])
-        found["pss_kb_conn"] = (found["memory"]["pss"] - running.base["pss"]) / connections / 1024
+        found["pss_mb"] = found["memory"]["pss"] / 2**20
+        if connections >= MANY:
+            found["pss_kb_conn"] = (found["memory"]["pss"] - running.base["pss"]) / connections / 1024
         found["start_s"] = running.start_seconds
 
 

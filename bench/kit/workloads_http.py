@@ -8,7 +8,8 @@ import time
 from .machine import read
 from .programs import must_have
 from .running import Failed, Place, Running
-from .workload import STREAM_COLUMNS, Workload, stream_figures
+from .columns import STREAM_COLUMNS
+from .workload import Workload, stream_figures
 
 EXPLICIT = ", explicit proxy"
 

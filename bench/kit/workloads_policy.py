@@ -20,7 +20,7 @@ class Policy(Workload):
     """The requested host is on no list and changes with every request, 20000 names in turn. 64 kept connections. Before, names that are on
     the list must be denied."""
     name, kind = "policy", "policy"
-    columns = ("us_op", "user_us_op", "system_us_op", "ops_s", "p99_us", "start_s", "start_cpu_s", "start_pss_mb", "peak_rss_mb")
+    columns = ("us_op", "user_us_op", "system_us_op", "ops_s", "p99_us", "start_s", "start_cpu_s", "start_pss_mb", "pss_mb", "peak_rss_mb")
     floor = None
     curve = ("us_op", "names on the list", "CPU us per request")
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: ISC
 """TLS ended at the proxy, clear behind it."""
 from .running import Place
-from .workload import REQUEST_COLUMNS, STREAM_COLUMNS, Workload, stream_figures
+from .columns import REQUEST_COLUMNS, STREAM_COLUMNS
+from .workload import Workload, stream_figures
 
 KEYS = {"ECDSA P-256": "ecdsa", "RSA 2048": "rsa"}
 SUITES = {"AES-128-GCM": "TLS_AES_128_GCM_SHA256", "AES-256-GCM": "TLS_AES_256_GCM_SHA384"}

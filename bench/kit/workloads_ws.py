@@ -3,7 +3,8 @@
 import time
 
 from .running import Place, Running
-from .workload import STREAM_COLUMNS, Workload, stream_figures
+from .columns import STREAM_COLUMNS
+from .workload import Workload, stream_figures
 from .workloads_http import ReverseOrExplicit
 
 
