@@ -192,6 +192,15 @@ bool conn_handshake(struct conn *c)
     return false;
 }
 
+/* With a copy: OpenSSL lets a session of TLS 1.3 be used once, and several connections may begin before the next ticket comes. */
+static void resume(SSL *ssl, SSL_SESSION *session)
+{
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+
+    SSL_set_session(ssl, copy);
+    SSL_SESSION_free(copy);
+}
+
 bool conn_connected(struct conn *c)
 {
     const struct load *l = c->load;
@@ -204,7 +213,7 @@ bool conn_connected(struct conn *c)
     SSL_set_connect_state(c->ssl);
     SSL_set_tlsext_host_name(c->ssl, l->options.server_name);
     if (l->options.resumes && l->session != NULL)
-        SSL_set_session(c->ssl, l->session);
+        resume(c->ssl, l->session);
     return conn_handshake(c);
 }
 

@@ -110,10 +110,10 @@ class Session:
     def measure(self, name):
         workload = WORKLOADS[name](self.options, self.material)
         data, peers = self.rounds(workload)
-        self.workloads[name] = data
         if not data:
             print(f"{name}: none of these peers can do that", file=sys.stderr)
             return
+        self.workloads[name] = data
         print(render(workload, data, peers), flush=True)
         if self.options.plots and workload.curve:
             self._plot(workload, data)
