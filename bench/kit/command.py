@@ -21,7 +21,7 @@ from .running import Bench, Failed
 from .tables import render
 
 DEFAULT_PEERS = ("direct,relay-rw,relay-splice,relay-ws,haproxy,haproxy-tcp,haproxy-splice-1m,nginx,nginx-64k,nginx-stream-128k,trafficserver,hitch,"
-                 "squid,postern,postern-shared,postern-forward,postern-contract,postern-pattern")
+                 "squid,tinyproxy,postern,postern-shared,postern-forward,postern-contract,postern-pattern")
 EPILOG = """The proxies are measured side by side on loopback, in a network namespace of their own: the proxy alone on one CPU, with one worker or thread;
 origin, load and harness on another. They take turns, each run with a proxy that was just started. What compares is the CPU time that the proxy itself spent on
 a unit of work; throughput and latency stand beside it. docs/performance.md says more."""
@@ -33,7 +33,7 @@ def parser():
     made.add_argument("--peers", default=DEFAULT_PEERS, help="names with commas (default: %(default)s)")
     made.add_argument("--runs", type=int, default=5, help="rounds over all peers (default: %(default)s)")
     made.add_argument("--seconds", type=float, help="measured in each run")
-    made.add_argument("--variants", help="only those that contain one of these texts (commas without a space)")
+    made.add_argument("--variants", help="only these, or those that contain one of these texts (commas without a space)")
     made.add_argument("--json", metavar="FILE", help="writes every single run")
     made.add_argument("--plots", metavar="FOLDER", help="writes an SVG for each workload that has a curve")
     made.add_argument("--keep", metavar="FOLDER", help="where configurations are kept (default: bench/kept in the build's folder)")
@@ -77,7 +77,7 @@ class Session:
     def rounds(self, workload):
         """variant -> name -> results. In each round another peer is the first."""
         data, peers = {}, workload.peers_for(self.peers)
-        variants = [one for one in workload.variants() if self._is_wanted(one)]
+        variants = self._wanted(workload.variants())
         for number in range(self.options.runs):
             for variant in variants:
                 able = [peer for peer in peers if workload.can(peer, variant)]
@@ -89,8 +89,12 @@ class Session:
                     self._say(workload, variant, number, peer, result)
         return data, {peer.name: peer for peer in peers}
 
-    def _is_wanted(self, variant):
-        return not self.options.variants or any(part in variant for part in re.split(",(?! )", self.options.variants))
+    def _wanted(self, variants):
+        """Whole names, or parts of them."""
+        if not self.options.variants:
+            return variants
+        texts = re.split(",(?! )", self.options.variants)
+        return [one for one in variants if any(text == one or (text in one and text not in variants) for text in texts)]
 
     def _run(self, workload, peer, variant):
         try:

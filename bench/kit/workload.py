@@ -68,7 +68,7 @@ class Workload:
         """While all connections are open; what one of them takes is only told from the rest where they are many."""
         arguments = self.load_arguments(running, variant)
         connections = int(arguments[arguments.index("-c") + 1])
-        found["pss_mb"] = found["memory"]["pss"] / 2**20
+        found["pss_mb"] = found["memory"]["pss"] / 2**20 or None      # not everybody may see it
         if connections >= MANY:
             found["pss_kb_conn"] = (found["memory"]["pss"] - running.base["pss"]) / connections / 1024
         found["start_s"] = running.start_seconds

@@ -64,7 +64,7 @@ def rows_of(text, title):
 
 def test_tables_and_json(tmp_path):
     os.chmod(tmp_path, 0o755)
-    done = run(tmp_path, "h1-keepalive-small", "ws-echo", "ws-push", "tunnel-bulk", "--variants", "100 B,64 B,explicit", "--peers",
+    done = run(tmp_path, "h1-keepalive-small", "ws-echo", "ws-push", "tunnel-bulk", "--variants", "100 B,64 B,100 B, explicit proxy,explicit proxy", "--peers",
                "direct,relay-rw,relay-splice,relay-ws,postern,postern-forward")
     assert done.returncode == 0, done.stderr
     kept = rows_of(done.stdout, "### h1-keepalive-small: 100 B\n")
