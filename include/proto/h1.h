@@ -100,6 +100,7 @@ struct h1_head {
     bool upgrade;           /* Connection names upgrade and there is an Upgrade field */
     bool upgrade_websocket; /* and its value is exactly "websocket" */
     struct span host;       /* request: value of Host, trimmed; empty and NULL if there was none (HTTP/1.0 only) */
+    uint64_t names;         /* a bit for each enum h1_name that some field has */
     size_t field_count;
     struct h1_field fields[H1_FIELDS_MAX];
 };
@@ -120,6 +121,11 @@ struct h1_asked {
 MUST_CHECK enum reason h1_parse(struct h1_head *head, enum h1_kind kind, struct span bytes, const struct h1_limits *limits,
                                 const struct h1_asked *asked);
 
+/* Is there a field with this name? Most are not there, and nobody has to look. */
+static inline bool h1_has(const struct h1_head *head, enum h1_name id)
+{
+    return head->names >> id & 1;
+}
 /* The first field with this name; NULL if there is none. And how many there are. */
 const struct h1_field *h1_find(const struct h1_head *head, enum h1_name id);
 size_t h1_count(const struct h1_head *head, enum h1_name id);

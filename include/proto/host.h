@@ -23,6 +23,8 @@ struct host {
  * 0 or over 63 bytes, names over 253 bytes, zone ids, names whose last label is a number but no address.
  */
 MUST_CHECK bool host_parse(struct host *out, struct span text);
+/* None: no name, no address. */
+void host_clear(struct host *out);
 /* The same from an address. */
 void host_from_addr(struct host *out, const struct addr *ip);
 /*

@@ -207,6 +207,8 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
     unsigned whole = bits / 8, rest = bits % 8;
 
+    if (whole > 0 && a[0] != b[0]) /* most of them, and worth no call */
+        return false;
     if (memcmp(a, b, whole) != 0)
         return false;
     return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;

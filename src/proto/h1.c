@@ -48,13 +48,17 @@ static int on_url(llhttp_t *parser, const char *at, size_t len)
 static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct reading *r = parser->data;
+    struct h1_head *head = r->head;
     struct span name = span_of(at, len);
+    enum h1_name id;
 
     if (len == 0)
         return stop(r, R_HEAD_MALFORMED);
-    if (len > H1_NAME_BYTES || r->head->field_count == H1_FIELDS_MAX || r->head->field_count == r->limits->header_count)
+    if (len > H1_NAME_BYTES || head->field_count == H1_FIELDS_MAX || head->field_count == r->limits->header_count)
         return stop(r, R_HEAD_TOO_LARGE);
-    r->head->fields[r->head->field_count++] = (struct h1_field){ name, span_of(at + len, 0), h1_name_find(name), false };
+    id = h1_name_find(name);
+    head->names |= UINT64_C(1) << id;
+    head->fields[head->field_count++] = (struct h1_field){ name, span_of(at + len, 0), id, false };
     return 0;
 }
 
@@ -163,7 +167,7 @@ static enum reason read_host(struct h1_head *head)
 /* RFC 9110 10.1.1: HTTP/1.0 clients do not know interim answers, whatever they send. */
 static enum reason read_expect(struct h1_head *head)
 {
-    for (size_t i = 0; i < head->field_count; i++) {
+    for (size_t i = 0; i < head->field_count && h1_has(head, H1_EXPECT); i++) {
         if (head->fields[i].id != H1_EXPECT)
             continue;
         if (!span_ieq(head->fields[i].value, SPAN("100-continue")))
@@ -208,7 +212,7 @@ enum reason h1_parse(struct h1_head *head, enum h1_kind kind, struct span bytes,
 
 const struct h1_field *h1_find(const struct h1_head *head, enum h1_name id)
 {
-    for (size_t i = 0; i < head->field_count; i++)
+    for (size_t i = 0; i < head->field_count && h1_has(head, id); i++)
         if (head->fields[i].id == id)
             return &head->fields[i];
     return NULL;
@@ -218,7 +222,7 @@ size_t h1_count(const struct h1_head *head, enum h1_name id)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < head->field_count; i++)
+    for (size_t i = 0; i < head->field_count && h1_has(head, id); i++)
         count += head->fields[i].id == id;
     return count;
 }

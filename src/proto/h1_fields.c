@@ -109,7 +109,7 @@ static enum reason read_options(const struct h1_head *head, struct options *o)
     enum reason why = R_NONE;
     struct span list, option;
 
-    for (size_t i = 0; i < head->field_count && why == R_NONE; i++) {
+    for (size_t i = 0; i < head->field_count && why == R_NONE && h1_has(head, H1_CONNECTION); i++) {
         if (head->fields[i].id != H1_CONNECTION)
             continue;
         list = head->fields[i].value;
@@ -131,11 +131,13 @@ static bool is_named(const struct options *o, const struct h1_field *field)
 
 enum reason h1_connection_read(struct h1_head *head)
 {
-    struct options o = { .count = 0 };
-    enum reason why = read_options(head, &o);
+    struct options o;
+    enum reason why;
     const struct h1_field *upgrade = h1_find(head, H1_UPGRADE);
 
-    for (size_t i = 0; i < head->field_count; i++)
+    memset(&o, 0, offsetof(struct options, other));
+    why = read_options(head, &o);
+    for (size_t i = 0; i < head->field_count && (head->names & hop_by_nature); i++) /* H1_CONNECTION is one of them */
         head->fields[i].hop = (BIT(head->fields[i].id) & hop_by_nature) || is_named(&o, &head->fields[i]);
     head->keep_alive = !o.close && (head->minor == 1 || o.keep_alive);
     head->upgrade = o.upgrade && upgrade != NULL && head->minor == 1;
@@ -156,6 +158,8 @@ bool h1_logs_in(const struct h1_head *head)
 {
     struct span list, item;
 
+    if (!h1_has(head, H1_AUTHORIZATION) && !h1_has(head, H1_WWW_AUTHENTICATE))
+        return false;
     for (size_t i = 0; i < head->field_count; i++) {
         list = head->fields[i].value;
         if (head->fields[i].id != H1_AUTHORIZATION && head->fields[i].id != H1_WWW_AUTHENTICATE)

@@ -17,6 +17,13 @@ static void set_name(struct host *out, const char *text)
     memcpy(out->name, text, out->len + 1u);
 }
 
+void host_clear(struct host *out)
+{
+    memset(&out->ip, 0, sizeof(out->ip));
+    out->name[0] = '\0';
+    out->len = 0;
+}
+
 void host_from_addr(struct host *out, const struct addr *ip)
 {
     char text[ADDR_TEXT];
@@ -78,8 +85,7 @@ bool host_parse(struct host *out, struct span text)
 {
     struct addr ip;
 
-    memset(&out->ip, 0, sizeof(out->ip));
-    set_name(out, "");
+    host_clear(out);
     if (text.len >= 2 && text.at[0] == '[')
         return parse_literal(out, text);
     if (!is_reg_name(text))

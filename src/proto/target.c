@@ -15,22 +15,19 @@
 /* What a byte means in a path. Refused: controls, space, '#', '\\', '?', DEL and 8-bit bytes. */
 enum path_byte { BYTE_REFUSED, BYTE_UNRESERVED, BYTE_PLAIN, BYTE_ESCAPED, BYTE_PERCENT, BYTE_SLASH };
 
-static bool is_one_of(uint8_t byte, const char *set)
-{
-    return byte != 0 && strchr(set, byte) != NULL;
-}
-
 static enum path_byte path_byte(uint8_t byte)
 {
-    if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || is_one_of(byte, "-._~"))
-        return BYTE_UNRESERVED;
-    if (byte == '/')
-        return BYTE_SLASH;
-    if (byte == '%')
-        return BYTE_PERCENT;
-    if (is_one_of(byte, "!$&'()*+,;=:@"))
-        return BYTE_PLAIN;
-    return is_one_of(byte, "\"<>[]^`{|}") ? BYTE_ESCAPED : BYTE_REFUSED;
+    enum { U = BYTE_UNRESERVED, P = BYTE_PLAIN, E = BYTE_ESCAPED, C = BYTE_PERCENT, S = BYTE_SLASH };
+    /* clang-format off */
+    static const uint8_t meanings[128] = {
+        ['!'] = P, ['"'] = E, ['$'] = P, ['%'] = C, ['&'] = P, ['\''] = P, ['('] = P, [')'] = P, ['*'] = P, ['+'] = P, [','] = P,
+        ['-'] = U, ['.'] = U, ['/'] = S, ['0' ... '9'] = U, [':'] = P, [';'] = P, ['<'] = E, ['='] = P, ['>'] = E, ['@'] = P,
+        ['A' ... 'Z'] = U, ['['] = E, [']'] = E, ['^'] = E, ['_'] = U, ['`'] = E, ['a' ... 'z'] = U, ['{'] = E, ['|'] = E,
+        ['}'] = E, ['~'] = U,
+    };
+    /* clang-format on */
+
+    return byte < sizeof(meanings) ? (enum path_byte)meanings[byte] : BYTE_REFUSED;
 }
 
 /* The normalised path as it grows: it always begins with '/', and `segment` is where the segment begins that is being written. */
