@@ -44,6 +44,7 @@ struct conf_zone {
 
 struct conf_upstream {
     char host[256]; /* a name, or an address without brackets */
+    struct addr ip; /* the address, with the port; family 0: it is a name */
     uint16_t port;
     bool tls; /* "https://host:port" */
 };

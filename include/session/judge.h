@@ -18,19 +18,19 @@ struct explain_step {
  * Judging one exchange or tunnel, stage by stage: what live requests and the dry run of `explain` share to the last line.
  */
 struct judgement {
-    struct facts facts;                     /* facts.host points to `host` below or is NULL */
-    enum stage stage;                       /* the last one that was judged */
-    struct verdict verdict;                 /* of that stage */
-    bool last;                              /* nothing more would have become known after it */
-    struct explain_step trail[JUDGE_TRAIL]; /* how it went, for `explain` */
-    size_t trail_count;
-    struct host host;                /* of the target; family and len 0: none */
-    struct host dial;                /* what is resolved: the target, or the upstream of a reverse listener */
+    struct facts facts;              /* facts.host points to `host` below or is NULL */
+    enum stage stage;                /* the last one that was judged */
+    struct verdict verdict;          /* of that stage */
+    bool last;                       /* nothing more would have become known after it */
     uint16_t port;                   /* that is dialled */
     struct addr original;            /* of an intercepted flow: what the client dialled; family 0: there is none */
     enum conf_host_check host_check; /* how host and original belong together */
     enum reason mismatch;            /* what it is called if they do not */
-    size_t address_count;
+    size_t trail_count, address_count;
+    /* What follows is a kilobyte and set only as far as the counts and lengths say. */
+    struct host host;                       /* of the target; family and len 0: none */
+    struct host dial;                       /* what is resolved: the target, or the upstream of a reverse listener */
+    struct explain_step trail[JUDGE_TRAIL]; /* how it went, for `explain` */
     struct addr addresses[DIAL_ADDRESSES];
     int policies[DIAL_ADDRESSES]; /* that allow each of them */
     int zones[DIAL_ADDRESSES];    /* that each of them lies in */

@@ -52,10 +52,12 @@ enum exchange_step {
     STEP_ASK      /* the head was sent: the body follows, the answer is owed */
 };
 
+#define EXCHANGE_HEAD 1024 /* longer heads have memory of their own */
+
 /* One request and its answer, while they are under way. */
 struct exchange {
+    struct exchange *next; /* while it is spare */
     enum exchange_step step;
-    struct judgement judge;
     struct h1_body request_body, answer_body;
     uint32_t head_len; /* of the client's head, while it lies in its stream */
     char *head;        /* as it goes to the server; kept until the first byte of the answer, for the one retry */
@@ -71,7 +73,10 @@ struct exchange {
     bool personal; /* it asks for an upgrade, or logs its connection in */
     enum conf_reuse reuse;
     size_t upstream_index; /* reverse: which upstream */
-    struct ws_offer offer;
+    /* What follows is not cleared for each exchange. */
+    struct judgement judge;        /* by judge_init() */
+    struct ws_offer offer;         /* of a WebSocket, by examine_request() */
+    char head_room[EXCHANGE_HEAD]; /* most heads go to the server from here */
 };
 
 /* A tunnel that a client opened by CONNECT or SOCKS, or an intercepted flow that is none of HTTP. */
@@ -198,6 +203,8 @@ bool request_is_last_ahead(const struct session *s);
 /* An exchange whose head never became complete, so that it can be refused. */
 void request_begin_refused(struct session *s);
 void exchange_free(struct session *s);
+/* Those that wait for their next use go. */
+void exchange_free_spare(struct engine *e);
 /* The exchange is over, well or not: record, connections kept or not, the next one. */
 void exchange_end(struct session *s, enum reason why, enum closer by);
 

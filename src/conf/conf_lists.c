@@ -154,9 +154,9 @@ static bool read_upstream(struct conf_reader *r, const char *text, unsigned line
     if (out->tls)
         text += strlen(HTTPS);
     host = span_of(text, colon > text ? (size_t)(colon - text) : 0);
-    if (addr_parse_port(&address, span_str(text))) {
-        out->port = address.port;
-        return span_cstr(span_str(addr_text(&address, literal)), out->host, sizeof(out->host));
+    if (addr_parse_port(&out->ip, span_str(text))) {
+        out->port = out->ip.port;
+        return span_cstr(span_str(addr_text(&out->ip, literal)), out->host, sizeof(out->host));
     }
     if (colon != NULL && span_u64(span_str(colon + 1), 65535, &port) && port > 0 && !addr_parse_loose(&address, host, 0) &&
         idna_to_ascii(host, out->host)) {

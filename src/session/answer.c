@@ -14,67 +14,61 @@
 
 const char *answer_phrase(unsigned status)
 {
-    static const struct {
-        unsigned status;
-        const char *phrase;
-    } phrases[] = {
-        { 100, "Continue" },
-        { 101, "Switching Protocols" },
-        { 102, "Processing" },
-        { 103, "Early Hints" },
-        { 200, "OK" },
-        { 201, "Created" },
-        { 202, "Accepted" },
-        { 203, "Non-Authoritative Information" },
-        { 204, "No Content" },
-        { 205, "Reset Content" },
-        { 206, "Partial Content" },
-        { 207, "Multi-Status" },
-        { 300, "Multiple Choices" },
-        { 301, "Moved Permanently" },
-        { 302, "Found" },
-        { 303, "See Other" },
-        { 304, "Not Modified" },
-        { 307, "Temporary Redirect" },
-        { 308, "Permanent Redirect" },
-        { 400, "Bad Request" },
-        { 401, "Unauthorized" },
-        { 403, "Forbidden" },
-        { 404, "Not Found" },
-        { 405, "Method Not Allowed" },
-        { 406, "Not Acceptable" },
-        { 407, "Proxy Authentication Required" },
-        { 408, "Request Timeout" },
-        { 409, "Conflict" },
-        { 410, "Gone" },
-        { 411, "Length Required" },
-        { 412, "Precondition Failed" },
-        { 413, "Content Too Large" },
-        { 414, "URI Too Long" },
-        { 415, "Unsupported Media Type" },
-        { 416, "Range Not Satisfiable" },
-        { 417, "Expectation Failed" },
-        { 421, "Misdirected Request" },
-        { 422, "Unprocessable Content" },
-        { 425, "Too Early" },
-        { 426, "Upgrade Required" },
-        { 428, "Precondition Required" },
-        { 429, "Too Many Requests" },
-        { 431, "Request Header Fields Too Large" },
-        { 451, "Unavailable For Legal Reasons" },
-        { 500, "Internal Server Error" },
-        { 501, "Not Implemented" },
-        { 502, "Bad Gateway" },
-        { 503, "Service Unavailable" },
-        { 504, "Gateway Timeout" },
-        { 505, "HTTP Version Not Supported" },
-        { 508, "Loop Detected" },
+    static const char *const phrases[] = {
+        [100] = "Continue",
+        [101] = "Switching Protocols",
+        [102] = "Processing",
+        [103] = "Early Hints",
+        [200] = "OK",
+        [201] = "Created",
+        [202] = "Accepted",
+        [203] = "Non-Authoritative Information",
+        [204] = "No Content",
+        [205] = "Reset Content",
+        [206] = "Partial Content",
+        [207] = "Multi-Status",
+        [300] = "Multiple Choices",
+        [301] = "Moved Permanently",
+        [302] = "Found",
+        [303] = "See Other",
+        [304] = "Not Modified",
+        [307] = "Temporary Redirect",
+        [308] = "Permanent Redirect",
+        [400] = "Bad Request",
+        [401] = "Unauthorized",
+        [403] = "Forbidden",
+        [404] = "Not Found",
+        [405] = "Method Not Allowed",
+        [406] = "Not Acceptable",
+        [407] = "Proxy Authentication Required",
+        [408] = "Request Timeout",
+        [409] = "Conflict",
+        [410] = "Gone",
+        [411] = "Length Required",
+        [412] = "Precondition Failed",
+        [413] = "Content Too Large",
+        [414] = "URI Too Long",
+        [415] = "Unsupported Media Type",
+        [416] = "Range Not Satisfiable",
+        [417] = "Expectation Failed",
+        [421] = "Misdirected Request",
+        [422] = "Unprocessable Content",
+        [425] = "Too Early",
+        [426] = "Upgrade Required",
+        [428] = "Precondition Required",
+        [429] = "Too Many Requests",
+        [431] = "Request Header Fields Too Large",
+        [451] = "Unavailable For Legal Reasons",
+        [500] = "Internal Server Error",
+        [501] = "Not Implemented",
+        [502] = "Bad Gateway",
+        [503] = "Service Unavailable",
+        [504] = "Gateway Timeout",
+        [505] = "HTTP Version Not Supported",
+        [508] = "Loop Detected",
     };
 
-    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return "";
+    return status < sizeof(phrases) / sizeof(phrases[0]) && phrases[status] != NULL ? phrases[status] : "";
 }
 
 /* Framing towards the client is ours; a 304 or an answer to HEAD may say how long the body would have been. */
@@ -83,7 +77,7 @@ static void write_framing(struct text *t, const struct exchange *x, const struct
     if (x->answer_chunked)
         text_put(t, SPAN("Transfer-Encoding: chunked\r\n"));
     else if (head->framing == H1_LENGTH || (head->has_length && head->status >= 200 && head->status != 204))
-        text_format(t, "Content-Length: %llu\r\n", (unsigned long long)head->length);
+        text_length(t, head->length);
 }
 
 static void write_fields(struct text *t, const struct h1_head *head)
@@ -124,13 +118,17 @@ static bool send_head(struct session *s, const struct h1_head *head)
     struct text t;
 
     text_init(&t, s->engine->text, TEXT_BYTES);
-    text_format(&t, "HTTP/1.1 %03u %s\r\n", head->status, answer_phrase(head->status));
+    text_put(&t, SPAN("HTTP/1.1 "));
+    text_number(&t, head->status);
+    text_put(&t, SPAN(" "));
+    text_str(&t, answer_phrase(head->status));
+    text_put(&t, SPAN("\r\n"));
     write_fields(&t, head);
     if (head->status == 101)
         write_upgrade(&t, &x->offer);
     if (head->status >= 200) {
         if (!listener->via_off)
-            text_format(&t, "Via: 1.%u %s\r\n", head->minor, listener->via[0] ? listener->via : s->generation->instance);
+            text_via(&t, head->minor, listener->via[0] ? listener->via : s->generation->instance);
         write_framing(&t, x, head);
         if (!x->keeps_client)
             text_put(&t, SPAN("Connection: close\r\n"));
@@ -242,13 +240,13 @@ static bool read_head(struct session *s, struct span input, size_t *used)
 
 static bool send_piece(struct session *s, struct span data)
 {
-    char size[24];
-    int n = snprintf(size, sizeof(size), "%zx\r\n", data.len);
+    char size[TEXT_CHUNK];
 
     report_bytes(s, DOWN, data.len);
     if (!s->exchange->answer_chunked)
         return stream_send(&s->client, data);
-    return stream_put(&s->client, size, (size_t)n) && stream_send(&s->client, data) && stream_put(&s->client, "\r\n", 2);
+    return stream_put(&s->client, size, text_chunk(size, data.len)) && stream_send(&s->client, data) &&
+           stream_put(&s->client, "\r\n", 2);
 }
 
 static bool send_end(struct session *s, struct span trailers)

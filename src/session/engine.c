@@ -102,6 +102,7 @@ void engine_free(struct engine *e)
         route_close(e->route);
     generation_unref(e->generation);
     numbers_free(e->numbers);
+    exchange_free_spare(e);
     free(e->text);
     free(e);
 }

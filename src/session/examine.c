@@ -79,7 +79,6 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     const struct conf_upstream *upstream = &listener->upstreams[q->upstream_index % listener->upstream_count];
     uint16_t port;
     enum reason why = read_host(head, &j->host, &port);
-    struct addr ip;
 
     if (why != R_NONE)
         return why;
@@ -89,8 +88,8 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return R_HOST_MISMATCH;
     if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host) && !is_address_of(q->listener, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
-    if (addr_parse(&ip, span_str(upstream->host), upstream->port))
-        host_from_addr(&j->dial, &ip);
+    if (upstream->ip.family != 0)
+        host_from_addr(&j->dial, &upstream->ip);
     else if (!host_parse(&j->dial, span_str(upstream->host)))
         return R_INTERNAL;
     j->port = upstream->port;
@@ -149,7 +148,7 @@ static bool is_loop(const struct examine *q, const struct h1_head *head)
     const struct conf_listener *listener = q->listener;
     struct span own = span_str(listener->via[0] ? listener->via : q->generation->instance);
 
-    if (listener->via_off)
+    if (listener->via_off || !h1_has(head, H1_VIA))
         return false;
     for (size_t i = 0; i < head->field_count; i++) {
         struct span list = head->fields[i].value, item;

@@ -59,19 +59,28 @@ static void write_fields(struct text *t, const struct h1_head *head, const struc
 static void write_forwarded(struct text *t, const struct session *s, struct span host, enum conf_forwarded forwarded)
 {
     const struct addr *client = &s->row->client;
-    char ip[ADDR_TEXT];
-    const char *proto = stream_is_secure(&s->client) ? "https" : "http";
-    const char *open = client->family == AF_INET6 ? "\"[" : "", *close = client->family == AF_INET6 ? "]\"" : "";
+    bool six = client->family == AF_INET6;
+    struct span proto = stream_is_secure(&s->client) ? SPAN("https") : SPAN("http"), ip;
+    char ip_text[ADDR_TEXT];
 
     if (forwarded == FORWARDED_NONE)
         return;
-    addr_text(client, ip);
-    text_format(t, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\n", ip, proto);
+    ip = span_str(addr_text(client, ip_text));
+    text_field(t, SPAN("X-Forwarded-For"), ip);
+    text_field(t, SPAN("X-Forwarded-Proto"), proto);
     if (host.len > 0)
-        text_format(t, "X-Forwarded-Host: %.*s\r\nForwarded: for=%s%s%s;host=\"%.*s\";proto=%s\r\n", (int)host.len, host.at, open,
-                    ip, close, (int)host.len, host.at, proto);
-    else
-        text_format(t, "Forwarded: for=%s%s%s;proto=%s\r\n", open, ip, close, proto);
+        text_field(t, SPAN("X-Forwarded-Host"), host);
+    text_put(t, six ? SPAN("Forwarded: for=\"[") : SPAN("Forwarded: for="));
+    text_put(t, ip);
+    text_put(t, six ? SPAN("]\"") : SPAN(""));
+    if (host.len > 0) {
+        text_put(t, SPAN(";host=\""));
+        text_put(t, host);
+        text_put(t, SPAN("\""));
+    }
+    text_put(t, SPAN(";proto="));
+    text_put(t, proto);
+    text_put(t, SPAN("\r\n"));
 }
 
 /* Max-Forwards counts down for OPTIONS and TRACE, and only there (RFC 9110 7.6.2). */
@@ -109,7 +118,7 @@ static void write_framing(struct text *t, const struct h1_head *head)
     if (head->framing == H1_CHUNKED)
         text_put(t, SPAN("Transfer-Encoding: chunked\r\n"));
     else if (head->framing == H1_LENGTH || head->has_length)
-        text_format(t, "Content-Length: %llu\r\n", (unsigned long long)head->length);
+        text_length(t, head->length);
 }
 
 /* Host as the server is to see it: what the target says, or what the client said (RFC 9112 3.2). */
@@ -122,8 +131,10 @@ static struct span authority_of(const struct session *s, struct span given, char
         return given;
     text_init(&t, buffer, size);
     text_host(&t, j->host.len > 0 ? &j->host : &j->dial);
-    if (j->port != (upstream_is_wanted(s) ? 443 : 80))
-        text_format(&t, ":%u", j->port);
+    if (j->port != (upstream_is_wanted(s) ? 443 : 80)) {
+        text_put(&t, SPAN(":"));
+        text_number(&t, j->port);
+    }
     return span_of(t.at, t.len);
 }
 
@@ -147,13 +158,14 @@ enum reason forward_write(struct session *s, const struct h1_head *head, const s
     write_forwarded(&t, s, host, listener->forwarded);
     write_max_forwards(&t, head);
     if (!listener->via_off)
-        text_format(&t, "Via: 1.%u %s\r\n", head->minor, listener->via[0] ? listener->via : s->generation->instance);
+        text_via(&t, head->minor, listener->via[0] ? listener->via : s->generation->instance);
     write_connection(&t, x);
     write_framing(&t, head);
     text_put(&t, SPAN("\r\n"));
     if (t.overflow)
         return R_HEAD_TOO_LARGE;
-    x->head = malloc(t.len);
+    /* A WebSocket's head outlives its exchange. */
+    x->head = t.len <= sizeof(x->head_room) && !x->websocket ? x->head_room : malloc(t.len);
     if (x->head == NULL)
         return R_MEMORY;
     memcpy(x->head, t.at, t.len);
@@ -205,14 +217,14 @@ void forward_begin(struct session *s)
 static bool send_piece(struct session *s, struct span data)
 {
     struct exchange *x = s->exchange;
-    char size[24];
-    int n = snprintf(size, sizeof(size), "%zx\r\n", data.len);
+    char size[TEXT_CHUNK];
 
     x->body_sent = true;
     report_bytes(s, UP, data.len);
     if (!x->request_chunked)
         return stream_send(&s->server, data);
-    return stream_put(&s->server, size, (size_t)n) && stream_send(&s->server, data) && stream_put(&s->server, "\r\n", 2);
+    return stream_put(&s->server, size, text_chunk(size, data.len)) && stream_send(&s->server, data) &&
+           stream_put(&s->server, "\r\n", 2);
 }
 
 static bool send_end(struct session *s, struct span trailers)

@@ -11,7 +11,9 @@
 
 void judge_init(struct judgement *j, int listener, const struct addr *client, int zone_in)
 {
-    memset(j, 0, sizeof(*j));
+    memset(j, 0, offsetof(struct judgement, host));
+    host_clear(&j->host);
+    host_clear(&j->dial);
     j->facts.known = KNOWN_FLOW;
     j->facts.listener = listener;
     j->facts.client = *client;

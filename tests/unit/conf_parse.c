@@ -232,6 +232,7 @@ static void upstreams(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct conf_messages messages;
         struct conf *conf;
+        struct addr ip;
 
         snprintf(text, sizeof(text), LISTENER("mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = [ \"a:1\", \"%s\" ];"),
                  cases[i].text);
@@ -241,6 +242,9 @@ static void upstreams(void **state)
             assert_int_equal(conf->listeners[0].upstream_count, 2);
             assert_string_equal(conf->listeners[0].upstreams[1].host, cases[i].host);
             assert_int_equal(conf->listeners[0].upstreams[1].port, cases[i].port);
+            assert_int_equal(addr_parse(&ip, span_str(cases[i].host), cases[i].port),
+                             conf->listeners[0].upstreams[1].ip.family != 0);
+            assert_true(addr_eq(&conf->listeners[0].upstreams[1].ip, &ip));
             assert_int_equal(conf->listeners[0].upstreams[1].tls, strncasecmp(cases[i].text, "https", 5) == 0);
         }
         conf_free(conf);

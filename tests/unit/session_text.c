@@ -92,6 +92,50 @@ static void test_field(void **state)
     assert_int_equal(g.buffer[SIZE], '#');
 }
 
+static void test_numbers(void **state)
+{
+    struct guarded g;
+
+    (void)state;
+    begin(&g);
+    text_number(&g.text, 0);
+    text_str(&g.text, "-");
+    text_number(&g.text, 1234567890);
+    expect(&g, "0-1234567890", false);
+    text_number(&g.text, 10000);
+    expect(&g, "0-1234567890", true);
+}
+
+static void test_fields_of_ours(void **state)
+{
+    char buffer[128];
+    struct text t;
+
+    (void)state;
+    text_init(&t, buffer, sizeof(buffer));
+    text_length(&t, UINT64_MAX);
+    text_via(&t, 0, "abc");
+    text_via(&t, 1, "abc");
+    assert_false(t.overflow);
+    assert_int_equal(t.len, strlen("Content-Length: 18446744073709551615\r\nVia: 1.0 abc\r\nVia: 1.1 abc\r\n"));
+    assert_memory_equal(buffer, "Content-Length: 18446744073709551615\r\nVia: 1.0 abc\r\nVia: 1.1 abc\r\n", t.len);
+}
+
+static void test_chunk(void **state)
+{
+    static const struct {
+        size_t len;
+        const char *line;
+    } rows[] = { { 1, "1\r\n" }, { 0xabcdef, "abcdef\r\n" }, { SIZE_MAX, "ffffffffffffffff\r\n" } };
+    char line[TEXT_CHUNK];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(text_chunk(line, rows[i].len), strlen(rows[i].line));
+        assert_memory_equal(line, rows[i].line, strlen(rows[i].line));
+    }
+}
+
 static void test_host(void **state)
 {
     static const char *const rows[][2] = { { "Example.COM", "example.com" },
@@ -114,7 +158,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put),   cmocka_unit_test(test_overflow_stays), cmocka_unit_test(test_format),
-        cmocka_unit_test(test_field), cmocka_unit_test(test_host),
+        cmocka_unit_test(test_field), cmocka_unit_test(test_numbers),        cmocka_unit_test(test_fields_of_ours),
+        cmocka_unit_test(test_chunk), cmocka_unit_test(test_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
