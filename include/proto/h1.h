@@ -126,6 +126,12 @@ static inline bool h1_has(const struct h1_head *head, enum h1_name id)
 {
     return head->names >> id & 1;
 }
+/* One field more; there must be room. */
+static inline void h1_add(struct h1_head *head, struct h1_field field)
+{
+    head->names |= UINT64_C(1) << field.id;
+    head->fields[head->field_count++] = field;
+}
 /* The first field with this name; NULL if there is none. And how many there are. */
 const struct h1_field *h1_find(const struct h1_head *head, enum h1_name id);
 size_t h1_count(const struct h1_head *head, enum h1_name id);

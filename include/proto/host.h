@@ -32,6 +32,20 @@ void host_from_addr(struct host *out, const struct addr *ip);
  * has anything but digits is refused, and so is a second one.
  */
 MUST_CHECK bool host_parse_authority(struct host *out, uint16_t *port, struct span text);
+/*
+ * The same with a memory of what was read a moment ago: requests name few different hosts, and nearly every one the same as the one
+ * before. All zero is an empty one.
+ */
+#define HOST_MEMO 32      /* authorities that are kept */
+#define HOST_MEMO_TEXT 64 /* longer ones never are */
+struct host_memo {
+    struct host_memo_entry {
+        char text[HOST_MEMO_TEXT];
+        uint16_t len, port; /* len 0: empty */
+        struct host host;
+    } entries[HOST_MEMO];
+};
+MUST_CHECK bool host_recall_authority(struct host_memo *memo, struct host *out, uint16_t *port, struct span text);
 bool host_eq(const struct host *a, const struct host *b);
 struct span host_span(const struct host *h);
 

@@ -12,11 +12,12 @@ enum target_scheme { SCHEME_NONE, SCHEME_HTTP, SCHEME_WS };
 struct target {
     enum target_form form;
     enum target_scheme scheme; /* absolute-form only */
-    struct host host;          /* absolute- and authority-form */
-    uint16_t port;             /* as written; 0: none */
-    struct span path;          /* into `buffer`: normalised, "/" for an empty one; "*" for the asterisk-form, and for OPTIONS in
-                                  absolute-form without path and query (RFC 9112 3.2.4) */
-    struct span query;         /* into the text: from '?' on, unchanged; or empty */
+    struct span authority;     /* absolute- and authority-form, as written: */
+    struct host host;
+    uint16_t port;     /* 0: none */
+    struct span path;  /* into `buffer`: normalised, "/" for an empty one; "*" for the asterisk-form, and for OPTIONS in
+                          absolute-form without path and query (RFC 9112 3.2.4) */
+    struct span query; /* into the text: from '?' on, unchanged; or empty */
 };
 
 /*

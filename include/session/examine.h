@@ -12,6 +12,7 @@ struct examine {
     const struct host *name;     /* that the client's TLS handshake with the listener asked for; NULL: none */
     const struct addr *original; /* transparent: what the client dialled; NULL otherwise */
     size_t upstream_index;       /* reverse: which upstream's turn it is */
+    struct host_memo *hosts;     /* what Host fields said before */
     char *scratch;               /* takes the normalised path: TARGET_BUFFER(length of the target) bytes */
 };
 

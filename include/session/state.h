@@ -45,7 +45,8 @@ struct engine {
     void *on_empty_arg;
     struct h1_head request_head, answer_head; /* scratch: valid within one handler */
     char *text;                               /* scratch of TEXT_BYTES */
-    struct exchange *spare;                   /* exchanges that are over, for those to come */
+    struct host_memo hosts;
+    struct exchange *spare; /* exchanges that are over, for those to come */
     unsigned spare_count;
 };
 

@@ -50,15 +50,12 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
     struct reading *r = parser->data;
     struct h1_head *head = r->head;
     struct span name = span_of(at, len);
-    enum h1_name id;
 
     if (len == 0)
         return stop(r, R_HEAD_MALFORMED);
     if (len > H1_NAME_BYTES || head->field_count == H1_FIELDS_MAX || head->field_count == r->limits->header_count)
         return stop(r, R_HEAD_TOO_LARGE);
-    id = h1_name_find(name);
-    head->names |= UINT64_C(1) << id;
-    head->fields[head->field_count++] = (struct h1_field){ name, span_of(at + len, 0), id, false };
+    h1_add(head, (struct h1_field){ name, span_of(at + len, 0), h1_name_find(name), false });
     return 0;
 }
 

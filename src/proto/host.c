@@ -131,6 +131,44 @@ bool host_parse_authority(struct host *out, uint16_t *port, struct span text)
     return true;
 }
 
+/* Where a text is kept: names differ in length, in the middle and before their port. */
+static struct host_memo_entry *memo_entry(struct host_memo *memo, struct span text)
+{
+    size_t middle = text.len / 2;
+
+    return &memo->entries[(text.len + 5u * (unsigned char)text.at[0] + 3u * (unsigned char)text.at[middle] +
+                           (unsigned char)text.at[text.len - 1]) %
+                          HOST_MEMO];
+}
+
+static void copy_host(struct host *out, const struct host *from)
+{
+    out->ip = from->ip;
+    out->len = from->len;
+    memcpy(out->name, from->name, from->len + 1u);
+}
+
+bool host_recall_authority(struct host_memo *memo, struct host *out, uint16_t *port, struct span text)
+{
+    struct host_memo_entry *entry;
+
+    if (text.len == 0 || text.len > HOST_MEMO_TEXT)
+        return host_parse_authority(out, port, text);
+    entry = memo_entry(memo, text);
+    if (span_eq(text, span_of(entry->text, entry->len))) {
+        copy_host(out, &entry->host);
+        *port = entry->port;
+        return true;
+    }
+    if (!host_parse_authority(out, port, text))
+        return false;
+    memcpy(entry->text, text.at, text.len);
+    entry->len = (uint16_t)text.len;
+    entry->port = *port;
+    copy_host(&entry->host, out);
+    return true;
+}
+
 bool host_eq(const struct host *a, const struct host *b)
 {
     return span_eq(host_span(a), host_span(b));

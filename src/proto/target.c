@@ -181,7 +181,8 @@ static enum reason parse_absolute(struct target *out, struct span method, struct
     while (end < rest.len && rest.at[end] != '/' && rest.at[end] != '?')
         end++;
     out->form = TARGET_ABSOLUTE;
-    if (out->scheme == SCHEME_NONE || !host_parse_authority(&out->host, &out->port, span_of(rest.at, end)))
+    out->authority = span_of(rest.at, end);
+    if (out->scheme == SCHEME_NONE || !host_parse_authority(&out->host, &out->port, out->authority))
         return R_TARGET_MALFORMED;
     if (end == rest.len && span_eq(method, SPAN("OPTIONS"))) { /* RFC 9112 3.2.4 */
         out->path = SPAN("*");
@@ -193,6 +194,7 @@ static enum reason parse_absolute(struct target *out, struct span method, struct
 static enum reason parse_authority(struct target *out, struct span text)
 {
     out->form = TARGET_AUTHORITY;
+    out->authority = text;
     return host_parse_authority(&out->host, &out->port, text) && out->port != 0 ? R_NONE : R_TARGET_MALFORMED;
 }
 

@@ -16,27 +16,29 @@ static bool same_port(uint16_t a, uint16_t b)
 }
 
 /* The Host field, parsed; the caller knows what it must fit. */
-static enum reason read_host(const struct h1_head *head, struct host *host, uint16_t *port)
+static enum reason read_host(const struct examine *q, const struct h1_head *head, struct host *host, uint16_t *port)
 {
     host->len = 0;
     *port = 0;
     if (head->host.at == NULL)
         return R_NONE;
-    return host_parse_authority(host, port, head->host) ? R_NONE : R_HOST_MALFORMED;
+    return host_recall_authority(q->hosts, host, port, head->host) ? R_NONE : R_HOST_MALFORMED;
 }
 
-/* Absolute-form: the target says where to, and Host must say the same (RFC 9112 3.2.2, strictly). */
-static enum reason explicit_target(struct judgement *j, const struct h1_head *head, const struct target *target)
+/* Absolute-form: the target says where to, and Host must say the same (RFC 9112 3.2.2, strictly). Mostly it does to the letter. */
+static enum reason explicit_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
+                                   const struct target *target)
 {
+    bool alike = target->authority.len > 0 && span_eq(head->host, target->authority);
     struct host host;
     uint16_t port;
-    enum reason why = read_host(head, &host, &port);
+    enum reason why = alike ? R_NONE : read_host(q, head, &host, &port);
 
     if (why != R_NONE)
         return why;
     if (target->form != TARGET_ABSOLUTE || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
         return R_TARGET_MALFORMED;
-    if (host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port)))
+    if (!alike && host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port)))
         return R_HOST_MISMATCH;
     j->host = j->dial = target->host;
     j->port = target->port ? target->port : DEFAULT_PORT;
@@ -50,7 +52,7 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
     const struct tunnel *tunnel = q->tunnel;
     struct host host;
     uint16_t port;
-    enum reason why = read_host(head, &host, &port);
+    enum reason why = read_host(q, head, &host, &port);
 
     if (why != R_NONE)
         return why;
@@ -78,7 +80,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     const struct conf_listener *listener = q->listener;
     const struct conf_upstream *upstream = &listener->upstreams[q->upstream_index % listener->upstream_count];
     uint16_t port;
-    enum reason why = read_host(head, &j->host, &port);
+    enum reason why = read_host(q, head, &j->host, &port);
 
     if (why != R_NONE)
         return why;
@@ -105,7 +107,7 @@ static enum reason transparent_target(const struct examine *q, struct judgement 
                                       const struct target *target)
 {
     uint16_t port;
-    enum reason why = read_host(head, &j->host, &port);
+    enum reason why = read_host(q, head, &j->host, &port);
 
     if (why != R_NONE)
         return why;
@@ -130,7 +132,7 @@ static enum reason find_target(const struct examine *q, struct judgement *j, con
         return tunnel_target(q, j, head, target);
     switch (q->listener->mode) {
     case MODE_EXPLICIT:
-        return explicit_target(j, head, target);
+        return explicit_target(q, j, head, target);
     case MODE_TRANSPARENT:
         return transparent_target(q, j, head, target);
     case MODE_REVERSE:
@@ -206,7 +208,7 @@ enum reason examine_connect(const struct examine *q, const struct h1_head *head,
     if (why == R_NONE && head->framing != H1_NO_BODY)
         why = R_FRAMING_AMBIGUOUS;
     if (why == R_NONE)
-        why = read_host(head, &host, &port);
+        why = read_host(q, head, &host, &port);
     if (why == R_NONE && host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port)))
         why = R_HOST_MISMATCH;
     return why == R_NONE && is_loop(q, head) ? R_LOOP : why;

@@ -188,6 +188,7 @@ static void ask_listener(struct pending *p, int listener)
     p->question = (struct examine){ .generation = p->generation,
                                     .listener = &conf_of(p)->listeners[listener],
                                     .original = transparent ? &p->destination : NULL,
+                                    .hosts = &p->engine->hosts,
                                     .scratch = p->scratch };
     judge_init(&p->judge, listener, &p->query.from, zone_in(p, &context));
     if (!transparent || p->destination.family != 0) {

@@ -121,29 +121,31 @@ static void write_framing(struct text *t, const struct h1_head *head)
         text_length(t, head->length);
 }
 
-/* Host as the server is to see it: what the target says, or what the client said (RFC 9112 3.2). */
-static struct span authority_of(const struct session *s, struct span given, char *buffer, size_t size)
+/* Host as the server is to see it: what the client said, or else what the target says (RFC 9112 3.2). Returns its value. */
+static struct span write_host(struct text *t, const struct session *s, struct span given)
 {
     const struct judgement *j = &s->exchange->judge;
-    struct text t;
+    size_t start;
 
-    if (given.len > 0)
-        return given;
-    text_init(&t, buffer, size);
-    text_host(&t, j->host.len > 0 ? &j->host : &j->dial);
-    if (j->port != (upstream_is_wanted(s) ? 443 : 80)) {
-        text_put(&t, SPAN(":"));
-        text_number(&t, j->port);
+    text_put(t, SPAN("Host: "));
+    start = t->len;
+    text_put(t, given);
+    if (given.len == 0)
+        text_host(t, j->host.len > 0 ? &j->host : &j->dial);
+    if (given.len == 0 && j->port != (upstream_is_wanted(s) ? 443 : 80)) {
+        text_put(t, SPAN(":"));
+        text_number(t, j->port);
     }
-    return span_of(t.at, t.len);
+    given = span_of(t->at + start, t->len - start);
+    text_put(t, SPAN("\r\n"));
+    return given;
 }
 
 enum reason forward_write(struct session *s, const struct h1_head *head, const struct target *target, struct span authority)
 {
     const struct conf_listener *listener = session_listener(s);
     struct exchange *x = s->exchange;
-    char host_text[HOST_TEXT + 16];
-    struct span host = authority_of(s, authority, host_text, sizeof(host_text));
+    struct span host;
     struct text t;
 
     /* The path lies at the start of the engine's scratch text: the head is written behind it. */
@@ -153,7 +155,7 @@ enum reason forward_write(struct session *s, const struct h1_head *head, const s
     text_put(&t, target->path);
     text_put(&t, target->query);
     text_put(&t, SPAN(" HTTP/1.1\r\n"));
-    text_field(&t, SPAN("Host"), host);
+    host = write_host(&t, s, authority);
     write_fields(&t, head, x, listener->forwarded);
     write_forwarded(&t, s, host, listener->forwarded);
     write_max_forwards(&t, head);

@@ -81,6 +81,7 @@ static struct examine question_of(const struct session *s)
                              .original = session_original(s),
                              .name = s->tls != NULL && s->tls->hello.sni.len > 0 ? &s->tls->hello.sni : NULL,
                              .upstream_index = s->exchange->upstream_index,
+                             .hosts = &s->engine->hosts,
                              .scratch = s->engine->text };
 }
 

@@ -25,8 +25,8 @@ static struct h1_head head;
 
 static void set_field(struct span value)
 {
-    head.field_count = 1;
-    head.fields[0] = (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = span_trim(value) };
+    head.field_count = 0;
+    h1_add(&head, (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = span_trim(value) });
 }
 
 static void check_answer(const struct ws_deflate *offer, struct span answer)

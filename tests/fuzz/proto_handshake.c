@@ -22,7 +22,7 @@ static void must(bool holds)
 
 static void add(enum h1_name id, const char *value)
 {
-    head.fields[head.field_count++] = (struct h1_field){ .value = span_str(value), .id = id };
+    h1_add(&head, (struct h1_field){ .value = span_str(value), .id = id });
 }
 
 /* Subprotocols are tokens, each there once. Returns the last one, or the empty span. */

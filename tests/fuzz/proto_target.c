@@ -91,13 +91,18 @@ static void run_target(struct span method, struct span text)
 
 static void run_host(struct span text)
 {
-    struct host h;
-    uint16_t port;
+    static struct host_memo memo;
+    struct host h, recalled;
+    uint16_t port, recalled_port;
+    bool good;
 
     if (host_parse(&h, text))
         check_host(&h);
-    if (host_parse_authority(&h, &port, text))
+    good = host_parse_authority(&h, &port, text);
+    if (good)
         check_host(&h);
+    must(host_recall_authority(&memo, &recalled, &recalled_port, text) == good);
+    must(!good || (host_eq(&h, &recalled) && port == recalled_port));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

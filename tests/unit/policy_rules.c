@@ -48,7 +48,7 @@ static void add_request(struct facts *f, const char *method, const char *path)
 
 static void add_field(const char *name, const char *value, enum h1_name id)
 {
-    the_head.fields[the_head.field_count++] = (struct h1_field){ .name = span_str(name), .value = span_str(value), .id = id };
+    h1_add(&the_head, (struct h1_field){ .name = span_str(name), .value = span_str(value), .id = id });
 }
 
 /* What is expected of a verdict: the policy by its name, and how it came. */

@@ -206,6 +206,36 @@ static void test_authority(void **state)
             fail_msg("accepted: %s", refused[i]);
 }
 
+/* Whatever was read before, and however often: what is recalled is what would be read. */
+static void test_recall(void **state)
+{
+    static struct host_memo memo;
+    char text[128];
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++) {
+        struct host read, recalled;
+        uint16_t read_port, recalled_port;
+        unsigned n = i * 2654435761u >> 16;
+        bool taken;
+
+        if (i % 7 == 0)
+            snprintf(text, sizeof(text), "%s10.%u.0.%u:%u", i % 3 ? "" : "[", n % 5, n % 260, n % 3);
+        else
+            snprintf(text, sizeof(text), "%0*u.test%s%u", (int)(n % 4 ? n % 10 : HOST_MEMO_TEXT - n % 16), n % 100,
+                     n % 6 == 5 ? "!" : ":", n % 11 + 65530);
+        taken = host_parse_authority(&read, &read_port, span_str(text));
+        if (host_recall_authority(&memo, &recalled, &recalled_port, span_str(text)) != taken)
+            fail_msg("%s", text);
+        if (!taken)
+            continue;
+        assert_true(host_eq(&read, &recalled));
+        assert_true(addr_eq(&read.ip, &recalled.ip));
+        assert_string_equal(read.name, recalled.name);
+        assert_int_equal(read_port, recalled_port);
+    }
+}
+
 static void test_from_addr(void **state)
 {
     struct host a, b;
@@ -225,8 +255,8 @@ static void test_from_addr(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),      cmocka_unit_test(test_bad),       cmocka_unit_test(test_normal_form_is_stable),
-        cmocka_unit_test(test_authority), cmocka_unit_test(test_from_addr),
+        cmocka_unit_test(test_good),      cmocka_unit_test(test_bad),    cmocka_unit_test(test_normal_form_is_stable),
+        cmocka_unit_test(test_authority), cmocka_unit_test(test_recall), cmocka_unit_test(test_from_addr),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,9 +29,10 @@ static void set_fields(const char *value)
     const char *bar = strchr(value, '|');
     struct span first = bar != NULL ? span_of(value, (size_t)(bar - value)) : span_str(value);
 
-    head.fields[0] = (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = first };
-    head.fields[1] = (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = span_str(bar != NULL ? bar + 1 : "") };
-    head.field_count = bar != NULL ? 2 : 1;
+    head.field_count = 0;
+    h1_add(&head, (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = first });
+    if (bar != NULL)
+        h1_add(&head, (struct h1_field){ .id = H1_WS_EXTENSIONS, .value = span_str(bar + 1) });
 }
 
 static struct ws_deflate offer_of(const char *value)

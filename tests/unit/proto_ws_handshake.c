@@ -18,7 +18,7 @@ static struct h1_head head;
 
 static void add(enum h1_name id, const char *value)
 {
-    head.fields[head.field_count++] = (struct h1_field){ .value = span_str(value), .id = id };
+    h1_add(&head, (struct h1_field){ .value = span_str(value), .id = id });
 }
 
 static void begin_request(void)

@@ -57,10 +57,13 @@ static enum reason examine(struct judgement *j, int check, const char *head_text
     static const struct h1_limits limits = { 4096, 50, 1024 };
     static struct h1_head head;
     static char scratch[8192];
+    static struct host_memo hosts;
     struct addr client = address("10.1.1.1", 40000), dialled = { 0 };
-    struct examine question = {
-        .generation = &generation, .listener = &generation.conf->listeners[check], .original = &dialled, .scratch = scratch
-    };
+    struct examine question = { .generation = &generation,
+                                .listener = &generation.conf->listeners[check],
+                                .original = &dialled,
+                                .hosts = &hosts,
+                                .scratch = scratch };
     struct target target;
     struct ws_offer offer;
 
