@@ -82,13 +82,18 @@ static struct verdict walk_protocols(struct view *v)
 {
     unsigned left = v->facts->listener < 0 ? PROTOCOLS_KERNEL : PROTOCOLS_PROXIED;
     struct verdict best = denied(R_NO_POLICY);
+    uint32_t before = UINT32_MAX;
 
     v->unknown &= ~COND_BIT(COND_PROTOCOLS);
     v->narrows |= COND_BIT(COND_PROTOCOLS);
     for (; left != 0; left &= left - 1) {
+        uint32_t set = v->rules->protocols[__builtin_ctz(left)];
         struct verdict one;
 
-        v->mask[COND_PROTOCOLS] = sets_at(v->rules->sets, v->rules->protocols[__builtin_ctz(left)]);
+        if (set == before) /* the same policies, the same verdict */
+            continue;
+        before = set;
+        v->mask[COND_PROTOCOLS] = sets_at(v->rules->sets, set);
         one = walk(v);
         if (is_better(&one, &best))
             best = one;
