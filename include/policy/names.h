@@ -17,6 +17,9 @@ size_t names_size(size_t count, size_t bytes);
 void names_init(void *memory, size_t size, size_t count);
 /* The number of `name`, which is added if it is new. NAMES_NONE: it is empty or too long, or there is no room. */
 uint32_t names_add(void *memory, struct span name);
+/* The same in two steps, for who adds many: the first sends for the memory that the second needs, some names later. */
+uint64_t names_hash(const void *memory, struct span name);
+uint32_t names_add_hashed(void *memory, struct span name, uint64_t hash);
 /* Is this a table? Its geometry is checked here, its offsets whenever they are followed. */
 MUST_CHECK bool names_check(const void *memory, size_t size);
 

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define AHEAD 16 /* names */
+
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -66,29 +68,51 @@ size_t hostset_size(struct span text)
     return names_size(count, bytes);
 }
 
-static bool enter(void *memory, struct span line)
-{
+/* Names on their way into the table, whose memory is much slower than reading lines is: it is sent for some names ahead. */
+struct entry {
+    uint64_t hash;
+    size_t len; /* 0: none */
     char name[HOST_TEXT];
+};
+
+static void add(void *memory, struct entry *e)
+{
+    if (e->len > 0)
+        (void)names_add_hashed(memory, span_of(e->name, e->len), e->hash);
+    e->len = 0;
+}
+
+static bool enter(void *memory, struct entry *e, struct span line)
+{
     struct addr ip;
 
-    return idna_to_ascii(line, name) && !addr_parse_loose(&ip, span_str(name), 0) &&
-           names_add(memory, span_str(name)) != NAMES_NONE;
+    add(memory, e);
+    if (!idna_to_ascii(line, e->name) || addr_parse_loose(&ip, span_str(e->name), 0))
+        return false;
+    e->len = strlen(e->name);
+    e->hash = names_hash(memory, span_of(e->name, e->len));
+    return true;
 }
 
 size_t hostset_compile(struct span text, void *memory, size_t size, size_t *bad_lines, size_t *first_bad)
 {
-    size_t bytes, number = 0;
+    struct entry entries[AHEAD];
+    size_t bytes, number = 0, next = 0;
     struct span line;
 
+    for (size_t i = 0; i < AHEAD; i++)
+        entries[i].len = 0;
     *bad_lines = 0;
     names_init(memory, size, count_names(text, &bytes));
     while (next_line(&text, &line)) {
         number++;
-        if (line.len == 0 || enter(memory, line))
+        if (line.len == 0 || enter(memory, &entries[next++ % AHEAD], line))
             continue;
         if ((*bad_lines)++ == 0)
             *first_bad = number;
     }
+    for (size_t i = 0; i < AHEAD; i++)
+        add(memory, &entries[i]);
     return names_count(memory);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The flat table of strings behind host sets and method lists. Slots hold the offset of a string and half of its hash, so that a
- * miss seldom looks at a string at all; at most seven of ten slots are used. Strings are a length byte and the bytes. The hash is
- * keyed with a random key from the header: what is looked up comes from the network.
+ * miss seldom looks at a string at all, and eight of them lie in a cache line; at most two of three slots are used. Strings are a
+ * length byte and the bytes. The hash is keyed with a random key from the header: what is looked up comes from the network.
  *
  * Memory may come from another process. names_check() looks at the header once; after that an offset is believed only if what it
  * points to lies inside, and no walk is longer than the table.
@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-#define MAGIC 0x31656d616e74736full
+#define MAGIC 0x32656d616e74736full
+#define SLOTS_LEAST 8
 
 struct slot {
     uint32_t offset; /* 0: empty */
@@ -30,11 +31,9 @@ struct header {
 
 static size_t slots_for(size_t count)
 {
-    size_t slots = 8;
+    size_t slots = count + count / 2 + 1;
 
-    while (slots * 7 / 10 < count)
-        slots *= 2;
-    return slots;
+    return slots < SLOTS_LEAST ? SLOTS_LEAST : slots;
 }
 
 size_t names_size(size_t count, size_t bytes)
@@ -62,8 +61,8 @@ bool names_check(const void *memory, size_t size)
 {
     const struct header *h = memory;
 
-    return memory != NULL && size >= sizeof(*h) && h->magic == MAGIC && h->size == size && h->slots >= 8 &&
-           (h->slots & (h->slots - 1)) == 0 && h->slots <= (size - sizeof(*h)) / sizeof(struct slot) && h->longest <= NAMES_LONGEST;
+    return memory != NULL && size >= sizeof(*h) && h->magic == MAGIC && h->size == size && h->slots >= SLOTS_LEAST &&
+           h->slots <= (size - sizeof(*h)) / sizeof(struct slot) && h->longest <= NAMES_LONGEST;
 }
 
 static struct span string_at(const struct header *h, size_t size, uint32_t offset)
@@ -75,34 +74,53 @@ static struct span string_at(const struct header *h, size_t size, uint32_t offse
     return span_of((const char *)at + 1, *at);
 }
 
+/* Where the search for a hash begins: its lower half says how far into the table, its upper half is the tag. */
+static uint32_t first_slot(const struct header *h, uint64_t hash)
+{
+    return (uint32_t)((hash & UINT32_MAX) * h->slots >> 32);
+}
+
 /* The slot of `name`, or the empty one where it belongs; NAMES_NONE if the table is full of others. */
 static uint32_t probe(const struct header *h, size_t size, struct span name, uint64_t hash)
 {
-    uint32_t mask = h->slots - 1, at = (uint32_t)hash & mask, tag = (uint32_t)(hash >> 32);
+    uint32_t at = first_slot(h, hash), tag = (uint32_t)(hash >> 32);
 
-    for (uint32_t steps = 0; steps <= mask; steps++, at = (at + 1) & mask) {
+    for (uint32_t steps = 0; steps < h->slots; steps++) {
         const struct slot *slot = &h->slot[at];
 
         if (slot->offset == 0 || (slot->tag == tag && span_eq(string_at(h, size, slot->offset), name)))
             return at;
+        at = at + 1 < h->slots ? at + 1 : 0;
     }
     return NAMES_NONE;
 }
 
+uint64_t names_hash(const void *memory, struct span name)
+{
+    const struct header *h = memory;
+    uint64_t hash = hash_bytes(&h->key, name.at, name.len);
+
+    __builtin_prefetch(&h->slot[first_slot(h, hash)], 1);
+    return hash;
+}
+
 uint32_t names_add(void *memory, struct span name)
+{
+    return names_add_hashed(memory, name, names_hash(memory, name));
+}
+
+uint32_t names_add_hashed(void *memory, struct span name, uint64_t hash)
 {
     struct header *h = memory;
     char *to = (char *)memory + h->used;
-    uint64_t hash;
     uint32_t at;
 
     if (name.len == 0 || name.len > NAMES_LONGEST)
         return NAMES_NONE;
-    hash = hash_bytes(&h->key, name.at, name.len);
     at = probe(h, h->size, name, hash);
     if (at == NAMES_NONE || h->slot[at].offset != 0)
         return at;
-    if (h->count >= h->slots * 7ull / 10 || name.len + 1 > h->size - h->used)
+    if (h->count >= h->slots * 2ull / 3 || name.len + 1 > h->size - h->used)
         return NAMES_NONE;
     *to = (char)name.len;
     memcpy(to + 1, name.at, name.len);
