@@ -83,7 +83,7 @@ static bool ruleset_is_good(const struct conf *conf)
 
 int check_configuration(const char *path)
 {
-    struct blueprint *b = blueprint_make(path, 1, "postern", stderr, stderr);
+    struct blueprint *b = blueprint_make(path, 1, "postern", NULL, stderr, stderr);
     bool good = b != NULL;
 
     if (good) {
@@ -98,7 +98,7 @@ int check_configuration(const char *path)
 
 int check_print(const char *path)
 {
-    struct blueprint *b = blueprint_make(path, 1, "postern", stderr, stderr);
+    struct blueprint *b = blueprint_make(path, 1, "postern", NULL, stderr, stderr);
     char *text = b != NULL ? conf_print(b->conf) : NULL;
     bool good = text != NULL && fputs(text, stdout) >= 0 && fflush(stdout) == 0;
 

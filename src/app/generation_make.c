@@ -2,7 +2,9 @@
 /*
  * Making a generation, in the monitor: from files to a snapshot and sealed memory that all other processes share. Nothing of the
  * old generation is touched; whoever asked decides what to do with the result. Hosts files are compiled here once, so that a
- * million names cost their memory once and no worker reads a file.
+ * million names cost their memory once and no worker reads a file. One whose text is what it was, or that another policy names too,
+ * is taken over. The text itself decides that, by its hash under a key that was drawn for it alone: what a file system says of
+ * times and sizes would have to be believed.
  */
 #include "app/generation_make.h"
 
@@ -11,6 +13,7 @@
 #include "app/generation_tls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +28,7 @@
 
 struct making {
     struct blueprint *b;
+    const struct blueprint *before; /* NULL: none */
     FILE *errors, *warnings;
     unsigned error_count;
 };
@@ -116,26 +120,50 @@ static void read_servers(struct making *m)
         b->server_count = 1;
 }
 
-static int compile_set(struct making *m, const struct conf_policy *p, struct span text)
+static bool compile_set(struct hosts_set *set, struct span text)
 {
-    size_t size = hostset_size(text), bad = 0, first_bad = 0;
+    size_t size = hostset_size(text);
     int fd = size > 0 ? memfd_sized("postern-hostset", size) : -1;
     void *memory = fd >= 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
 
     if (memory == MAP_FAILED) {
-        complain(m, "%s:%u: hosts_file: %s: no memory for it", m->b->conf->file, p->line, p->hosts_file);
         if (fd >= 0)
             close(fd);
-        return -1;
+        return false;
     }
-    hostset_compile(text, memory, size, &bad, &first_bad);
+    hostset_compile(text, memory, size, &set->bad_lines, &set->first_bad);
     munmap(memory, size);
-    if (bad > 0)
-        fprintf(m->warnings, "%s:%zu: %zu lines are no host names and were left out, this is the first\n", p->hosts_file, first_bad,
-                bad);
-    if (!memfd_seal(fd))
-        complain(m, "%s:%u: hosts_file: %s", m->b->conf->file, p->line, strerror(errno));
-    return fd;
+    set->fd = fd;
+    hash_key_random(&set->key);
+    set->digest = hash_bytes(&set->key, text.at, text.len);
+    set->bytes = text.len;
+    return memfd_seal(fd);
+}
+
+/* Is one of the sets of `b` made of this text? */
+static bool take_over(struct hosts_set *set, const struct blueprint *b, struct span text)
+{
+    for (size_t i = 0; b != NULL && i < b->conf->policy_count; i++) {
+        const struct hosts_set *old = &b->sets[i];
+
+        if (old->fd < 0 || old->bytes != text.len || hash_bytes(&old->key, text.at, text.len) != old->digest)
+            continue;
+        *set = *old;
+        set->fd = fcntl(old->fd, F_DUPFD_CLOEXEC, 3);
+        return set->fd >= 0;
+    }
+    return false;
+}
+
+static void make_set(struct making *m, const struct conf_policy *p, struct hosts_set *set, struct span text)
+{
+    if (!take_over(set, m->b, text) && !take_over(set, m->before, text) && !compile_set(set, text)) {
+        complain(m, "%s:%u: hosts_file: %s: no memory for it", m->b->conf->file, p->line, p->hosts_file);
+        return;
+    }
+    if (set->bad_lines > 0)
+        fprintf(m->warnings, "%s:%zu: %zu lines are no host names and were left out, this is the first\n", p->hosts_file,
+                set->first_bad, set->bad_lines);
 }
 
 static void read_hosts_file(struct making *m, size_t policy)
@@ -151,7 +179,7 @@ static void read_hosts_file(struct making *m, size_t policy)
     if (text == NULL)
         complain(m, "%s:%u: hosts_file: %s", m->b->conf->file, p->line, error);
     else
-        m->b->set_fds[policy] = compile_set(m, p, span_of(text, len));
+        make_set(m, p, &m->b->sets[policy], span_of(text, len));
     free(text);
 }
 
@@ -159,13 +187,13 @@ static void read_named_files(struct making *m)
 {
     size_t count = m->b->conf->policy_count;
 
-    m->b->set_fds = malloc((count > 0 ? count : 1) * sizeof(int));
-    if (m->b->set_fds == NULL) {
+    m->b->sets = calloc(count + 1, sizeof(*m->b->sets));
+    if (m->b->sets == NULL) {
         complain(m, "%s", strerror(errno));
         return;
     }
     for (size_t i = 0; i < count; i++)
-        m->b->set_fds[i] = -1;
+        m->b->sets[i].fd = -1;
     for (size_t i = 0; i < count; i++)
         read_hosts_file(m, i);
     read_hosts(m);
@@ -174,9 +202,10 @@ static void read_named_files(struct making *m)
         m->error_count++;
 }
 
-struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, FILE *errors, FILE *warnings)
+struct blueprint *blueprint_make(const char *path, uint16_t number, const char *instance, const struct blueprint *before,
+                                 FILE *errors, FILE *warnings)
 {
-    struct making m = { calloc(1, sizeof(*m.b)), errors, warnings, 0 };
+    struct making m = { calloc(1, sizeof(*m.b)), before, errors, warnings, 0 };
 
     if (m.b == NULL) {
         complain(&m, "%s", strerror(errno));
@@ -204,9 +233,9 @@ void blueprint_free(struct blueprint *b)
 {
     if (b == NULL)
         return;
-    for (size_t i = 0; b->set_fds != NULL && i < b->conf->policy_count; i++)
-        close_if_open(b->set_fds[i]);
-    free(b->set_fds);
+    for (size_t i = 0; b->sets != NULL && i < b->conf->policy_count; i++)
+        close_if_open(b->sets[i].fd);
+    free(b->sets);
     generation_tls_free(b);
     close_if_open(b->keylog_fd);
     close_if_open(b->text_fd);
@@ -223,10 +252,10 @@ static bool send_sets(const struct blueprint *b, int ipc)
     size_t count = 0;
 
     for (size_t i = 0; i < b->conf->policy_count; i++) {
-        if (b->set_fds[i] < 0)
+        if (b->sets[i].fd < 0)
             continue;
         policies[count] = (uint32_t)i;
-        fds[count++] = b->set_fds[i];
+        fds[count++] = b->sets[i].fd;
         if (count < IPC_FDS)
             continue;
         if (!ipc_send_fds(ipc, IPC_HOSTSETS, policies, count * sizeof(policies[0]), fds, count))

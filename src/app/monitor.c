@@ -91,7 +91,7 @@ static bool read_first_generation(struct monitor *m)
     if (error_file == NULL || warning_file == NULL)
         fatal("%s", strerror(errno));
     name_instance(instance);
-    m->current = blueprint_make(m->path, 1, instance, error_file, warning_file);
+    m->current = blueprint_make(m->path, 1, instance, NULL, error_file, warning_file);
     fclose(error_file);
     fclose(warning_file);
     monitor_log_lines("", errors, true);

@@ -247,7 +247,7 @@ static bool prepare(struct monitor *m)
 {
     uint16_t number = m->current->number == UINT16_MAX ? 1 : (uint16_t)(m->current->number + 1);
     struct reload *r = &m->reload;
-    struct blueprint *b = blueprint_make(m->path, number, m->current->instance, r->report, r->report);
+    struct blueprint *b = blueprint_make(m->path, number, m->current->instance, m->current, r->report, r->report);
     char error[FILE_ERROR];
 
     if (b == NULL)

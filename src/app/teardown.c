@@ -99,7 +99,7 @@ int teardown_main(const char *path)
         fputs("posternd: --teardown needs root\n", stderr);
         return 1;
     }
-    b = blueprint_make(path, 1, "postern", stderr, stderr);
+    b = blueprint_make(path, 1, "postern", NULL, stderr, stderr);
     if (b != NULL)
         status = teardown(b->conf);
     blueprint_free(b);

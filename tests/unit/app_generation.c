@@ -48,7 +48,7 @@ static void write_configuration(unsigned policies)
     write_file(path, text);
 }
 
-static struct blueprint *make(const char *file)
+static struct blueprint *make_after(const char *file, const struct blueprint *before)
 {
     FILE *out;
     struct blueprint *b;
@@ -56,9 +56,14 @@ static struct blueprint *make(const char *file)
     free(said);
     out = open_memstream(&said, &said_len);
     assert_non_null(out);
-    b = blueprint_make(file, 7, "postern-1a2b3c4d", out, out);
+    b = blueprint_make(file, 7, "postern-1a2b3c4d", before, out, out);
     fclose(out);
     return b;
+}
+
+static struct blueprint *make(const char *file)
+{
+    return make_after(file, NULL);
 }
 
 static void feed(struct generation_inbox *in, struct ipc_message *m)
@@ -113,6 +118,46 @@ static void test_round_trip(void **state)
         generation_unref(g);
         blueprint_free(b);
     }
+}
+
+static ino_t memory_of(const struct blueprint *b, size_t policy)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(b->sets[policy].fd, &st), 0);
+    return st.st_ino;
+}
+
+/* A hosts file whose text is the same is not compiled again, whatever its times; what is wrong in it is said again. */
+static void test_taking_over(void **state)
+{
+    struct generation_inbox in = { 0 };
+    struct blueprint *first, *same, *other;
+    struct generation *g;
+
+    (void)state;
+    write_configuration(2);
+    write_file(names, "tracker.example\nno name\n");
+    first = make(path);
+    assert_non_null(first);
+    assert_int_equal(memory_of(first, 0), memory_of(first, 1)); /* two policies, one text */
+    write_file(names, "tracker.example\nno name\n");
+    same = make_after(path, first);
+    assert_non_null(same);
+    assert_int_equal(memory_of(same, 0), memory_of(first, 0));
+    assert_non_null(strstr(said, "names:2: 1 lines are no host names"));
+    write_file(names, "trackes.example\nno name\n"); /* as long as before */
+    other = make_after(path, same);
+    assert_non_null(other);
+    assert_int_not_equal(memory_of(other, 0), memory_of(same, 0));
+    blueprint_free(first);
+    blueprint_free(other);
+    g = load(same, &in); /* it has no part in what the others had */
+    assert_non_null(g);
+    assert_true(hostset_has(&g->files[1], SPAN("tracker.example")));
+    generation_unref(g);
+    blueprint_free(same);
+    write_file(names, "tracker.example\n");
 }
 
 static void test_the_embedded_default(void **state)
@@ -210,7 +255,7 @@ static void test_broken_on_the_way(void **state)
     feed(&in, &message);
     assert_null(generation_finish(&in));
     assert_true(blueprint_send(b, fds[0]));
-    assert_true(ipc_send_fds(fds[0], IPC_HOSTSETS, &policy, sizeof(policy), &b->set_fds[0], 1)); /* there is no policy 5 */
+    assert_true(ipc_send_fds(fds[0], IPC_HOSTSETS, &policy, sizeof(policy), &b->sets[0].fd, 1)); /* there is no policy 5 */
     while (ipc_receive(fds[1], &message) == IPC_MESSAGE)
         feed(&in, &message);
     assert_null(generation_finish(&in));
@@ -256,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_taking_over),
         cmocka_unit_test(test_the_embedded_default),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_lines_that_are_no_names_are_said),

@@ -70,7 +70,7 @@ static struct blueprint *make(const char *format)
     free(said);
     out = open_memstream(&said, &said_len);
     assert_non_null(out);
-    b = blueprint_make(conf_path, 7, "postern-1a2b3c4d", out, out);
+    b = blueprint_make(conf_path, 7, "postern-1a2b3c4d", NULL, out, out);
     fclose(out);
     return b;
 }
