@@ -20,7 +20,8 @@ struct generation {
     struct rules *rules;
     struct ws_match **matches; /* one a policy; NULL: it has no rules about the content of WebSocket messages */
     struct hostset *files;     /* one a policy; memory is mapped */
-    struct conf_hosts *hosts;
+    const struct conf_hosts *hosts;
+    struct span hosts_memory; /* it is mapped; empty: it was parsed here */
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
     struct span *tls_files; /* one for each of conf->tls_files, mapped while contexts are made; NULL: not loaded here */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Loading a generation, in workers and in control: the text is parsed by the same code that the monitor used, and the compiled sets
- * are mapped read-only. The monitor is believed, but not blindly: a set that does not look like one, or a text that suddenly does
- * not parse, is an error and the old generation stays.
+ * and hosts are mapped read-only. The monitor is believed, but not blindly: a set that does not look like one, or a text that
+ * suddenly does not parse, is an error and the old generation stays.
  */
 #include "app/generation_load.h"
 
@@ -66,18 +66,14 @@ static void parse_conf(struct generation_inbox *in, const char *file, int fd)
     unmap(text);
 }
 
-static void parse_hosts(struct generation_inbox *in, int fd)
+static void map_hosts(struct generation_inbox *in, int fd)
 {
-    struct span text;
+    struct generation *g = in->growing;
 
-    if (!map_and_close(fd, &text)) {
+    if (!map_and_close(fd, &g->hosts_memory))
         fail(in, "cannot map the hosts: %s", strerror(errno));
-        return;
-    }
-    in->growing->hosts = conf_hosts_parse(text);
-    if (in->growing->hosts == NULL)
-        fail(in, "no memory for the hosts");
-    unmap(text);
+    else if ((g->hosts = conf_hosts_open(g->hosts_memory)) == NULL)
+        fail(in, "the hosts are not those of a monitor");
 }
 
 void generation_begin(struct generation_inbox *in, struct ipc_message *m)
@@ -100,7 +96,7 @@ void generation_begin(struct generation_inbox *in, struct ipc_message *m)
     memcpy(g->instance, wire.instance, sizeof(g->instance));
     wire.file[sizeof(wire.file) - 1] = '\0';
     parse_conf(in, wire.file, ipc_take_fd(m, 0));
-    parse_hosts(in, ipc_take_fd(m, 1));
+    map_hosts(in, ipc_take_fd(m, 1));
     if (g->conf == NULL)
         return;
     g->files = calloc(g->conf->policy_count > 0 ? g->conf->policy_count : 1, sizeof(*g->files));

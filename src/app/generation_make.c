@@ -86,15 +86,18 @@ static void read_configuration(struct making *m, const char *path)
 static void read_hosts(struct making *m)
 {
     char error[FILE_ERROR];
+    struct conf_hosts *hosts;
     size_t len = 0;
     char *text = file_read(m->b->conf->resolver_hosts, FILE_TRUSTED, HOSTS_BYTES, &len, error);
 
     if (text == NULL && errno != ENOENT)
         complain(m, "%s: resolver.hosts: %s", m->b->conf->file, error);
-    m->b->hosts_fd = memfd_sealed("postern-hosts", span_of(text, len));
+    hosts = conf_hosts_parse(span_of(text, len));
+    free(text);
+    m->b->hosts_fd = hosts != NULL ? memfd_sealed("postern-hosts", conf_hosts_memory(hosts)) : -1;
     if (m->b->hosts_fd < 0)
         complain(m, "%s: resolver.hosts: %s", m->b->conf->file, strerror(errno));
-    free(text);
+    conf_hosts_free(hosts);
 }
 
 /* Without any server it is the one on this machine, as resolv.conf(5) has it. */

@@ -60,7 +60,10 @@ void generation_unref(struct generation *g)
         if (g->files[i].memory != NULL)
             munmap((void *)g->files[i].memory, g->files[i].size);
     free(g->files);
-    conf_hosts_free(g->hosts);
+    if (g->hosts_memory.len > 0)
+        munmap((void *)g->hosts_memory.at, g->hosts_memory.len);
+    else
+        conf_hosts_free((struct conf_hosts *)g->hosts);
     conf_free(g->conf);
     free(g);
 }

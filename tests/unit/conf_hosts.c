@@ -94,6 +94,35 @@ static void many_hosts(void **state)
     free(text);
 }
 
+/* Memory from elsewhere: what is no table is refused, and a wrong offset or length leads nowhere. */
+static void foreign_memory(void **state)
+{
+    struct conf_hosts *hosts = conf_hosts_parse(SPAN("10.0.0.1 a.example\n10.0.0.2 b.example\n"));
+    struct span memory = conf_hosts_memory(hosts);
+    char *copy = malloc(memory.len);
+    const struct conf_hosts *opened;
+    struct addr found;
+
+    (void)state;
+    assert_ptr_equal(conf_hosts_open(memory), hosts);
+    assert_null(conf_hosts_open(span_of(NULL, 0)));
+    assert_null(conf_hosts_open(span_of(memory.at, memory.len - 1)));
+    assert_null(conf_hosts_open(span_of(memory.at, 8)));
+    memcpy(copy, memory.at, memory.len);
+    for (size_t bit = 0; bit < 8 * memory.len; bit++) {
+        copy[bit / 8] ^= (char)(1 << bit % 8);
+        opened = conf_hosts_open(span_of(copy, memory.len));
+        if (opened != NULL)
+            assert_true(conf_hosts_find(opened, SPAN("b.example"), &found, 1) <= 1);
+        copy[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    opened = conf_hosts_open(span_of(copy, memory.len));
+    assert_non_null(opened);
+    assert_int_equal(conf_hosts_find(opened, SPAN("b.example"), &found, 1), 1);
+    free(copy);
+    conf_hosts_free(hosts);
+}
+
 static void servers(void **state)
 {
     static const char text[] =
@@ -117,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts),
         cmocka_unit_test(many_hosts),
+        cmocka_unit_test(foreign_memory),
         cmocka_unit_test(servers),
     };
 
