@@ -29,7 +29,5 @@ uint32_t names_find(const void *memory, size_t size, struct span name);
 struct span names_at(const void *memory, size_t size, uint32_t number);
 uint32_t names_slots(const void *memory);
 size_t names_count(const void *memory);
-/* Bytes of the longest string: no longer one needs to be looked for. */
-size_t names_longest(const void *memory);
 
 #endif

@@ -24,8 +24,9 @@ struct slot {
 struct header {
     uint64_t magic;
     struct hash_key key;
-    uint32_t slots, count, used, longest;
+    uint32_t slots, count, used;
     uint64_t size;
+    uint64_t lengths[(NAMES_LONGEST + 1) / 64]; /* that strings have, a bit each: others need not be looked for */
     struct slot slot[];
 };
 
@@ -62,7 +63,7 @@ bool names_check(const void *memory, size_t size)
     const struct header *h = memory;
 
     return memory != NULL && size >= sizeof(*h) && h->magic == MAGIC && h->size == size && h->slots >= SLOTS_LEAST &&
-           h->slots <= (size - sizeof(*h)) / sizeof(struct slot) && h->longest <= NAMES_LONGEST;
+           h->slots <= (size - sizeof(*h)) / sizeof(struct slot);
 }
 
 static struct span string_at(const struct header *h, size_t size, uint32_t offset)
@@ -127,8 +128,7 @@ uint32_t names_add_hashed(void *memory, struct span name, uint64_t hash)
     h->slot[at] = (struct slot){ h->used, (uint32_t)(hash >> 32) };
     h->used += (uint32_t)name.len + 1;
     h->count++;
-    if (name.len > h->longest)
-        h->longest = (uint32_t)name.len;
+    h->lengths[name.len / 64] |= 1ull << name.len % 64;
     return at;
 }
 
@@ -137,7 +137,7 @@ uint32_t names_find(const void *memory, size_t size, struct span name)
     const struct header *h = memory;
     uint32_t at;
 
-    if (name.len == 0 || name.len > h->longest)
+    if (name.len > NAMES_LONGEST || !(h->lengths[name.len / 64] >> name.len % 64 & 1))
         return NAMES_NONE;
     at = probe(h, size, name, hash_bytes(&h->key, name.at, name.len));
     return at == NAMES_NONE || h->slot[at].offset == 0 ? NAMES_NONE : at;
@@ -158,9 +158,4 @@ uint32_t names_slots(const void *memory)
 size_t names_count(const void *memory)
 {
     return ((const struct header *)memory)->count;
-}
-
-size_t names_longest(const void *memory)
-{
-    return ((const struct header *)memory)->longest;
 }
