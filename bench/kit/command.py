@@ -91,7 +91,7 @@ class Session:
 
     def _wanted(self, variants):
         """Whole names, or parts of them."""
-        if not self.options.variants:
+        if not self.options.variants or variants == [""]:
             return variants
         texts = re.split(",(?! )", self.options.variants)
         return [one for one in variants if any(text == one or (text in one and text not in variants) for text in texts)]

@@ -11,26 +11,23 @@ from .running import Failed, Place, Running
 from .columns import STREAM_COLUMNS
 from .workload import Workload, stream_figures
 
-EXPLICIT = ", explicit proxy"
+REVERSE, EXPLICIT = "reverse proxy", "explicit proxy"
 
 
 class ReverseOrExplicit(Workload):
     """Each variant twice: beside reverse proxies, and beside explicit ones. Floors take part in both."""
 
     def plain_variants(self):
-        return [""]
+        return []
 
     def variants(self):
-        return self.plain_variants() + [(variant + EXPLICIT).removeprefix(", ") for variant in self.plain_variants()]
+        plain = self.plain_variants()
+        return plain + [f"{variant}, {EXPLICIT}" for variant in plain] if plain else [REVERSE, EXPLICIT]
 
     def can(self, peer, variant):
         if self.kind not in peer.ways:
             return False
-        return peer.is_floor or (peer.ways[self.kind] == "reverse") != is_explicit(variant)
-
-
-def is_explicit(variant):
-    return variant.endswith(EXPLICIT.removeprefix(", "))
+        return peer.is_floor or (peer.ways[self.kind] == "reverse") != variant.endswith(EXPLICIT)
 
 
 class Kept(ReverseOrExplicit):
