@@ -12,10 +12,10 @@
 #define LOG_BATCH 65536
 
 struct log_output {
-    int fd;        /* -1: lines are discarded, as configured */
-    bool regular;  /* a file: written in large batches */
-    bool mid_line; /* the last byte that was written is not the end of a line */
-    size_t used;
+    int fd;                 /* -1: lines are discarded, as configured */
+    bool regular;           /* a file: written in large batches */
+    bool mid_line;          /* the last byte that was written is not the end of a line */
+    size_t first, used;     /* the lines of the batch: from `first` up to `used` */
     uint64_t written, lost; /* lines, for the metrics */
     char batch[LOG_BATCH];
 };
@@ -23,10 +23,10 @@ struct log_output {
 void log_output_init(struct log_output *o);
 /* Takes the descriptor (or -1) instead of the one before, which is closed. The rest of a line that was cut is given up. */
 void log_output_set(struct log_output *o, int fd);
-/* Is there room for another line of `max` bytes? */
-bool log_output_has_room(const struct log_output *o, size_t max);
-/* Appends a line; it ends with LF, is no longer than PIPE_BUF, and fits. */
-void log_output_add(struct log_output *o, struct span line);
+/* Where the next line may be written, `max` bytes of it; NULL if there is no room for so many. */
+char *log_output_room(struct log_output *o, size_t max);
+/* That was done: `len` bytes, at most PIPE_BUF, that end with LF. Without a descriptor they are forgotten. */
+void log_output_added(struct log_output *o, size_t len);
 /* Writes the batch. false: the descriptor would block; call again when poll(2) says POLLOUT. */
 MUST_CHECK bool log_output_flush(struct log_output *o);
 

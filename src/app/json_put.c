@@ -5,7 +5,8 @@
  */
 #include "app/json_put.h"
 
-#include <stdio.h>
+#include "base/digits.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -52,7 +53,8 @@ char *time_text(uint64_t wall_us, char out[TIME_TEXT])
         last = seconds;
     }
     memcpy(out, text, used);
-    snprintf(out + used, TIME_TEXT - used, ".%06uZ", (unsigned)(wall_us % 1000000u));
+    out[used] = '.';
+    memcpy(digits_padded(out + used + 1, wall_us % 1000000u, 6), "Z", 2);
     return out;
 }
 
@@ -73,10 +75,15 @@ void put_name(json_t *object, const char *key, const struct shard *shard, name_i
 
 char *id_text(const struct row *row, uint32_t exchange, char out[ID_TEXT])
 {
-    int len = snprintf(out, ID_TEXT, "%u-%llu", row->worker, (unsigned long long)row->number);
+    char *at = digits_decimal(out, row->worker);
 
-    if (exchange != 0)
-        snprintf(out + len, ID_TEXT - (size_t)len, "-%u", exchange);
+    *at++ = '-';
+    at = digits_decimal(at, row->number);
+    if (exchange != 0) {
+        *at++ = '-';
+        at = digits_decimal(at, exchange);
+    }
+    *at = '\0';
     return out;
 }
 

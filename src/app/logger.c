@@ -13,7 +13,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +30,7 @@ struct logger {
     struct log_stats *stats;
     struct log_output output;
     struct ipc_message message;
+    struct record record; /* as it was taken; believed in nothing */
     uint64_t said_lost;
     unsigned last_waits;
     int ipc;
@@ -54,14 +54,13 @@ static void map_shared(struct logger *l)
 /* Moves records into the batch, a writer after the other; true if there was one. */
 static bool take_records(struct logger *l)
 {
-    char line[ACCESS_LINE];
-    struct record record;
     bool any = false;
+    char *line;
 
     for (unsigned i = 0; i < l->args->writers; i++)
-        while (log_output_has_room(&l->output, ACCESS_LINE) && ring_take(&l->rings[i], &record)) {
+        while ((line = log_output_room(&l->output, ACCESS_LINE)) != NULL && ring_take(&l->rings[i], &l->record)) {
             if (l->output.fd >= 0)
-                log_output_add(&l->output, span_of(line, access_line(&record, l->shards[i], line)));
+                log_output_added(&l->output, access_line(&l->record, l->shards[i], line));
             any = true;
         }
     return any;
@@ -132,7 +131,7 @@ static void wait_for_more(struct logger *l, bool blocked, int ms)
 /* One turn; false: everything is written and nobody is left who could say more. */
 static bool turn(struct logger *l)
 {
-    bool any = take_records(l), full = !log_output_has_room(&l->output, ACCESS_LINE), flushed = log_output_flush(&l->output);
+    bool any = take_records(l), full = log_output_room(&l->output, ACCESS_LINE) == NULL, flushed = log_output_flush(&l->output);
 
     publish(l);
     if (!flushed && l->over && ++l->last_waits > LAST_WAITS)
@@ -153,7 +152,6 @@ int logger_main(const struct process_args *args)
     static struct logger l;
     uint16_t none = 0;
 
-    json_object_seed(0);
     l.args = args;
     l.ipc = args->ipc;
     log_output_init(&l.output);

@@ -17,9 +17,12 @@ struct ring_shared {
     _Alignas(64) unsigned char slots[];
 };
 
+/* A slot: how much of the record was put, and the record. */
+typedef uint64_t slot_head;
+
 size_t ring_bytes(uint32_t slots, uint32_t slot_size)
 {
-    return sizeof(struct ring_shared) + (size_t)slots * slot_size;
+    return sizeof(struct ring_shared) + (size_t)slots * (sizeof(slot_head) + slot_size);
 }
 
 void ring_attach(struct ring *r, void *memory, uint32_t slots, uint32_t slot_size)
@@ -29,19 +32,23 @@ void ring_attach(struct ring *r, void *memory, uint32_t slots, uint32_t slot_siz
 
 static unsigned char *slot_at(struct ring *r, uint64_t position)
 {
-    return r->shared->slots + (size_t)(position & (r->slots - 1)) * r->slot_size;
+    return r->shared->slots + (size_t)(position & (r->slots - 1)) * (sizeof(slot_head) + r->slot_size);
 }
 
 bool ring_put_part(struct ring *r, const void *record, size_t bytes)
 {
     uint64_t head = atomic_load_explicit(&r->shared->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
+    slot_head size = bytes < r->slot_size ? bytes : r->slot_size;
+    unsigned char *slot;
 
     if (head - tail >= r->slots) {
         atomic_fetch_add_explicit(&r->shared->dropped, 1, memory_order_relaxed);
         return false;
     }
-    memcpy(slot_at(r, head), record, bytes < r->slot_size ? bytes : r->slot_size);
+    slot = slot_at(r, head);
+    memcpy(slot, &size, sizeof(size));
+    memcpy(slot + sizeof(size), record, size);
     atomic_store_explicit(&r->shared->head, head + 1, memory_order_seq_cst);
     return true;
 }
@@ -61,10 +68,13 @@ bool ring_take(struct ring *r, void *record)
 {
     uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_relaxed);
     uint64_t head = atomic_load_explicit(&r->shared->head, memory_order_acquire);
+    const unsigned char *slot = slot_at(r, tail);
+    slot_head size;
 
     if (head == tail)
         return false;
-    memcpy(record, slot_at(r, tail), r->slot_size);
+    memcpy(&size, slot, sizeof(size));
+    memcpy(record, slot + sizeof(size), size < r->slot_size ? size : r->slot_size);
     atomic_store_explicit(&r->shared->tail, tail + 1, memory_order_release);
     return true;
 }

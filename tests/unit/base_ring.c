@@ -68,6 +68,28 @@ static void test_full_and_empty(void **state)
     munmap(memory, bytes);
 }
 
+/* Of a part that was put only that part is written over. */
+static void test_parts(void **state)
+{
+    size_t bytes = ring_bytes(4, sizeof(struct item));
+    void *memory = shared(bytes);
+    struct item one = item_of(1), two = item_of(2);
+    struct ring r;
+
+    (void)state;
+    ring_attach(&r, memory, 4, sizeof(struct item));
+    assert_true(ring_put_part(&r, &two, sizeof(two.number)));
+    assert_true(ring_take(&r, &one));
+    assert_int_equal(one.number, 2);
+    assert_int_equal(one.copies[0], 1);
+    assert_true(ring_put_part(&r, &two, SIZE_MAX));
+    memset((unsigned char *)memory + bytes - 4 * (8 + sizeof(two)), 0xff, 8); /* a writer that lies about how much it put */
+    memset((unsigned char *)memory + bytes - 3 * (8 + sizeof(two)), 0xff, 8);
+    assert_true(ring_take(&r, &one));
+    assert_true(whole(&one) && one.number == 2);
+    munmap(memory, bytes);
+}
+
 static void test_wake(void **state)
 {
     size_t bytes = ring_bytes(4, sizeof(struct item));
@@ -162,8 +184,9 @@ static void test_two_processes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_wake),
-                                        cmocka_unit_test(test_reader_lies), cmocka_unit_test(test_two_processes) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_parts),
+                                        cmocka_unit_test(test_wake), cmocka_unit_test(test_reader_lies),
+                                        cmocka_unit_test(test_two_processes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
