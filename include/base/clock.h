@@ -9,7 +9,8 @@ void clock_tick(void);
 /* Monotonic time of the last tick, in milliseconds and microseconds. Never zero after the first tick. */
 uint64_t clock_ms(void);
 uint64_t clock_us(void);
-/* Wall time of the last tick, in microseconds since 1970; for log lines only. */
+/* Wall time of the last tick, in microseconds since 1970; for log lines only. Somebody who sets the clock is noticed within 0.1 s.
+ */
 uint64_t clock_wall_us(void);
 /*
  * To measure work, not for timers: read anew at each call, and no test sets them. Real time is cheap (no system call); the

@@ -5,7 +5,13 @@
 #include "base/row.h"
 #include "base/tls_facts.h"
 
-/* What happened: one line of the access log (design.md section 8), and one entry in the ring of ended and denied streams. */
+/*
+ * What happened: one line of the access log (design.md section 8), and one entry in the ring of ended and denied streams.
+ *
+ * Clocks are read when a turn of the loop begins (base/clock.h), so each of these times is that of the turn in which it happened,
+ * and duration and first byte are as exact as a turn is long: well below the millisecond that the log shows, unless the worker has
+ * more to do than it can. An answer that comes in the same turn as its request took 0.
+ */
 enum record_event { RECORD_START, RECORD_INTERVAL, RECORD_END, RECORD_DENIED, RECORD_EVENT_COUNT };
 
 /* A policy that came close: what of it did not fit. Or what denied a message or a stream: a match rule, a policy, a reason. */

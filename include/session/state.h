@@ -44,6 +44,7 @@ struct engine {
     void (*on_empty)(void *arg);
     void *on_empty_arg;
     struct h1_head request_head, answer_head; /* scratch: valid within one handler */
+    struct record record;                     /* scratch of report.c */
     char *text;                               /* scratch of TEXT_BYTES */
     struct host_memo hosts;
     struct exchange *spare; /* exchanges that are over, for those to come */

@@ -22,6 +22,10 @@ char *digits_padded(char *out, uint64_t n, unsigned width)
 
 char *digits_decimal(char *out, uint64_t n)
 {
+    if (n < 10) { /* most parts of most addresses, and what did not happen */
+        *out = (char)('0' + n);
+        return out + 1;
+    }
     return digits_padded(out, n, decimal_width(n));
 }
 

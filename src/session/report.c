@@ -124,56 +124,57 @@ static void send_record(struct engine *e, const struct record *record)
         log_debug("the logger's eventfd is full: it is awake");
 }
 
-static void fill_record(struct session *s, struct record *record, enum record_event event)
+/* In the engine's scratch, until the next one: on the stack all of its TLS facts would be zeroed for each request. */
+static struct record *make_record(struct session *s, enum record_event event)
 {
     const struct account *a = &s->account;
+    struct record *record = &s->engine->record;
 
     memset(record, 0, offsetof(struct record, row));
     record->time_us = clock_wall_us();
     record->event = (uint8_t)event;
     row_record(s->engine->shard, s->row, record);
     if (!a->open)
-        return;
+        return record;
     record->duration_us = clock_us() - a->began_us;
     record->first_byte_us = a->first_byte_us ? a->first_byte_us - a->began_us : 0;
     record->bytes[UP] = s->row->bytes[UP] - a->base[UP];
     record->bytes[DOWN] = s->row->bytes[DOWN] - a->base[DOWN];
     record->exchange = a->number;
     record->port = a->port;
+    return record;
 }
 
 void report_alive(struct session *s, enum record_event event)
 {
-    struct record record;
-
     if (!s->account.open)
         return;
-    fill_record(s, &record, event);
-    send_record(s->engine, &record);
+    send_record(s->engine, make_record(s, event));
     s->account.reported_ms = clock_ms();
 }
 
 void report_end(struct session *s, enum record_event event, enum reason why, enum closer by, const struct judgement *j)
 {
     struct shard *shard = s->engine->shard;
-    struct record record;
+    struct record *record;
 
     if (!s->account.open)
         return;
     s->row->reason = (uint8_t)why;
     s->row->closed_by = (uint8_t)by;
-    fill_record(s, &record, event);
-    record.stage = (uint8_t)(j != NULL ? j->stage : STAGE_FLOW);
-    add_near_misses(s, &record, j);
+    record = make_record(s, event);
+    record->stage = (uint8_t)(j != NULL ? j->stage : STAGE_FLOW);
+    add_near_misses(s, record, j);
     s->account.open = s->row->open = false;
     if (event == RECORD_DENIED)
         count_add(shard, COUNT_DENIED, 1);
-    if (why != R_NONE)
+    if (why != R_NONE) {
         count_reason(shard, why);
-    kernel_offence(s, why, by);
-    send_record(s->engine, &record);
-    if (event == RECORD_DENIED || why != R_NONE || record.row.protocol != PROTO_HTTP)
-        ended_put(shard, &record);
+        kernel_offence(s, why, by);
+    }
+    send_record(s->engine, record);
+    if (event == RECORD_DENIED || why != R_NONE || record->row.protocol != PROTO_HTTP)
+        ended_put(shard, record);
 }
 
 void report_event(struct session *s, enum reason why, enum closer by)
