@@ -6,7 +6,8 @@
 
 /*
  * One JSON object, written straight into memory of the caller's: for lines that are written tens of thousands of times a second.
- * A field that could pass the end of the memory, were each of its bytes an escape, is left out and `overflow` set.
+ * A field that could pass the end of the memory, were its key the longest and each of its bytes an escape, is left out and
+ * `overflow` set.
  */
 struct json_line {
     char *at; /* where the next byte goes */
@@ -14,8 +15,11 @@ struct json_line {
     bool overflow;
 };
 
-/* A key as fields take it. The comma goes away behind a brace. */
-#define JSON_KEY(name) SPAN(",\"" name "\":")
+/* A key as fields take it, with the comma that goes away behind a brace. JSON_KEY_MAX bytes are copied whatever its length is,
+ * zeros behind it: that takes no call. */
+#define JSON_KEY_MAX 24
+#define JSON_KEY_ZEROS "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define JSON_KEY(name) ((struct span){ ",\"" name "\":" JSON_KEY_ZEROS, sizeof(name) + 3 })
 
 void json_line_open(struct json_line *l, char *out, size_t size);
 /* "}" LF; returns the bytes since `out`, 0 if something did not fit. */

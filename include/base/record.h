@@ -40,7 +40,8 @@ struct record {
     struct tls_facts tls[DIRECTIONS]; /* valid if row.tls: UP the client's side, DOWN the server's. Last: others are not copied */
 };
 
-/* How much of the record there is: without TLS facts its end is not even copied. */
+/* How much of the record there is, in whole words: without TLS facts it ends with the host's NUL, and the rest is not even copied.
+ */
 size_t record_bytes(const struct record *record);
 /* What somebody else wrote: strings end, whatever was in them, and counts are no higher than there is room for. */
 void row_mend(struct row *row);

@@ -104,8 +104,8 @@ struct row {
     struct addr translated;                     /* where the kernel sent what was for `destination` (reply tuple's source) */
     struct addr upstream;                       /* [E] our own address towards the server; forwarded: the client after NAT */
     struct addr server;                         /* [E] */
-    char host[ROW_HOST];                        /* [E] normalised name or literal, without port */
     char path[ROW_PATH];                        /* [E] normalised path, without query */
+    char host[ROW_HOST];                        /* [E] normalised name or literal, without port. Last: records are cut behind it */
 };
 
 _Static_assert(sizeof(struct row) <= 640, "a row takes at most 640 bytes");

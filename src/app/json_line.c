@@ -11,14 +11,14 @@
 /* The key, if it and a value of `most` bytes have room. */
 static bool put_key(struct json_line *l, struct span key, size_t most)
 {
-    if ((size_t)(l->end - l->at) < key.len + most) {
+    size_t comma = l->at[-1] == '{';
+
+    if ((size_t)(l->end - l->at) < JSON_KEY_MAX + most) {
         l->overflow = true;
         return false;
     }
-    if (l->at[-1] == '{')
-        key = span_skip(key, 1);
-    memcpy(l->at, key.at, key.len);
-    l->at += key.len;
+    memcpy(l->at, key.at + comma, JSON_KEY_MAX);
+    l->at += key.len - comma;
     return true;
 }
 

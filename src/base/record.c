@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The words of access-log events. Records are written by a worker into its ring (base/ring.h), for the logger, and into the ring of
- * ended streams of its shard (base/table.h), for `explain`. TLS facts are nearly half of one, so they stand at its end and are
- * copied only where there are some. Readers run in other processes and believe nothing of what is in it.
+ * ended streams of its shard (base/table.h), for `explain`. TLS facts are nearly half of one and the host a sixth, so they stand
+ * at its end and only what there is of them is copied. Readers run in other processes and believe nothing of what is in it.
  */
 #include "base/record.h"
 
 #include <stddef.h>
+#include <string.h>
 
 const char *record_event_name(enum record_event v)
 {
@@ -17,7 +18,9 @@ const char *record_event_name(enum record_event v)
 
 size_t record_bytes(const struct record *record)
 {
-    return record->row.tls ? sizeof(*record) : offsetof(struct record, tls);
+    size_t end = offsetof(struct record, row.host) + strnlen(record->row.host, ROW_HOST - 1) + 1;
+
+    return record->row.tls ? sizeof(*record) : (end + 7) / 8 * 8;
 }
 
 void row_mend(struct row *row)

@@ -99,8 +99,10 @@ static void test_as_jansson_writes(void **state)
 /* Whatever does not fit, nothing is written behind the end, and there is no line. */
 static void test_the_end_of_the_memory(void **state)
 {
+    unsigned fit = 0;
+
     (void)state;
-    for (size_t size = 3; size < 40; size++) {
+    for (size_t size = 3; size < 90; size++) {
         memset(out, '#', sizeof(out));
         json_line_open(&l, out, size);
         json_line_begin(&l, JSON_KEY("o"));
@@ -108,13 +110,11 @@ static void test_the_end_of_the_memory(void **state)
         json_line_end(&l);
         json_line_number(&l, JSON_KEY("n"), 7);
         assert_int_equal(json_line_close(&l, out) > 0, !l.overflow);
+        fit += !l.overflow;
         for (size_t i = size; i < sizeof(out); i++)
             assert_int_equal(out[i], '#');
     }
-    assert_true(l.overflow);
-    begin();
-    json_line_text(&l, JSON_KEY("k"), "0123456789", 10);
-    assert_line("{\"k\":\"0123456789\"}");
+    assert_in_range(fit, 1, 89 - 3);
 }
 
 int main(void)

@@ -103,7 +103,7 @@ static void test_plain_rows_cost_nothing(void **state)
     assert_in_range(memory_used(f) - between, 4096, 2 * 4096);
 }
 
-/* A record without TLS ends before the facts: neither ring copies them. */
+/* A record without TLS ends behind the host: neither ring copies more. */
 static void test_records(void **state)
 {
     struct fixture *f = *state;
@@ -115,16 +115,22 @@ static void test_records(void **state)
     memset(&record, 0, sizeof(record));
     memset(record.tls, 's', sizeof(record.tls));
     row_record(f->writer, row, &record);
-    assert_int_equal(record_bytes(&record), offsetof(struct record, tls));
+    memset(record.row.host, 'h', ROW_HOST - 1);
+    assert_int_equal(record_bytes(&record), (offsetof(struct record, row.host) + ROW_HOST + 7) / 8 * 8);
+    assert_true(record_bytes(&record) <= offsetof(struct record, tls));
+    strcpy(record.row.host, "example.com");
+    assert_int_equal(record_bytes(&record), (offsetof(struct record, row.host) + 12 + 7) / 8 * 8);
     assert_int_equal(record.tls[UP].version, 's' * 257);
     ended_put(f->writer, &record);
     assert_true(ended_read(f->reader, 1, &out));
     assert_true(!out.row.tls && out.tls[UP].version == 0);
+    assert_string_equal(out.row.host, "example.com");
     memset(memory, 0, ring_bytes(2, sizeof(record)));
     ring_attach(&ring, memory, 2, sizeof(record));
     assert_true(ring_put_part(&ring, &record, record_bytes(&record)));
     assert_true(ring_take(&ring, &out));
     assert_true(!out.row.tls && out.tls[UP].version == 0);
+    assert_string_equal(out.row.host, "example.com");
 
     row_begin(f->writer, row);
     row_tls(f->writer, row)[DOWN].suite = 0x1302;
