@@ -60,4 +60,8 @@ struct chunk {
 struct chunk *chunk_take(struct loop *loop);
 void chunk_give(struct loop *loop, struct chunk *chunk);
 
+/* The pipes of its streams; none may be made until it is said how many (`most`). */
+struct pipes;
+struct pipes *loop_pipes(struct loop *loop);
+
 #endif

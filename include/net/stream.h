@@ -32,8 +32,10 @@ struct stream {
     bool broken; /* nothing can be written any more; what the peer sent before can be read until eof or failed */
     bool shut;   /* we sent our end of file, or will when the output is out */
     bool shut_sent;
+    bool bulk;  /* its last read brought all that there was room for */
     char *kept; /* input that was read and not taken */
     uint32_t kept_len, kept_size;
+    struct pipe *pipe;   /* output that came from another stream unread, in front of the rest; NULL: none */
     struct chunks out;   /* output that waits for the kernel */
     uint64_t queued;     /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
     uint64_t received;   /* bytes ever read */
@@ -86,8 +88,15 @@ MUST_CHECK bool stream_put(struct stream *s, const void *data, size_t len);
 MUST_CHECK bool stream_send(struct stream *s, struct span data);
 /* Sends what waits. */
 void stream_flush(struct stream *s);
-/* Output that waits; at or above STREAM_HIGH_WATER the feeding side must stop. */
+/* Output that waits. */
 uint32_t stream_waiting(const struct stream *s);
+/* Must whoever feeds it stop? At or above STREAM_HIGH_WATER, and while bytes that were spliced wait. */
+bool stream_is_full(const struct stream *s);
+/*
+ * Moves at most `most` bytes that nobody has to see from one stream to another, without copying them. Returns how many; 0: that is
+ * not possible or not worth it now, or `from` has nothing, or an end: read and send. Not to be called while `to` is full.
+ */
+size_t stream_splice(struct stream *from, struct stream *to, uint64_t most);
 /* End of file behind the output. */
 void stream_shutdown(struct stream *s);
 

@@ -61,6 +61,12 @@ void h1_body_init(struct h1_body *body, enum h1_framing framing, uint64_t length
  */
 MUST_CHECK enum h1_body_result h1_body_next(struct h1_body *body, struct span *in, struct span *data, struct span *trailers,
                                             enum reason *why);
+/*
+ * How many of the next bytes are payload whatever they are, short of the last one: what is behind a body must be seen. They may go
+ * past h1_body_next(), which is told by h1_body_pass(). 0 until it gave some, and where chunks frame it.
+ */
+uint64_t h1_body_blind(const struct h1_body *body);
+void h1_body_pass(struct h1_body *body, uint64_t count);
 /* May the connection end here? true for H1_UNTIL_CLOSE, and when the body is complete. */
 bool h1_body_may_end(const struct h1_body *body);
 

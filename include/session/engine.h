@@ -15,6 +15,16 @@
 struct engine;
 struct loop;
 
+/*
+ * What a worker has room for with so many descriptors (RLIMIT_NOFILE): sessions, and pipes that their bytes may be spliced through.
+ * Both take two descriptors; some are held back for listeners, resolver and IPC. Few sessions have fewer pipes, and workers (at
+ * least one) share what the kernel gives their user.
+ */
+struct engine_room {
+    uint32_t sessions, pipes;
+};
+struct engine_room engine_room(uint64_t files, unsigned workers);
+
 /* Rows that a worker's shard needs beyond limits.sessions: for connections over the limit, which are only told so. */
 #define ENGINE_SPARE_ROWS 64
 

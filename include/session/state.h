@@ -6,6 +6,8 @@
 #include "session/session.h"
 
 #define FDS_HELD_BACK 64          /* descriptors that are never used for sessions */
+#define PIPES 32                  /* of all workers: half of the large ones that the kernel gives a user */
+#define PAIRS_PER_PIPE 8          /* of descriptors: one of them is a pipe */
 #define TEXT_BYTES (256u * 1024u) /* where heads are written anew */
 
 /* A listening socket. Which listener of a generation it serves follows from its address. */

@@ -25,17 +25,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define HELD_BACK_FILES 64 /* of a worker's descriptors: listeners, resolver, IPC */
-#define FILES_A_SESSION 2
 #define STOP_MS 3000        /* for workers, and then again for filter, logger and control, to end */
 #define DRAIN_GRACE_MS 3000 /* beyond timeouts.drain */
 #define WAIT_MAX_MS 1000
 
-static uint32_t rows_a_worker(const struct monitor *m, const struct conf *conf)
+static uint32_t rows_a_worker(const struct monitor *m, const struct conf *conf, unsigned workers)
 {
-    uint64_t rows = m->files > HELD_BACK_FILES + FILES_A_SESSION ? (m->files - HELD_BACK_FILES) / FILES_A_SESSION : 1;
+    uint32_t rows = engine_room(m->files, workers).sessions;
 
-    return (rows < conf->limits.sessions ? (uint32_t)rows : conf->limits.sessions) + ENGINE_SPARE_ROWS;
+    return (rows < conf->limits.sessions ? rows : conf->limits.sessions) + ENGINE_SPARE_ROWS;
 }
 
 uint64_t monitor_session_limit(const struct monitor *m)
@@ -138,7 +136,7 @@ static bool open_everything(struct monitor *m)
     }
     listeners_want_interfaces(&m->listeners, workers, zones_need_interfaces(conf));
     m->files = privileges_raise_files();
-    if (!shared_open(&m->shared, workers, rows_a_worker(m, conf))) {
+    if (!shared_open(&m->shared, workers, rows_a_worker(m, conf, workers))) {
         log_error("shared memory: %s", strerror(errno));
         return false;
     }

@@ -2,11 +2,12 @@
 /*
  * The loop. A turn is: wait for events (or not, if somebody wants another turn), let libevent call what is ready, run those that
  * queued for another turn, run the timers that are due, then the work of the turn's end. Nothing that a callback closes is freed
- * before that end. The loop also lends the two kinds of memory that all streams share: the read buffer and the pool of chunks.
+ * before that end. The loop also lends what all streams share: the read buffer, the pool of chunks, and pipes.
  */
 #include "net/loop.h"
 
 #include "base/clock.h"
+#include "net/pipes.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct loop {
     void *turn_end_arg;
     struct chunk *chunks;
     unsigned chunk_count;
+    struct pipes pipes;
     bool clock_is_read, stopped, worked, ticking;
     char *buffer;
 };
@@ -79,6 +81,7 @@ void loop_free(struct loop *loop)
         loop->chunks = chunk->next;
         free(chunk);
     }
+    pipes_fini(&loop->pipes);
     wheel_free(loop->wheel);
     free(loop->buffer);
     free(loop);
@@ -265,4 +268,9 @@ void chunk_give(struct loop *loop, struct chunk *chunk)
     chunk->next = loop->chunks;
     loop->chunks = chunk;
     loop->chunk_count++;
+}
+
+struct pipes *loop_pipes(struct loop *loop)
+{
+    return &loop->pipes;
 }

@@ -14,6 +14,7 @@
 #include "net/stream.h"
 
 #include "base/clock.h"
+#include "net/splice.h"
 #include "net/tls_end.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@
 /* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
 void stream_stop_writing(struct stream *s)
 {
-    uint64_t lost = s->out.len;
+    uint64_t lost = s->out.len + splice_drop(s);
 
     s->broken = true;
     s->can_write = false;
@@ -134,6 +135,7 @@ void stream_close(struct stream *s, bool reset)
     close(s->fd);
     s->fd = -1;
     tls_end_free(s);
+    splice_drop(s);
     chunks_drop(&s->out, s->loop);
     drop_kept(s);
 }
@@ -201,6 +203,18 @@ ssize_t stream_recv(struct stream *s, char *at, size_t room)
     return n;
 }
 
+void stream_read_none(struct stream *s, ssize_t n)
+{
+    s->can_read = false;
+    if (n == 0) {
+        s->eof = true;
+        s->failed = s->broken; /* a write was told of the reset: here it looks like an end */
+    } else if (n == STREAM_ERROR) {
+        s->failed = true;
+        stream_stop_writing(s);
+    }
+}
+
 /* Reads behind the `have` bytes that already lie in the buffer; returns how many came. */
 static size_t read_more(struct stream *s, char *buffer, size_t have)
 {
@@ -211,17 +225,12 @@ static size_t read_more(struct stream *s, char *buffer, size_t have)
     n = stream_recv(s, buffer + have, LOOP_READ_BYTES - have);
     if (n > 0) {
         s->received += (uint64_t)n;
+        s->bulk = (size_t)n == LOOP_READ_BYTES - have;
         if (s->can_read)
             loop_again(s->loop, &s->again);
         return (size_t)n;
     }
-    if (n == 0) {
-        s->eof = true;
-        s->failed = s->broken; /* a write was told of the reset: here it looks like an end */
-    } else if (n == STREAM_ERROR) {
-        s->failed = true;
-        stream_stop_writing(s);
-    }
+    stream_read_none(s, n);
     return 0;
 }
 
@@ -282,6 +291,16 @@ bool stream_waits_again(const struct stream *s)
     return s->again.link != NULL;
 }
 
+void stream_write_none(struct stream *s)
+{
+    s->can_write = false;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
+        stream_stop_writing(s);
+        s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
+        loop_again(s->loop, &s->again);
+    }
+}
+
 /* One writev of the chunks and `extra`; returns how many bytes of `extra` left, and whether another try may bring more. */
 static bool write_some(struct stream *s, struct span *extra)
 {
@@ -304,12 +323,7 @@ static bool write_some(struct stream *s, struct span *extra)
         sent = sendmsg(s->fd, &message, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0) {
-        s->can_write = false;
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
-            stream_stop_writing(s);
-            s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
-            loop_again(s->loop, &s->again);
-        }
+        stream_write_none(s);
         return false;
     }
     if ((size_t)sent < total)
@@ -325,7 +339,7 @@ static bool write_some(struct stream *s, struct span *extra)
 
 static void finish(struct stream *s)
 {
-    if (!s->shut || s->shut_sent || s->out.len > 0 || (s->tls != NULL && !s->tls->goodbye))
+    if (!s->shut || s->shut_sent || s->pipe != NULL || s->out.len > 0 || (s->tls != NULL && !s->tls->goodbye))
         return;
     s->shut_sent = true;
     shutdown(s->fd, SHUT_WR);
@@ -350,6 +364,7 @@ bool stream_send(struct stream *s, struct span data)
         return data.len < COPY_BELOW ? tls_put(s, data) : tls_send(s, data);
     if (data.len < COPY_BELOW)
         return chunks_add(&s->out, s->loop, data.at, data.len);
+    splice_send(s);
     while (s->can_write && (s->out.len > 0 || data.len > 0))
         if (!write_some(s, &data))
             break;
@@ -363,6 +378,7 @@ void stream_send_out(struct stream *s)
 {
     struct span nothing = { NULL, 0 };
 
+    splice_send(s);
     while (s->can_write && s->out.len > 0)
         if (!write_some(s, &nothing))
             break;
@@ -380,7 +396,12 @@ void stream_flush(struct stream *s)
 
 uint32_t stream_waiting(const struct stream *s)
 {
-    return s->out.len + (s->tls != NULL ? s->tls->plain.len : 0);
+    return s->out.len + (s->pipe != NULL ? s->pipe->held : 0) + (s->tls != NULL ? s->tls->plain.len : 0);
+}
+
+bool stream_is_full(const struct stream *s)
+{
+    return s->pipe != NULL || stream_waiting(s) >= STREAM_HIGH_WATER;
 }
 
 void stream_shutdown(struct stream *s)
@@ -399,7 +420,7 @@ static bool unacknowledged(const struct stream *s, uint64_t *out)
 
     if (ioctl(s->fd, SIOCOUTQ, &in_kernel) != 0)
         return false;
-    *out = s->out.len + (uint64_t)in_kernel;
+    *out = s->out.len + (s->pipe != NULL ? s->pipe->held : 0) + (uint64_t)in_kernel;
     return true;
 }
 

@@ -266,6 +266,17 @@ enum h1_body_result h1_body_next(struct h1_body *body, struct span *in, struct s
     return H1_BODY_BAD;
 }
 
+uint64_t h1_body_blind(const struct h1_body *body)
+{
+    return body->framing == H1_LENGTH && body->total > 0 && body->left > 0 ? body->left - 1 : 0;
+}
+
+void h1_body_pass(struct h1_body *body, uint64_t count)
+{
+    body->total += count;
+    body->left -= count;
+}
+
 bool h1_body_may_end(const struct h1_body *body)
 {
     switch (body->framing) {

@@ -299,6 +299,23 @@ static size_t read_body(struct session *s, struct span input)
     return input.len - rest.len;
 }
 
+/* All but the end of a long body need not be read: the client gets it as it comes. */
+static bool pass_body(struct session *s)
+{
+    struct exchange *x = s->exchange;
+    size_t passed;
+
+    if (!x->answer_final || x->answer_chunked || ledger_bytes(&s->ledger) != R_NONE)
+        return false;
+    passed = stream_splice(&s->server, &s->client, h1_body_blind(&x->answer_body));
+    if (passed == 0)
+        return false;
+    h1_body_pass(&x->answer_body, passed);
+    report_bytes(s, DOWN, passed);
+    s->progress = clock_ms();
+    return true;
+}
+
 /* The server ended, or was reset, while an exchange is open. */
 static void server_ended(struct session *s)
 {
@@ -385,8 +402,10 @@ bool answer_on_server(struct session *s)
 
     if (x == NULL || x->step != STEP_ASK)
         return x == NULL && between_exchanges(s);
-    if (stream_waiting(&s->client) >= STREAM_HIGH_WATER)
+    if (stream_is_full(&s->client))
         return false;
+    if (pass_body(s))
+        return true;
     /* Bytes of a head that were never scanned come before new ones; the rest of a body is always read on. */
     input = stream_input(&s->server, x->answer_final || s->answer_scanned >= stream_kept(&s->server));
     if (input.len > 0 && (why = check_ownership(s)) != R_NONE) {

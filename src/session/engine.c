@@ -7,21 +7,37 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "net/pipes.h"
 #include "session/leaves.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Two descriptors a session, some held back for logs, control and resolver. */
-static uint32_t sessions_by_descriptors(void)
+struct engine_room engine_room(uint64_t files, unsigned workers)
 {
-    struct rlimit limit;
+    uint64_t pairs = files > FDS_HELD_BACK + 2 ? (files - FDS_HELD_BACK) / 2 : 1;
+    uint64_t pipes = pairs / PAIRS_PER_PIPE, share = workers < PIPES ? PIPES / workers : 1;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= FDS_HELD_BACK + 2)
-        return 1;
-    return limit.rlim_cur > UINT32_MAX ? UINT32_MAX / 2 : (uint32_t)(limit.rlim_cur - FDS_HELD_BACK) / 2;
+    if (pairs > UINT32_MAX / 2)
+        pairs = UINT32_MAX / 2;
+    if (pipes > share)
+        pipes = share;
+    return (struct engine_room){ .sessions = (uint32_t)(pairs - pipes), .pipes = (uint32_t)pipes };
+}
+
+static void share_descriptors(struct engine *e)
+{
+    struct rlimit limit = { 0, 0 };
+    struct engine_room room;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_error("RLIMIT_NOFILE: %s", strerror(errno));
+    room = engine_room(limit.rlim_cur, e->args.workers);
+    e->max = room.sessions;
+    loop_pipes(e->loop)->most = room.pipes;
 }
 
 size_t engine_spare_descriptors(const struct engine *e)
@@ -65,7 +81,7 @@ struct engine *engine_new(const struct engine_args *args)
     e->loop = args->loop;
     e->shard = args->shards[args->worker];
     e->next_number = args->first_number;
-    e->max = sessions_by_descriptors();
+    share_descriptors(e);
     e->text = malloc(TEXT_BYTES);
     e->resolver = resolver_new(e->loop);
     e->pool = pool_new(e);

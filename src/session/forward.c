@@ -244,6 +244,20 @@ static bool send_end(struct session *s, struct span trailers)
     return good;
 }
 
+/* All but the end of a long body need not be read: the server gets it as it comes. */
+static bool pass_body(struct session *s)
+{
+    struct exchange *x = s->exchange;
+    size_t passed = x->request_chunked ? 0 : stream_splice(&s->client, &s->server, h1_body_blind(&x->request_body));
+
+    if (passed == 0)
+        return false;
+    h1_body_pass(&x->request_body, passed);
+    report_bytes(s, UP, passed);
+    s->progress = clock_ms();
+    return true;
+}
+
 /* The client's body ended early or is malformed: the server must never see a message that looks complete. */
 static void body_failed(struct session *s, enum reason why)
 {
@@ -262,8 +276,10 @@ bool forward_body(struct session *s)
     enum reason why = R_NONE;
     bool good = true;
 
-    if (stream_waiting(&s->server) >= STREAM_HIGH_WATER)
+    if (stream_is_full(&s->server))
         return false;
+    if (pass_body(s))
+        return true;
     input = rest = stream_input(&s->client, true);
     while (good && (result = h1_body_next(&x->request_body, &rest, &data, &trailers, &why)) == H1_BODY_DATA)
         good = send_piece(s, data);

@@ -383,7 +383,7 @@ bool request_on_client(struct session *s)
     struct exchange *x = s->exchange;
 
     if (x == NULL) /* who does not read its answers, refusals among them, is not served further ones */
-        return stream_waiting(&s->client) < STREAM_HIGH_WATER && read_head(s);
+        return !stream_is_full(&s->client) && read_head(s);
     switch (x->step) {
     case STEP_JUDGE:
         return take_head(s, stream_input(&s->client, false));

@@ -87,11 +87,12 @@ static bool client_is_lost(struct session *s)
 static bool flush(struct session *s, struct stream *side)
 {
     uint32_t waited = stream_waiting(side);
+    bool was_full = stream_is_full(side);
 
     stream_flush(side);
     if (stream_waiting(side) < waited)
         session_moved(s, side);
-    return waited >= STREAM_HIGH_WATER && stream_waiting(side) < STREAM_HIGH_WATER;
+    return was_full && !stream_is_full(side);
 }
 
 /* Both sides said their end and saw the other's: nothing is left to wait for. */

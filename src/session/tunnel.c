@@ -348,23 +348,30 @@ bool peek_on_server(struct session *s)
     return true;
 }
 
+/* What came is sent on. false: no memory. */
+static bool copy(struct stream *from, struct stream *to, size_t *moved)
+{
+    struct span input = stream_input(from, true);
+
+    *moved = input.len;
+    return (input.len == 0 || stream_send(to, input)) && stream_taken(from, input, input.len);
+}
+
 /* One direction of a tunnel: bytes, then the end. */
 static bool relay(struct session *s, struct stream *from, struct stream *to, enum direction direction)
 {
-    struct span input;
-    bool good;
+    size_t moved;
 
-    if (stream_waiting(to) >= STREAM_HIGH_WATER)
+    if (stream_is_full(to))
         return false;
-    input = stream_input(from, true);
-    good = input.len == 0 || stream_send(to, input);
-    if (!good || !stream_taken(from, input, input.len)) {
+    moved = stream_splice(from, to, UINT64_MAX);
+    if (moved == 0 && !copy(from, to, &moved)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
-    if (input.len > 0) {
+    if (moved > 0) {
         s->progress = clock_ms();
-        report_bytes(s, direction, input.len);
+        report_bytes(s, direction, moved);
     }
     if (from->eof && !from->truncated && !to->shut) {
         if (s->ended_by == CLOSER_NONE)
@@ -373,7 +380,7 @@ static bool relay(struct session *s, struct stream *from, struct stream *to, enu
     }
     if (from->failed || from->truncated) /* an end that TLS does not vouch for may not look like one */
         session_close(s, from->flooded ? R_TLS_FLOOD : R_PEER_RESET, direction == UP ? CLOSER_CLIENT : CLOSER_SERVER);
-    return input.len > 0;
+    return moved > 0;
 }
 
 bool tunnel_on_client(struct session *s)

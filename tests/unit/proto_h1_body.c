@@ -341,6 +341,37 @@ static void the_end_stays_the_end(void **state)
     }
 }
 
+/* What need not be seen: a body of known length once it began, but for its last byte. */
+static void blind_bytes(void **state)
+{
+    static const enum h1_framing others[] = { H1_NO_BODY, H1_CHUNKED, H1_UNTIL_CLOSE };
+    struct h1_body body;
+    struct span in = SPAN("5\r\nab"), data, trailers;
+    enum reason why;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++, in = SPAN("5\r\nab")) {
+        h1_body_init(&body, others[i], 0, 0);
+        (void)!h1_body_next(&body, &in, &data, &trailers, &why);
+        assert_int_equal(h1_body_blind(&body), 0);
+    }
+    h1_body_init(&body, H1_LENGTH, 10, 10);
+    assert_int_equal(h1_body_blind(&body), 0); /* it was not looked at whether it is too long */
+    assert_int_equal(h1_body_next(&body, &in, &data, &trailers, &why), H1_BODY_DATA);
+    assert_int_equal(data.len, 5);
+    assert_int_equal(h1_body_blind(&body), 4);
+    h1_body_pass(&body, 3);
+    assert_int_equal(h1_body_blind(&body), 1);
+    h1_body_pass(&body, 1);
+    assert_int_equal(h1_body_blind(&body), 0);
+    assert_false(h1_body_may_end(&body));
+    in = SPAN("xHTTP/1.1");
+    assert_int_equal(h1_body_next(&body, &in, &data, &trailers, &why), H1_BODY_DATA);
+    assert_int_equal(data.len, 1);
+    assert_int_equal(h1_body_next(&body, &in, &data, &trailers, &why), H1_BODY_END);
+    assert_true(span_eq(in, SPAN("HTTP/1.1")) && h1_body_may_end(&body));
+}
+
 static void trailers_are_filtered(void **state)
 {
     static const struct {
@@ -367,17 +398,12 @@ static void trailers_are_filtered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_chunks),
-        cmocka_unit_test(bad_chunks),
-        cmocka_unit_test(truncated_chunks_may_not_end),
-        cmocka_unit_test(chunk_sizes),
-        cmocka_unit_test(extension_limits),
-        cmocka_unit_test(trailer_limits),
-        cmocka_unit_test(bodies_of_known_length),
-        cmocka_unit_test(bodies_until_close),
-        cmocka_unit_test(no_body),
-        cmocka_unit_test(the_end_stays_the_end),
-        cmocka_unit_test(trailers_are_filtered),
+        cmocka_unit_test(good_chunks),           cmocka_unit_test(bad_chunks),
+        cmocka_unit_test(blind_bytes),           cmocka_unit_test(truncated_chunks_may_not_end),
+        cmocka_unit_test(chunk_sizes),           cmocka_unit_test(extension_limits),
+        cmocka_unit_test(trailer_limits),        cmocka_unit_test(bodies_of_known_length),
+        cmocka_unit_test(bodies_until_close),    cmocka_unit_test(no_body),
+        cmocka_unit_test(the_end_stays_the_end), cmocka_unit_test(trailers_are_filtered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Bytes that pass unread: from one socket into a pipe, from the pipe into the other one, without being copied. A pipe belongs to
+ * the stream that its bytes leave by and stands in front of everything else that waits there. It is held only until it is empty: a
+ * stream that takes all at once has one for the length of a call.
+ *
+ * That is worth it for large pieces only, so it begins when a read filled its buffer and ends with a small piece. Without a pipe
+ * bytes are read and written as everywhere else; nobody needs to know.
+ */
+#include "net/splice.h"
+
+#include "net/tls_end.h"
+
+#include <errno.h>
+
+#define SPLICE_LEAST 16384u         /* a turn that moves less is followed by reads */
+#define SPLICE_TURN (1024u * 1024u) /* then others have theirs */
+
+uint32_t splice_drop(struct stream *s)
+{
+    uint32_t lost = s->pipe != NULL ? s->pipe->held : 0;
+
+    if (s->pipe != NULL)
+        pipes_give(loop_pipes(s->loop), s->pipe);
+    s->pipe = NULL;
+    return lost;
+}
+
+void splice_send(struct stream *s)
+{
+    while (s->pipe != NULL && s->can_write) {
+        if (pipe_drain(s->pipe, s->fd) < 0)
+            stream_write_none(s);
+        else if (s->pipe->held == 0)
+            splice_drop(s);
+    }
+}
+
+static bool may_pass(const struct stream *from, const struct stream *to)
+{
+    return from->bulk && from->can_read && !from->failed && from->again.link == NULL && from->kept_len == 0 && from->tls == NULL &&
+           to->tls == NULL && to->pipe == NULL && to->out.len == 0 && !to->broken && !to->shut;
+}
+
+/* Returns how many bytes came. */
+static size_t fill(struct stream *from, struct stream *to, size_t most)
+{
+    ssize_t n;
+
+    to->pipe = pipes_take(loop_pipes(to->loop));
+    if (to->pipe == NULL)
+        return 0;
+    n = pipe_fill(to->pipe, from->fd, most);
+    if (n > 0) {
+        from->received += (uint64_t)n;
+        to->queued += (uint64_t)n;
+        return (size_t)n;
+    }
+    if (n < 0)
+        n = errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_NOTHING : STREAM_ERROR;
+    stream_read_none(from, n);
+    splice_drop(to);
+    return 0;
+}
+
+size_t stream_splice(struct stream *from, struct stream *to, uint64_t most)
+{
+    size_t moved = 0, n;
+
+    if (most < SPLICE_LEAST)
+        return 0;
+    while (moved < most && moved < SPLICE_TURN && may_pass(from, to)) {
+        n = fill(from, to, (size_t)(most - moved < PIPE_BYTES ? most - moved : PIPE_BYTES));
+        if (n == 0)
+            break;
+        moved += n;
+        splice_send(to);
+    }
+    if (moved == 0)
+        return 0;
+    from->bulk = moved >= SPLICE_LEAST;
+    if (from->can_read && to->pipe == NULL) /* or it goes on when the pipe is empty */
+        stream_again(from);
+    return moved;
+}
