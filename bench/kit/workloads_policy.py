@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Lists of hosts to deny, and their reload under load."""
 import http.client
+import shutil
 import signal
 import time
 
@@ -84,7 +85,7 @@ def check_denied(running):
 
 
 class Reload(Policy):
-    """The list is read again and again under load; and the same without. All of it on the proxy's one CPU."""
+    """The list gets another name and is read again, again and again under load; and the same without. All of it on the proxy's one CPU."""
     name = "reload"
     columns = ("max_us", "p999_us", "p99_us", "us_op", "ops_s", "reload_s", "pss_mb", "peak_rss_mb")
     seconds = 10.0
@@ -92,10 +93,16 @@ class Reload(Policy):
     curve = None
 
     def variants(self):
-        return [f"{self.options.names} names, {how}" for how in ("no reload", self.with_reloads)]
+        return [f"{max(1, self.options.names)} names, {how}" for how in ("no reload", self.with_reloads)]
 
     def can(self, peer, variant):
         return super().can(peer, variant) and peer.is_ours
+
+    def place(self, variant):
+        """With a list of its own, because it changes."""
+        place = super().place(variant)
+        place.names_file = shutil.copy(place.names_file, place.path("names"))
+        return place
 
     def run(self, peer, variant, bench):
         took = []
@@ -111,10 +118,13 @@ class Reload(Policy):
 
 
 def reload_for(running, seconds):
-    """Reloads one after the other, with a rest between them; how long each took. None is begun that would not end within `seconds`."""
+    """Reloads one after the other, each of a list that has changed, with a rest between them; how long each took. None is begun that would not
+    end within `seconds`."""
     took, log = [], running.place.path("said.log")
     limit = time.monotonic() + seconds * 0.9
     while time.monotonic() + max(took, default=0) < limit:
+        with open(running.place.names_file, "a") as names:
+            names.write(f"x{len(took)}.reload.example\n")
         done, began = reloads_in(log), time.monotonic()
         running.group.process.send_signal(signal.SIGHUP)
         while reloads_in(log) == done and time.monotonic() < limit:
