@@ -5,8 +5,6 @@
 #include "app/ipc.h"
 #include "session/engine.h"
 
-struct event;
-
 /*
  * A worker's side of the socket pair with the filter process: what the engine tells and asks (struct engine_filter), and what comes
  * back. Without a filter process, or with one that does not read, sockets are refused and messages are lost, but those of sessions
@@ -18,7 +16,7 @@ struct filter_link {
     const struct shard *shard; /* the worker's own: sessions to tell a new filter process of */
     struct ipc_message *message;
     int fd; /* -1: none */
-    struct event *event, *writable;
+    struct loop_source source;
     uint32_t next_row; /* to be told of */
     bool unknown_only; /* ... and only of those without an entry */
     bool again;        /* it missed some: once more, from the first row on */

@@ -5,8 +5,6 @@
 #include "app/ipc.h"
 #include "session/engine.h"
 
-struct event;
-
 /*
  * A worker's side of the socket pair with the minter: the engine's questions (struct engine_minter), and the leaves that come back.
  * Without a minter, or with one that does not read, a question is refused at once; those that are open when it dies are refused
@@ -17,7 +15,7 @@ struct minter_link {
     struct engine *engine;
     struct ipc_message *message;
     int fd; /* -1: none */
-    struct event *event;
+    struct loop_source source;
 };
 
 /* Before the engine is made: `link->engine` is set afterwards. */

@@ -2,40 +2,58 @@
 #ifndef POSTERN_NET_LOOP_H
 #define POSTERN_NET_LOOP_H
 
+#include "base/span.h"
 #include "net/timer.h"
 
 #include <stddef.h>
 
 /*
- * The event loop: libevent's, with the clock read once a turn, a wheel of timers, streams that want another turn, and work at the
- * end of a turn. One loop a process.
+ * The event loop of a worker, on epoll: sources, the clock read once a turn, a wheel of timers, streams that want another turn, and
+ * work at the end of a turn. One loop a process.
  */
 struct loop;
-struct event_base;
 
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
-/* For signals and sockets that are not streams (IPC): only net/ and app/ use it. */
-struct event_base *loop_base(struct loop *loop);
 struct wheel *loop_wheel(struct loop *loop);
 /* Runs until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* One turn without waiting; true if anything happened: tests. */
 bool loop_turn(struct loop *loop);
-/* Every callback from libevent calls this first: the clock is read in the first one of a turn. */
-void loop_enter(struct loop *loop);
 
 /* `fn` is called at the end of every turn (reaping). One only. */
 void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/* What the kernel says of a descriptor, and what can be wanted of it: */
+enum {
+    LOOP_READ = 1,  /* it can be read */
+    LOOP_WRITE = 2, /* it can be written */
+    LOOP_END = 4,   /* the peer sends nothing more */
+    LOOP_ERROR = 8, /* told, with the first two, whether wanted or not: reset, or another error */
+    LOOP_EDGES = 16 /* wanted: each thing is told once, when it becomes so, and not as long as it is so */
+};
+
 /*
- * Calls `fn` in each turn in which `fd` can be read: for descriptors that are not streams. NULL: no memory. The descriptor stays
- * the caller's and must outlive the watch.
+ * Who is told. The owner fills in `fn` and `arg`, and `fd` with -1; it may free or add the source again inside `fn`. A source that
+ * has no descriptor may be removed and forgotten.
  */
-struct watch;
-struct watch *loop_watch(struct loop *loop, int fd, void (*fn)(void *arg), void *arg);
-void loop_unwatch(struct watch *w);
+struct loop_source {
+    void (*fn)(void *arg, unsigned what);
+    void *arg;
+    int fd;          /* -1: not added */
+    uint32_t number; /* of this registration */
+};
+
+/* The descriptor stays the caller's. false: it could not be registered. */
+MUST_CHECK bool loop_add(struct loop *loop, struct loop_source *source, int fd, unsigned wants);
+/* From now on these are wanted; what is so at this moment is told. */
+void loop_want(struct loop *loop, struct loop_source *source, unsigned wants);
+void loop_remove(struct loop *loop, struct loop_source *source);
+/* The same for a descriptor that the caller closes next, and that no other process has: the kernel then forgets it by itself. */
+void loop_forget(struct loop *loop, struct loop_source *source);
+/* `to`, which has no descriptor yet, is told from now on what `from` was told. */
+void loop_move(struct loop *loop, struct loop_source *to, struct loop_source *from);
 
 /* A place in the queue of those that want another turn; zeroed by its owner. */
 struct loop_again {

@@ -7,14 +7,13 @@
 #include "net/loop.h"
 #include "net/tls.h"
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
+#include <sys/types.h>
 
 /*
- * One end of a TCP connection. The descriptor is registered once, edge-triggered, for reading and writing; the flags remember what
- * the kernel said. Input is read into the loop's shared buffer and what the owner does not take is kept here; output goes out at
- * once and what the kernel does not take is kept in pooled chunks. An idle stream holds neither. TLS ends below this interface:
- * a secured stream reads and writes what is inside.
+ * One end of a TCP connection. The descriptor is registered once, edge-triggered; the flags remember what the kernel said. Input is
+ * read into the loop's shared buffer and what the owner does not take is kept here; output goes out at once and what the kernel
+ * does not take is kept in pooled chunks. An idle stream holds neither. TLS ends below this interface: a secured stream reads and
+ * writes what is inside.
  *
  * The owner is told by on_ready that something changed, and then asks. No function here calls the owner back, and none closes.
  */
@@ -23,10 +22,11 @@ struct stream {
     struct loop *loop;
     void (*on_ready)(void *owner);
     void *owner;
-    struct event event;
+    struct loop_source source;
     struct loop_again again;
     struct timer settle;               /* asks for a reset that came with the last bytes */
     bool can_read, can_write, hang_up; /* as the kernel last said */
+    bool asks_for_room;                /* the kernel is asked to say when can_write comes true again */
     bool eof;                          /* the peer will send nothing more, and all that it sent was read */
     bool failed;                       /* reset, or another error: nothing can be read or written any more */
     bool broken; /* nothing can be written any more; what the peer sent before can be read until eof or failed */
@@ -126,9 +126,8 @@ void stream_peer_names(const struct stream *s, void (*name)(void *arg, struct sp
 MUST_CHECK bool stream_peer_validity(const struct stream *s, int64_t *from, int64_t *until);
 /* Would this client, with the certificate that it showed or without one, be taken by another server's context, too? */
 MUST_CHECK bool stream_peer_fits(const struct stream *s, const struct tls_context *context);
-/* Moves an open stream, TLS and all, to another owner. `from` is closed afterwards; nothing may be kept or wait in it. false: it
- * could not be registered; both are closed. */
-MUST_CHECK bool stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner);
+/* Moves an open stream, TLS and all, to another owner. `from` is closed afterwards; nothing may be kept or wait in it. */
+void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner);
 
 /* Remembers that all that was queued up to now ends here; one mark a stream, the newest. */
 void stream_set_mark(struct stream *s);

@@ -38,7 +38,7 @@ struct engine {
     uint32_t round_robin;
     struct addr *own; /* this machine's addresses */
     size_t own_count;
-    struct watch *own_watch;
+    struct loop_source own_source;
     struct timer own_timer;
     bool draining, paused;
     struct timer drain_timer;

@@ -16,9 +16,9 @@
 #include "proto/ws_handshake.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LISTEN_PENDING 1024
@@ -40,7 +40,7 @@ struct worker {
     struct generation_inbox inbox;
     int pending[LISTEN_PENDING]; /* listening sockets that came with the generation that is not committed yet */
     size_t pending_count;
-    struct event *monitor_event, *peer_event;
+    struct loop_source monitor_source, peer_source;
     int peer; /* control; -1: none */
     struct filter_link filter;
     struct minter_link minter;
@@ -202,22 +202,19 @@ static void on_kill(struct worker *w, const struct ipc_message *m)
 
 static void close_peer(struct worker *w)
 {
-    if (w->peer_event != NULL)
-        event_free(w->peer_event);
+    loop_remove(w->loop, &w->peer_source);
     if (w->peer >= 0)
         close(w->peer);
-    w->peer_event = NULL;
     w->peer = -1;
 }
 
-static void on_peer(int fd, short what, void *arg)
+static void on_peer(void *arg, unsigned what)
 {
     struct worker *w = arg;
     enum ipc_result result;
 
     (void)what;
-    loop_enter(w->loop);
-    while ((result = ipc_receive(fd, &w->message)) == IPC_MESSAGE) {
+    while ((result = ipc_receive(w->peer, &w->message)) == IPC_MESSAGE) {
         if (w->message.type == IPC_KILL)
             on_kill(w, &w->message);
         else if (w->message.type == IPC_EXPLAIN)
@@ -234,8 +231,7 @@ static void take_peer(struct worker *w, struct ipc_message *m)
     w->peer = ipc_take_fd(m, 0);
     if (w->peer < 0)
         return;
-    w->peer_event = event_new(loop_base(w->loop), w->peer, EV_READ | EV_PERSIST, on_peer, w);
-    if (w->peer_event == NULL || event_add(w->peer_event, NULL) < 0)
+    if (!loop_add(w->loop, &w->peer_source, w->peer, LOOP_READ))
         close_peer(w);
 }
 
@@ -274,20 +270,19 @@ static void on_message(struct worker *w, struct ipc_message *m)
         loop_stop(w->loop);
 }
 
-static void on_monitor(int fd, short what, void *arg)
+static void on_monitor(void *arg, unsigned what)
 {
     struct worker *w = arg;
     enum ipc_result result;
 
     (void)what;
-    loop_enter(w->loop);
-    while ((result = ipc_receive(fd, &w->message)) == IPC_MESSAGE) {
+    while ((result = ipc_receive(w->args->ipc, &w->message)) == IPC_MESSAGE) {
         on_message(w, &w->message);
         ipc_release(&w->message);
     }
     if (result != IPC_END)
         return;
-    event_del(w->monitor_event);
+    loop_remove(w->loop, &w->monitor_source);
     log_error("the monitor is gone: draining");
     drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0);
 }
@@ -346,8 +341,9 @@ static void start(struct worker *w)
     if (w->engine == NULL)
         fatal("no engine: %s", strerror(errno));
     w->filter.engine = w->minter.engine = w->engine;
-    w->monitor_event = event_new(loop_base(w->loop), a->ipc, EV_READ | EV_PERSIST, on_monitor, w);
-    if (w->monitor_event == NULL || event_add(w->monitor_event, NULL) < 0)
+    w->peer_source = (struct loop_source){ .fn = on_peer, .arg = w, .fd = -1 };
+    w->monitor_source = (struct loop_source){ .fn = on_monitor, .arg = w, .fd = -1 };
+    if (!loop_add(w->loop, &w->monitor_source, a->ipc, LOOP_READ))
         fatal("the monitor cannot be listened to");
 }
 
@@ -362,7 +358,7 @@ int worker_main(const struct process_args *args)
     minter_link_close(&w.minter);
     engine_free(w.engine);
     close_peer(&w);
-    event_free(w.monitor_event);
+    loop_remove(w.loop, &w.monitor_source);
     loop_free(w.loop);
     generation_unref(w.current);
     worker_tls_end(&w.tls);

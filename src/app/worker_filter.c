@@ -11,14 +11,8 @@
 #include "net/loop.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <string.h>
 #include <unistd.h>
-
-void filter_link_init(struct filter_link *link, struct loop *loop, const struct shard *shard, struct ipc_message *message)
-{
-    *link = (struct filter_link){ .loop = loop, .shard = shard, .message = message, .fd = -1 };
-}
 
 static bool tell(struct filter_link *link, enum ipc_type type, const void *data, size_t len)
 {
@@ -36,7 +30,7 @@ static void tell_rows_again(struct filter_link *link)
     if (link->fd < 0)
         return;
     link->again = true;
-    (void)event_add(link->writable, NULL);
+    loop_want(link->loop, &link->source, LOOP_READ | LOOP_WRITE);
 }
 
 static void on_flow_opened(void *arg, uint64_t number, const struct addr *client, const struct addr *destination)
@@ -91,14 +85,11 @@ static void on_message(struct filter_link *link, struct ipc_message *m)
         (void)engine_block(link->engine, &network);
 }
 
-static void on_readable(int fd, short what, void *arg)
+static void read_messages(struct filter_link *link)
 {
-    struct filter_link *link = arg;
     enum ipc_result result;
 
-    (void)what;
-    loop_enter(link->loop);
-    while ((result = ipc_receive(fd, link->message)) == IPC_MESSAGE) {
+    while ((result = ipc_receive(link->fd, link->message)) == IPC_MESSAGE) {
         on_message(link, link->message);
         ipc_release(link->message);
     }
@@ -130,21 +121,34 @@ static bool tell_rows(struct filter_link *link)
     return link->next_row >= high;
 }
 
-static void on_writable(int fd, short what, void *arg)
+static void write_rows(struct filter_link *link)
 {
-    struct filter_link *link = arg;
     bool done = tell_rows(link);
 
-    (void)fd;
-    (void)what;
     if (done && link->again) {
         link->again = false;
         link->unknown_only = true;
         link->next_row = 0;
         done = tell_rows(link);
     }
-    if (!done)
-        (void)event_add(link->writable, NULL);
+    if (done)
+        loop_want(link->loop, &link->source, LOOP_READ);
+}
+
+static void on_ready(void *arg, unsigned what)
+{
+    struct filter_link *link = arg;
+
+    if (what & LOOP_READ)
+        read_messages(link);
+    if ((what & LOOP_WRITE) && link->fd >= 0)
+        write_rows(link);
+}
+
+void filter_link_init(struct filter_link *link, struct loop *loop, const struct shard *shard, struct ipc_message *message)
+{
+    *link = (struct filter_link){ .loop = loop, .shard = shard, .message = message, .fd = -1 };
+    link->source = (struct loop_source){ .fn = on_ready, .arg = link, .fd = -1 };
 }
 
 void filter_link_take(struct filter_link *link, int fd)
@@ -155,21 +159,15 @@ void filter_link_take(struct filter_link *link, int fd)
     link->fd = fd;
     link->next_row = 0;
     link->again = link->unknown_only = false;
-    link->event = event_new(loop_base(link->loop), fd, EV_READ | EV_PERSIST, on_readable, link);
-    link->writable = event_new(loop_base(link->loop), fd, EV_WRITE, on_writable, link);
-    if (link->event == NULL || link->writable == NULL || event_add(link->event, NULL) < 0 || event_add(link->writable, NULL) < 0)
+    if (!loop_add(link->loop, &link->source, fd, LOOP_READ | LOOP_WRITE))
         filter_link_close(link);
 }
 
 void filter_link_close(struct filter_link *link)
 {
-    if (link->event != NULL)
-        event_free(link->event);
-    if (link->writable != NULL)
-        event_free(link->writable);
+    loop_remove(link->loop, &link->source);
     if (link->fd >= 0)
         close(link->fd);
-    link->event = link->writable = NULL;
     link->fd = -1;
     if (link->engine != NULL)
         engine_sockets_lost(link->engine);

@@ -10,14 +10,8 @@
 #include "net/loop.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <string.h>
 #include <unistd.h>
-
-void minter_link_init(struct minter_link *link, struct loop *loop, struct ipc_message *message)
-{
-    *link = (struct minter_link){ .loop = loop, .message = message, .fd = -1 };
-}
 
 static bool on_leaf_wanted(void *arg, const struct engine_leaf_request *request)
 {
@@ -44,19 +38,24 @@ static void on_message(struct minter_link *link, const struct ipc_message *m)
         engine_leaf(link->engine, leaf.request, span_of(leaf.der, leaf.len));
 }
 
-static void on_readable(int fd, short what, void *arg)
+static void on_readable(void *arg, unsigned what)
 {
     struct minter_link *link = arg;
     enum ipc_result result;
 
     (void)what;
-    loop_enter(link->loop);
-    while ((result = ipc_receive(fd, link->message)) == IPC_MESSAGE) {
+    while ((result = ipc_receive(link->fd, link->message)) == IPC_MESSAGE) {
         on_message(link, link->message);
         ipc_release(link->message);
     }
     if (result == IPC_END)
         minter_link_close(link);
+}
+
+void minter_link_init(struct minter_link *link, struct loop *loop, struct ipc_message *message)
+{
+    *link = (struct minter_link){ .loop = loop, .message = message, .fd = -1 };
+    link->source = (struct loop_source){ .fn = on_readable, .arg = link, .fd = -1 };
 }
 
 void minter_link_take(struct minter_link *link, int fd)
@@ -65,18 +64,15 @@ void minter_link_take(struct minter_link *link, int fd)
     if (fd < 0)
         return;
     link->fd = fd;
-    link->event = event_new(loop_base(link->loop), fd, EV_READ | EV_PERSIST, on_readable, link);
-    if (link->event == NULL || event_add(link->event, NULL) < 0)
+    if (!loop_add(link->loop, &link->source, fd, LOOP_READ))
         minter_link_close(link);
 }
 
 void minter_link_close(struct minter_link *link)
 {
-    if (link->event != NULL)
-        event_free(link->event);
+    loop_remove(link->loop, &link->source);
     if (link->fd >= 0)
         close(link->fd);
-    link->event = NULL;
     link->fd = -1;
     if (link->engine != NULL)
         engine_leaves_lost(link->engine);

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,7 +20,7 @@
 
 struct attempt {
     struct dial *dial;
-    struct event *event;
+    struct loop_source source;
     int fd;
     size_t index; /* in the caller's list */
 };
@@ -46,7 +45,7 @@ static void end_attempt(struct attempt *a, bool keep_fd)
 {
     if (a->fd < 0)
         return;
-    event_free(a->event);
+    loop_remove(a->dial->loop, &a->source);
     if (!keep_fd)
         close(a->fd);
     a->fd = -1;
@@ -81,16 +80,15 @@ static void failed(struct dial *d, int error)
         finish(d, -1, 0, d->error);
 }
 
-static void on_writable(int fd, short what, void *arg)
+static void on_writable(void *arg, unsigned what)
 {
     struct attempt *a = arg;
     struct dial *d = a->dial;
     size_t index = a->index;
-    int error = 0;
+    int fd = a->fd, error = 0;
     socklen_t len = sizeof(error);
 
     (void)what;
-    loop_enter(d->loop);
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
     end_attempt(a, error == 0);
     if (error == 0)
@@ -125,16 +123,14 @@ static int begin(struct dial *d, struct attempt *a)
     if (a->fd < 0)
         return errno;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    a->event = event_new(loop_base(d->loop), a->fd, EV_WRITE, on_writable, a);
-    if (a->event != NULL && (connect(a->fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS) &&
-        event_add(a->event, NULL) == 0) {
+    a->source = (struct loop_source){ .fn = on_writable, .arg = a, .fd = -1 };
+    if ((connect(a->fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS) &&
+        loop_add(d->loop, &a->source, a->fd, LOOP_WRITE)) {
         d->open++;
         return 0;
     }
     int error = errno ? errno : ENOMEM;
 
-    if (a->event != NULL)
-        event_free(a->event);
     close(a->fd);
     a->fd = -1;
     return error;

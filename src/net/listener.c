@@ -9,7 +9,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -23,7 +22,7 @@ struct listener {
     struct loop *loop;
     struct listener_calls calls;
     void *arg;
-    struct event *event;
+    struct loop_source source;
     struct timer resume;
     struct addr address;
     int fd;
@@ -36,7 +35,7 @@ static bool accept_one(struct listener *l)
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
     struct addr client;
-    int one = 1, fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -51,18 +50,15 @@ static bool accept_one(struct listener *l)
         close(fd);
         return true;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     l->calls.accepted(l->arg, fd, &client);
     return true;
 }
 
-static void on_readable(int fd, short what, void *arg)
+static void on_readable(void *arg, unsigned what)
 {
     struct listener *l = arg;
 
-    (void)fd;
     (void)what;
-    loop_enter(l->loop);
     for (int i = 0; i < BATCH && !l->paused; i++)
         if (!accept_one(l))
             break;
@@ -78,6 +74,7 @@ struct listener *listener_new(struct loop *loop, int fd, const struct listener_c
     struct listener *l = calloc(1, sizeof(*l));
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
+    int one = 1; /* what is accepted inherits it */
 
     if (l == NULL)
         goto fail;
@@ -85,15 +82,14 @@ struct listener *listener_new(struct loop *loop, int fd, const struct listener_c
     l->calls = *calls;
     l->arg = arg;
     l->fd = fd;
+    l->source = (struct loop_source){ .fn = on_readable, .arg = l, .fd = -1 };
     timer_init(&l->resume, on_resume, l);
-    l->event = event_new(loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, l);
-    if (l->event == NULL || event_add(l->event, NULL) != 0 || getsockname(fd, (struct sockaddr *)&sa, &len) != 0 ||
-        !addr_from_sockaddr(&l->address, (struct sockaddr *)&sa, len))
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0 || !addr_from_sockaddr(&l->address, (struct sockaddr *)&sa, len) ||
+        !loop_add(loop, &l->source, fd, LOOP_READ))
         goto fail;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     return l;
 fail:
-    if (l != NULL && l->event != NULL)
-        event_free(l->event);
     free(l);
     close(fd);
     return NULL;
@@ -102,7 +98,7 @@ fail:
 void listener_free(struct listener *l)
 {
     timer_clear(loop_wheel(l->loop), &l->resume);
-    event_free(l->event);
+    loop_remove(l->loop, &l->source);
     close(l->fd);
     free(l);
 }
@@ -118,7 +114,7 @@ void listener_pause(struct listener *l)
     if (l->paused)
         return;
     l->paused = true;
-    event_del(l->event);
+    loop_want(l->loop, &l->source, 0);
 }
 
 void listener_resume(struct listener *l)
@@ -126,7 +122,7 @@ void listener_resume(struct listener *l)
     if (!l->paused)
         return;
     l->paused = false;
-    event_add(l->event, NULL);
+    loop_want(l->loop, &l->source, LOOP_READ);
 }
 
 void listener_drain(struct listener *l)

@@ -1,23 +1,33 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The loop. A turn is: wait for events (or not, if somebody wants another turn), let libevent call what is ready, run those that
- * queued for another turn, run the timers that are due, then the work of the turn's end. Nothing that a callback closes is freed
- * before that end. The loop also lends what all streams share: the read buffer, the pool of chunks, and pipes.
+ * The loop. A turn is: wait for what the kernel says (or not, if somebody wants another turn), read the clock, tell the sources
+ * that it said something about, run those that queued for another turn, run the timers that are due, then the work of the turn's
+ * end. Nothing that a callback closes is freed before that end. The loop also lends what all streams share: the read buffer, the
+ * pool of chunks, and pipes.
+ *
+ * Sources are found by their descriptor, in one table, so that one can be moved or forgotten without a word to the kernel. What the
+ * kernel says carries the number of the registration, too: an event of a descriptor that was closed in the same batch, or whose
+ * registration lives on because another process has the socket as well, is not taken for one of the descriptor's next owner.
  */
 #include "net/loop.h"
 
 #include "base/clock.h"
 #include "net/pipes.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #define TICK_MS 50
 #define CHUNKS_KEPT 1024
+#define EVENTS 256 /* of one wait */
 
 struct loop {
-    struct event_base *base;
-    struct event *tick;
+    int epoll;
+    uint32_t next_number;
+    struct loop_source **sources; /* by descriptor */
+    size_t room;                  /* of sources */
     struct wheel *wheel;
     struct loop_again *again, **again_tail;
     size_t again_count;
@@ -26,55 +36,35 @@ struct loop {
     struct chunk *chunks;
     unsigned chunk_count;
     struct pipes pipes;
-    bool clock_is_read, stopped, worked, ticking;
+    bool stopped, worked;
     char *buffer;
+    struct epoll_event events[EVENTS];
 };
-
-static void on_tick(int fd, short what, void *arg)
-{
-    struct loop *loop = arg;
-
-    bool worked = loop->worked;
-
-    (void)fd;
-    (void)what;
-    loop_enter(loop);
-    loop->worked = worked; /* a tick alone is no work: the timers tell */
-}
 
 struct loop *loop_new(void)
 {
     struct loop *loop = calloc(1, sizeof(*loop));
-    struct event_config *config = event_config_new();
 
-    if (loop == NULL || config == NULL)
-        goto fail;
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    if (loop == NULL)
+        return NULL;
     loop->again_tail = &loop->again;
-    loop->base = event_base_new_with_config(config);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wheel = wheel_new();
     loop->buffer = malloc(LOOP_READ_BYTES);
-    loop->tick = loop->base ? event_new(loop->base, -1, EV_PERSIST, on_tick, loop) : NULL;
-    if (loop->tick == NULL || loop->wheel == NULL || loop->buffer == NULL)
-        goto fail;
-    event_config_free(config);
+    if (loop->epoll < 0 || loop->wheel == NULL || loop->buffer == NULL) {
+        loop_free(loop);
+        return NULL;
+    }
     clock_tick();
     return loop;
-fail:
-    if (config != NULL)
-        event_config_free(config);
-    loop_free(loop);
-    return NULL;
 }
 
 void loop_free(struct loop *loop)
 {
     if (loop == NULL)
         return;
-    if (loop->tick != NULL)
-        event_free(loop->tick);
-    if (loop->base != NULL)
-        event_base_free(loop->base);
+    if (loop->epoll >= 0)
+        close(loop->epoll);
     while (loop->chunks != NULL) {
         struct chunk *chunk = loop->chunks;
 
@@ -83,13 +73,9 @@ void loop_free(struct loop *loop)
     }
     pipes_fini(&loop->pipes);
     wheel_free(loop->wheel);
+    free(loop->sources);
     free(loop->buffer);
     free(loop);
-}
-
-struct event_base *loop_base(struct loop *loop)
-{
-    return loop->base;
 }
 
 struct wheel *loop_wheel(struct loop *loop)
@@ -102,53 +88,69 @@ char *loop_buffer(struct loop *loop)
     return loop->buffer;
 }
 
-void loop_enter(struct loop *loop)
+static bool make_room(struct loop *loop, size_t room)
 {
-    loop->worked = true;
-    if (loop->clock_is_read)
-        return;
-    clock_tick();
-    loop->clock_is_read = true;
+    struct loop_source **larger;
+
+    if (room <= loop->room)
+        return true;
+    room = room < 2 * loop->room ? 2 * loop->room : room;
+    larger = realloc(loop->sources, room * sizeof(struct loop_source *));
+    if (larger == NULL)
+        return false;
+    memset(larger + loop->room, 0, (room - loop->room) * sizeof(struct loop_source *));
+    loop->sources = larger;
+    loop->room = room;
+    return true;
 }
 
-struct watch {
-    struct loop *loop;
-    struct event *event;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static void on_watched(int fd, short what, void *arg)
+static bool control(struct loop *loop, int what, const struct loop_source *source, unsigned wants)
 {
-    struct watch *w = arg;
+    struct epoll_event event = { .data.u64 = (uint64_t)source->number << 32 | (uint32_t)source->fd };
 
-    (void)fd;
-    (void)what;
-    loop_enter(w->loop);
-    w->fn(w->arg);
+    event.events = ((wants & LOOP_READ) ? EPOLLIN : 0u) | ((wants & LOOP_WRITE) ? EPOLLOUT : 0u) |
+                   ((wants & LOOP_END) ? EPOLLRDHUP : 0u) | ((wants & LOOP_EDGES) ? EPOLLET : 0u);
+    return epoll_ctl(loop->epoll, what, source->fd, &event) == 0;
 }
 
-struct watch *loop_watch(struct loop *loop, int fd, void (*fn)(void *arg), void *arg)
+bool loop_add(struct loop *loop, struct loop_source *source, int fd, unsigned wants)
 {
-    struct watch *w = calloc(1, sizeof(*w));
-
-    if (w == NULL)
-        return NULL;
-    *w = (struct watch){ .loop = loop, .fn = fn, .arg = arg };
-    w->event = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_watched, w);
-    if (w->event != NULL && event_add(w->event, NULL) == 0)
-        return w;
-    loop_unwatch(w);
-    return NULL;
+    source->fd = fd;
+    source->number = loop->next_number++;
+    if (make_room(loop, (size_t)fd + 1) && control(loop, EPOLL_CTL_ADD, source, wants)) {
+        loop->sources[fd] = source;
+        return true;
+    }
+    source->fd = -1;
+    return false;
 }
 
-void loop_unwatch(struct watch *w)
+void loop_want(struct loop *loop, struct loop_source *source, unsigned wants)
 {
-    if (w == NULL)
-        return;
-    if (w->event != NULL)
-        event_free(w->event);
-    free(w);
+    if (source->fd >= 0)
+        (void)control(loop, EPOLL_CTL_MOD, source, wants);
+}
+
+void loop_forget(struct loop *loop, struct loop_source *source)
+{
+    if (source->fd >= 0)
+        loop->sources[source->fd] = NULL;
+    source->fd = -1;
+}
+
+void loop_remove(struct loop *loop, struct loop_source *source)
+{
+    if (source->fd >= 0)
+        (void)control(loop, EPOLL_CTL_DEL, source, 0);
+    loop_forget(loop, source);
+}
+
+void loop_move(struct loop *loop, struct loop_source *to, struct loop_source *from)
+{
+    to->fd = from->fd;
+    to->number = from->number;
+    loop->sources[to->fd] = to;
+    from->fd = -1;
 }
 
 void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg)
@@ -192,32 +194,36 @@ static void run_again(struct loop *loop)
     }
 }
 
-/* The tick runs only while a timer is armed: an idle process sleeps. */
-static void keep_ticking(struct loop *loop)
+/* An error is told as "readable and writable", too: whoever tries learns of it. */
+static unsigned meaning_of(uint32_t events)
 {
-    static const struct timeval tick = { 0, TICK_MS * 1000 };
-    bool want = !wheel_is_empty(loop->wheel);
-
-    if (want == loop->ticking)
-        return;
-    loop->ticking = want;
-    if (want)
-        event_add(loop->tick, &tick);
-    else
-        event_del(loop->tick);
+    if ((events & EPOLLERR) || ((events & EPOLLHUP) && !(events & EPOLLRDHUP)))
+        return LOOP_READ | LOOP_WRITE | LOOP_ERROR;
+    return ((events & EPOLLIN) ? LOOP_READ : 0u) | ((events & EPOLLOUT) ? LOOP_WRITE : 0u) |
+           ((events & EPOLLRDHUP) ? LOOP_END : 0u);
 }
 
+static void tell(struct loop *loop, const struct epoll_event *event)
+{
+    uint32_t fd = (uint32_t)event->data.u64, number = (uint32_t)(event->data.u64 >> 32);
+    struct loop_source *source = loop->sources[fd];
+
+    if (source == NULL || source->number != number)
+        return;
+    loop->worked = true;
+    source->fn(source->arg, meaning_of(event->events));
+}
+
+/* A process without a timer sleeps. */
 static void turn(struct loop *loop, bool wait)
 {
-    keep_ticking(loop);
-    loop->clock_is_read = false;
-    event_base_loop(loop->base, EVLOOP_ONCE | (wait && loop->again == NULL ? 0 : EVLOOP_NONBLOCK));
-    if (loop->again != NULL) {
-        loop_enter(loop);
-        run_again(loop);
-    }
-    if (!loop->clock_is_read)
-        clock_tick();
+    int idle = wheel_is_empty(loop->wheel) ? -1 : TICK_MS;
+    int count = epoll_wait(loop->epoll, loop->events, EVENTS, wait && loop->again == NULL ? idle : 0);
+
+    clock_tick();
+    for (int i = 0; i < count; i++)
+        tell(loop, &loop->events[i]);
+    run_again(loop);
     wheel_run(loop->wheel, clock_ms());
     if (loop->turn_end != NULL)
         loop->turn_end(loop->turn_end_arg);

@@ -11,11 +11,11 @@
 #include "net/resolver.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/hash.h"
 #include "base/idna.h"
 
 #include <ares.h>
-#include <event2/event.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -52,7 +52,7 @@ struct entry {
 
 struct watch {
     struct watch *next;
-    struct event *event;
+    struct loop_source source;
     ares_socket_t fd;
     struct resolver *resolver;
 };
@@ -71,13 +71,11 @@ struct resolver {
     char servers[1024];
 };
 
-static void on_socket(evutil_socket_t fd, short what, void *arg)
+static void on_socket(void *arg, unsigned what)
 {
-    struct watch *w = arg;
-    struct resolver *r = w->resolver;
+    const struct watch *w = arg;
 
-    loop_enter(r->loop);
-    ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD, what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    ares_process_fd(w->resolver->channel, what & LOOP_READ ? w->fd : ARES_SOCKET_BAD, what & LOOP_WRITE ? w->fd : ARES_SOCKET_BAD);
 }
 
 static void on_poll(void *arg)
@@ -91,8 +89,7 @@ static void on_poll(void *arg)
 
 static void watch_free(struct watch *w)
 {
-    if (w->event != NULL)
-        event_free(w->event);
+    loop_remove(w->resolver->loop, &w->source);
     free(w);
 }
 
@@ -115,11 +112,10 @@ static void on_state(void *arg, ares_socket_t fd, int readable, int writable)
     if (w == NULL)
         return; /* the query will time out */
     *w = (struct watch){ .next = r->watches, .fd = fd, .resolver = r };
-    w->event =
-        event_new(loop_base(r->loop), fd, (short)((readable ? EV_READ : 0) | (writable ? EV_WRITE : 0) | EV_PERSIST), on_socket, w);
+    w->source = (struct loop_source){ .fn = on_socket, .arg = w, .fd = -1 };
     r->watches = w;
-    if (w->event != NULL)
-        event_add(w->event, NULL);
+    if (!loop_add(r->loop, &w->source, fd, (readable ? LOOP_READ : 0u) | (writable ? LOOP_WRITE : 0u)))
+        log_error("a resolver's socket cannot be watched: its query will time out");
     timer_set(loop_wheel(r->loop), &r->poll, clock_ms() + POLL_MS);
 }
 

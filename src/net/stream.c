@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Streams: sockets as the rest of Postern sees them. Edge-triggered, so the kernel says a thing once and the flags keep it:
- * can_read stays until a read comes back short or empty, can_write until a write does. A short read means that the socket is empty,
+ * can_read stays until a read comes back short or empty, can_write until a write does; whether there is room again is first asked
+ * for then, because most streams never have to wait for it. A short read means that the socket is empty,
  * unless the peer hung up: then there is an end to be read, and nobody will say so again (that is what hang_up is for).
  *
  * Memory: reads go to the loop's one buffer; only what the owner leaves is copied into `kept`. Writes go straight from wherever the
@@ -50,9 +51,8 @@ void stream_stop_writing(struct stream *s)
 }
 
 /*
- * libevent says "readable and writable" for an error, and for a stream that is just that: a reset that came with the last bytes
- * would stay unseen behind them. When the stream has been quiet for a moment, the kernel is asked; a busy one is not worth a system
- * call for each event, its next read or write will tell. So the owner learns of a reset even if it does not read: who asked is
+ * A reset that came with the last bytes would stay unseen behind them. When the stream has been quiet for a moment, the kernel is
+ * asked; the next read or write of a busy one will tell. So the owner learns of a reset even if it does not read: who asked is
  * gone.
  */
 static void on_settled(void *arg)
@@ -68,19 +68,17 @@ static void on_settled(void *arg)
     s->on_ready(s->owner);
 }
 
-static void on_event(int fd, short what, void *arg)
+static void on_event(void *arg, unsigned what)
 {
     struct stream *s = arg;
 
-    (void)fd;
-    loop_enter(s->loop);
-    if (what & EV_READ)
+    if (what & LOOP_READ)
         s->can_read = true;
-    if (what & EV_WRITE)
+    if (what & LOOP_WRITE)
         s->can_write = true;
-    if (what & EV_CLOSED)
+    if (what & LOOP_END)
         s->can_read = s->hang_up = true;
-    else if ((what & EV_READ) && (what & EV_WRITE))
+    if (what & LOOP_ERROR)
         timer_set(loop_wheel(s->loop), &s->settle, clock_ms() + SETTLE_MS);
     s->on_ready(s->owner);
 }
@@ -92,23 +90,40 @@ static void on_again(void *arg)
     s->on_ready(s->owner);
 }
 
-bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner)
+/* All but the descriptor. */
+static void init(struct stream *s, struct loop *loop, void (*on_ready)(void *owner), void *owner)
 {
     memset(s, 0, sizeof(*s));
-    s->fd = fd;
+    s->fd = -1;
     s->loop = loop;
     s->on_ready = on_ready;
     s->owner = owner;
     s->again.fn = on_again;
     s->again.arg = s;
     s->can_write = true;
+    s->source = (struct loop_source){ .fn = on_event, .arg = s, .fd = -1 };
     timer_init(&s->settle, on_settled, s);
-    if (event_assign(&s->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s) == 0 &&
-        event_add(&s->event, NULL) == 0)
-        return true;
-    close(fd);
-    s->fd = -1;
-    return false;
+}
+
+bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner)
+{
+    init(s, loop, on_ready, owner);
+    if (!loop_add(loop, &s->source, fd, LOOP_READ | LOOP_END | LOOP_EDGES)) {
+        close(fd);
+        return false;
+    }
+    s->fd = fd;
+    return true;
+}
+
+/* The kernel took less than it was given: can_write is false until it says that there is room. */
+static void ask_for_room(struct stream *s)
+{
+    s->can_write = false;
+    if (s->asks_for_room)
+        return;
+    s->asks_for_room = true;
+    loop_want(s->loop, &s->source, LOOP_READ | LOOP_WRITE | LOOP_END | LOOP_EDGES);
 }
 
 static void drop_kept(struct stream *s)
@@ -129,7 +144,7 @@ void stream_close(struct stream *s, bool reset)
 
         setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     }
-    event_del(&s->event);
+    loop_forget(s->loop, &s->source);
     timer_clear(loop_wheel(s->loop), &s->settle);
     loop_again_clear(s->loop, &s->again);
     close(s->fd);
@@ -144,7 +159,7 @@ int stream_release(struct stream *s)
 {
     int fd = s->fd;
 
-    event_del(&s->event);
+    loop_remove(s->loop, &s->source);
     timer_clear(loop_wheel(s->loop), &s->settle);
     loop_again_clear(s->loop, &s->again);
     s->fd = -1;
@@ -153,33 +168,29 @@ int stream_release(struct stream *s)
     return fd;
 }
 
-bool stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner)
+void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner)
 {
-    struct stream old = *from;
-
-    event_del(&from->event);
     timer_clear(loop_wheel(from->loop), &from->settle);
     loop_again_clear(from->loop, &from->again);
-    from->fd = -1;
-    from->tls = NULL;
     drop_kept(from);
-    if (!stream_open(to, old.loop, old.fd, on_ready, owner)) {
-        to->tls = old.tls;
-        tls_end_free(to);
-        return false;
-    }
-    to->can_read = old.can_read;
-    to->hang_up = old.hang_up;
-    to->eof = old.eof;
-    to->failed = old.failed;
-    to->broken = old.broken;
-    to->truncated = old.truncated;
-    to->queued = old.queued;
-    to->received = old.received;
-    to->mark = old.mark;
-    to->tls = old.tls;
+    init(to, from->loop, on_ready, owner);
+    loop_move(to->loop, &to->source, &from->source);
+    to->fd = from->fd;
+    from->fd = -1;
+    to->can_read = from->can_read;
+    to->can_write = from->can_write;
+    to->asks_for_room = from->asks_for_room;
+    to->hang_up = from->hang_up;
+    to->eof = from->eof;
+    to->failed = from->failed;
+    to->broken = from->broken;
+    to->truncated = from->truncated;
+    to->queued = from->queued;
+    to->received = from->received;
+    to->mark = from->mark;
+    to->tls = from->tls;
+    from->tls = NULL;
     tls_moved(to);
-    return true;
 }
 
 bool stream_is_open(const struct stream *s)
@@ -293,12 +304,13 @@ bool stream_waits_again(const struct stream *s)
 
 void stream_write_none(struct stream *s)
 {
-    s->can_write = false;
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
-        stream_stop_writing(s);
-        s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
-        loop_again(s->loop, &s->again);
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+        ask_for_room(s);
+        return;
     }
+    stream_stop_writing(s);
+    s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
+    loop_again(s->loop, &s->again);
 }
 
 /* One writev of the chunks and `extra`; returns how many bytes of `extra` left, and whether another try may bring more. */
@@ -327,7 +339,7 @@ static bool write_some(struct stream *s, struct span *extra)
         return false;
     }
     if ((size_t)sent < total)
-        s->can_write = false;
+        ask_for_room(s);
     if ((size_t)sent > chunks) {
         chunks_take(&s->out, s->loop, chunks);
         *extra = span_skip(*extra, (size_t)sent - chunks);

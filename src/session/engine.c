@@ -79,6 +79,7 @@ struct engine *engine_new(const struct engine_args *args)
         return NULL;
     e->args = *args;
     e->loop = args->loop;
+    e->own_source.fd = -1;
     e->shard = args->shards[args->worker];
     e->next_number = args->first_number;
     share_descriptors(e);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 
 #include <ifaddrs.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #define SETTLE_MS 50
@@ -19,9 +20,11 @@ static void on_settled(void *arg)
     own_read(arg);
 }
 
-static void on_change(void *arg)
+static void on_change(void *arg, unsigned what)
 {
     struct engine *e = arg;
+
+    (void)what;
 
     if (route_watch_read(e->route) && e->generation != NULL)
         timer_set(loop_wheel(e->loop), &e->own_timer, clock_ms() + SETTLE_MS);
@@ -30,14 +33,14 @@ static void on_change(void *arg)
 bool own_watch(struct engine *e)
 {
     timer_init(&e->own_timer, on_settled, e);
-    e->own_watch = loop_watch(e->loop, route_watch_fd(e->route), on_change, e);
-    return e->own_watch != NULL;
+    e->own_source = (struct loop_source){ .fn = on_change, .arg = e, .fd = -1 };
+    return loop_add(e->loop, &e->own_source, route_watch_fd(e->route), LOOP_READ);
 }
 
 void own_free(struct engine *e)
 {
     timer_clear(loop_wheel(e->loop), &e->own_timer);
-    loop_unwatch(e->own_watch);
+    loop_remove(e->loop, &e->own_source);
     free(e->own);
 }
 

@@ -119,10 +119,7 @@ void pool_give(struct pool *pool, struct session *s)
         connect_drop(s, false);
         return;
     }
-    if (!stream_move(&p->stream, &s->server, on_ready, p)) {
-        free(p);
-        return;
-    }
+    stream_move(&p->stream, &s->server, on_ready, p);
     if (s->tls != NULL && s->tls->upstream != NULL) {
         p->context = tls_context_ref(s->tls->upstream);
         memcpy(p->name, s->tls->peer, sizeof(p->name));
@@ -162,16 +159,17 @@ static void session_ready(void *owner)
     session_run(owner);
 }
 
-/* false: it could not be registered, and is closed. */
+/* false: no memory, and it is closed. */
 static bool hand_over(struct pooled *p, struct session *s)
 {
-    bool moved = stream_move(&s->server, &p->stream, session_ready, s);
+    bool kept = true;
 
-    if (moved && p->context != NULL) {
+    stream_move(&s->server, &p->stream, session_ready, s);
+    if (p->context != NULL) {
         struct session_tls *tls = handshake_state(s);
 
-        moved = tls != NULL;
-        if (!moved) {
+        kept = tls != NULL;
+        if (!kept) {
             stream_close(&s->server, false);
         } else {
             upstream_forget(s);
@@ -181,7 +179,7 @@ static bool hand_over(struct pooled *p, struct session *s)
         }
     }
     forget(p);
-    return moved;
+    return kept;
 }
 
 bool pool_take(struct pool *pool, struct session *s, const struct addr *server, int policy, const char *name)
