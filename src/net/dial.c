@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Dialling (RFC 8305). The addresses are tried in an order that alternates the families, IPv6 first; the next attempt begins when
- * the one before failed, or 250 ms after it began. The first connection wins and the others are closed. Every address was judged
+ * the one before failed, or 250 ms after it began. The first connection wins and the others are closed. On this machine a handshake
+ * is over before connect() returns, and asking again costs less than to wait for the kernel to say so. Every address was judged
  * before it came here: what is dialled is what was checked.
  */
 #include "net/dial.h"
@@ -21,8 +22,9 @@
 struct attempt {
     struct dial *dial;
     struct loop_source source;
-    int fd;
-    size_t index; /* in the caller's list */
+    struct loop_again at_once; /* it is over already; told in a moment, as any other is */
+    int fd, error;             /* error: how an attempt that was over at once ended */
+    size_t index;              /* in the caller's list */
 };
 
 struct dial {
@@ -46,6 +48,7 @@ static void end_attempt(struct attempt *a, bool keep_fd)
     if (a->fd < 0)
         return;
     loop_remove(a->dial->loop, &a->source);
+    loop_again_clear(a->dial->loop, &a->at_once);
     if (!keep_fd)
         close(a->fd);
     a->fd = -1;
@@ -80,21 +83,54 @@ static void failed(struct dial *d, int error)
         finish(d, -1, 0, d->error);
 }
 
-static void on_writable(void *arg, unsigned what)
+static void attempt_over(struct attempt *a, int error)
 {
-    struct attempt *a = arg;
     struct dial *d = a->dial;
     size_t index = a->index;
-    int fd = a->fd, error = 0;
-    socklen_t len = sizeof(error);
+    int fd = a->fd;
 
-    (void)what;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
     end_attempt(a, error == 0);
     if (error == 0)
         finish(d, fd, index, 0);
     else
         failed(d, error);
+}
+
+static void on_writable(void *arg, unsigned what)
+{
+    struct attempt *a = arg;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (what & LOOP_ERROR)
+        getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    attempt_over(a, error);
+}
+
+static void on_at_once(void *arg)
+{
+    struct attempt *a = arg;
+
+    attempt_over(a, a->error);
+}
+
+/* Waits for the handshake, or for nothing any more. false: errno says why not. */
+static bool follow(struct attempt *a, const struct addr *to, const struct sockaddr *sa, socklen_t len)
+{
+    struct loop *loop = a->dial->loop;
+
+    a->source = (struct loop_source){ .fn = on_writable, .arg = a, .fd = -1 };
+    a->at_once = (struct loop_again){ .fn = on_at_once, .arg = a };
+    if (connect(a->fd, sa, len) != 0 && errno != EINPROGRESS)
+        return false;
+    if (addr_is_loopback(to)) {
+        a->error = connect(a->fd, sa, len) == 0 || errno == EISCONN ? 0 : errno;
+        if (a->error != EALREADY) {
+            loop_again(loop, &a->at_once);
+            return true;
+        }
+    }
+    return loop_add(loop, &a->source, a->fd, LOOP_WRITE);
 }
 
 /* A socket of our own, or the one that was prepared for this address. */
@@ -123,9 +159,7 @@ static int begin(struct dial *d, struct attempt *a)
     if (a->fd < 0)
         return errno;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    a->source = (struct loop_source){ .fn = on_writable, .arg = a, .fd = -1 };
-    if ((connect(a->fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS) &&
-        loop_add(d->loop, &a->source, a->fd, LOOP_WRITE)) {
+    if (follow(a, to, (struct sockaddr *)&sa, len)) {
         d->open++;
         return 0;
     }
