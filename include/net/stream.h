@@ -38,6 +38,7 @@ struct stream {
     struct pipe *pipe;   /* output that came from another stream unread, in front of the rest; NULL: none */
     struct chunks out;   /* output that waits for the kernel */
     uint64_t queued;     /* bytes ever given to stream_put and stream_send, without those that a failure left unsent */
+    uint64_t acked;      /* of `queued`, as far as was heard */
     uint64_t received;   /* bytes ever read */
     struct tls_end *tls; /* NULL: in clear */
     bool truncated;      /* eof without close_notify: whoever framed by the end must not believe it */
@@ -132,10 +133,11 @@ void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *
 /* Remembers that all that was queued up to now ends here; one mark a stream, the newest. */
 void stream_set_mark(struct stream *s);
 /* Has the peer's kernel acknowledged everything up to the mark? */
-bool stream_mark_acknowledged(const struct stream *s);
+bool stream_mark_acknowledged(struct stream *s);
 
-/* Bytes the peer's kernel has acknowledged, of all that were queued (SIOCOUTQ, tcp(7)); over TLS never more than that. */
-uint64_t stream_acknowledged(const struct stream *s);
+/* Bytes the peer's kernel has acknowledged, of all that were queued (SIOCOUTQ, tcp(7)); over TLS never more than that. Nobody is
+ * asked when all were. */
+uint64_t stream_acknowledged(struct stream *s);
 /* The same of bytes as the socket has them, records of TLS among them: how many were ever given to it, or wait for it, and how many
  * of these the peer's kernel has acknowledged. For whoever asks whether a peer takes anything. */
 uint64_t stream_wire_given(const struct stream *s);

@@ -186,6 +186,7 @@ void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *
     to->broken = from->broken;
     to->truncated = from->truncated;
     to->queued = from->queued;
+    to->acked = from->acked;
     to->received = from->received;
     to->mark = from->mark;
     to->tls = from->tls;
@@ -436,15 +437,18 @@ static bool unacknowledged(const struct stream *s, uint64_t *out)
     return true;
 }
 
-uint64_t stream_acknowledged(const struct stream *s)
+uint64_t stream_acknowledged(struct stream *s)
 {
     uint64_t open;
 
+    if (s->acked == s->queued)
+        return s->acked;
     if (!unacknowledged(s, &open))
         return 0;
     if (s->tls != NULL)
         open += s->tls->plain.len;
-    return open < s->queued ? s->queued - open : 0;
+    s->acked = open < s->queued ? s->queued - open : 0;
+    return s->acked;
 }
 
 uint64_t stream_wire_given(const struct stream *s)
@@ -472,7 +476,7 @@ void stream_set_mark(struct stream *s)
     }
 }
 
-bool stream_mark_acknowledged(const struct stream *s)
+bool stream_mark_acknowledged(struct stream *s)
 {
     uint64_t open;
 

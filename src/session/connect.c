@@ -113,18 +113,23 @@ void connect_secured(struct session *s)
         forward_begin(s);
 }
 
-/* s->server is a connection to address `index` of the judgement. */
-static void note_server(struct session *s, struct judgement *j, size_t index)
+/* The server sees us at this address. */
+static void note_own_address(struct session *s)
 {
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
 
-    judge_choose(j, index);
-    s->server_address = j->addresses[index];
-    s->server_policy = j->policies[index];
     if (getsockname(s->server.fd, (struct sockaddr *)&sa, &len) != 0 ||
         !addr_from_sockaddr(&s->row->upstream, (struct sockaddr *)&sa, len))
         memset(&s->row->upstream, 0, sizeof(s->row->upstream));
+}
+
+/* s->server is a connection to address `index` of the judgement. */
+static void note_server(struct session *s, struct judgement *j, size_t index)
+{
+    judge_choose(j, index);
+    s->server_address = j->addresses[index];
+    s->server_policy = j->policies[index];
     ledger_init(&s->ledger);
     s->server_personal = false;
     report_judged(s, j);
@@ -138,6 +143,7 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
         return;
     }
     upstream_forget(s);
+    note_own_address(s);
     note_server(s, j, index);
     if (upstream_is_wanted(s))
         upstream_begin(s, j->policies[index], &j->dial);
@@ -264,7 +270,7 @@ static bool take_shared(struct session *s, struct judgement *j)
         if (!pool_take(s->engine->pool, s, &j->addresses[i], j->policies[i], upstream_name(s, j->policies[i])))
             continue;
         note_server(s, j, i);
-        connect_secured(s);
+        forward_begin(s);
         return true;
     }
     return false;

@@ -165,6 +165,7 @@ static bool hand_over(struct pooled *p, struct session *s)
     bool kept = true;
 
     stream_move(&s->server, &p->stream, session_ready, s);
+    s->row->upstream = p->row.upstream;
     if (p->context != NULL) {
         struct session_tls *tls = handshake_state(s);
 

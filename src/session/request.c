@@ -400,7 +400,7 @@ bool request_on_client(struct session *s)
  * Other sessions get a connection only when the server's kernel has all that was sent on it: what is still on its way, because an
  * answer came early, would stand before their requests.
  */
-static bool may_share(const struct session *s, const struct exchange *x)
+static bool may_share(struct session *s, const struct exchange *x)
 {
     return x->reuse == REUSE_SHARED && !s->server_personal && s->tunnel == NULL &&
            stream_acknowledged(&s->server) == s->server.queued;
