@@ -95,15 +95,20 @@ static bool flush(struct session *s, struct stream *side)
     return was_full && !stream_is_full(side);
 }
 
-/* Both sides said their end and saw the other's: nothing is left to wait for. */
+/* It said its end and we ours: nothing is left to wait for. */
 static bool is_over(const struct stream *side)
 {
     return !stream_is_open(side) || side->failed || (side->eof && side->shut_sent);
 }
 
+static bool client_is_over(const struct session *s)
+{
+    return is_over(&s->client) || (s->phase == PHASE_CLOSING && s->client_leaves && stream_waiting(&s->client) == 0);
+}
+
 static bool close_when_over(struct session *s)
 {
-    if ((s->phase != PHASE_CLOSING && s->phase != PHASE_TUNNEL) || !is_over(&s->client) || !is_over(&s->server))
+    if ((s->phase != PHASE_CLOSING && s->phase != PHASE_TUNNEL) || !client_is_over(s) || !is_over(&s->server))
         return false;
     session_close(s, R_NONE, s->phase == PHASE_TUNNEL ? s->ended_by : CLOSER_POSTERN);
     return true;
@@ -329,7 +334,9 @@ void session_finish(struct session *s, enum reason why, enum closer by)
     caps_give(s);
     websocket_stop(s);
     session_set_phase(s, PHASE_CLOSING);
-    stream_shutdown(&s->client);
+    s->client_leaves = s->client_leaves && !stream_is_secure(&s->client) && !stream_has_input(&s->client);
+    if (!s->client_leaves)
+        stream_shutdown(&s->client);
     if (ledger_is_settled(&s->ledger))
         connect_drop(s, false); /* idle: nobody waits for its end */
     else if (stream_is_open(&s->server))

@@ -247,8 +247,16 @@ def test_an_answer_in_a_drain_is_the_last(ring):
     assert body(client) == b"ok" and b"Connection: close" in client.received and client.end == "fin"
 
 
-def test_a_killed_session_that_is_closing(ring):
+@pytest.mark.not_over("ended", "inspected")
+def test_who_asked_for_the_end_is_not_waited_for(ring):
     client, server = ring.asked(head=GET[:-2] + b"Connection: close\r\n\r\n")
+    ring.say(server, OK)
+    assert body(client) == b"ok" and client.end == "fin" and ring.sessions() == 0
+
+
+def test_a_killed_session_that_is_closing(ring):
+    """A client that goes on behind its last request is: what it says is thrown away, so that it sees its answer and not a reset."""
+    client, server = ring.asked(head=GET[:-2] + b"Connection: close\r\n\r\nmore")
     ring.say(server, OK)
     assert client.end == "fin" and ring.sessions() == 1
     ring.host.ask("kill 1")
