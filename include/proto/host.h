@@ -27,6 +27,8 @@ MUST_CHECK bool host_parse(struct host *out, struct span text);
 void host_clear(struct host *out);
 /* The same from an address. */
 void host_from_addr(struct host *out, const struct addr *ip);
+/* The same when its text is known, as addr_text() writes it. */
+void host_from_literal(struct host *out, const struct addr *ip, struct span text);
 /*
  * authority = uri-host [":" port]: port 0 is returned as `*port == 0` when there is none; a port that is empty, 0, above 65535, or
  * has anything but digits is refused, and so is a second one.

@@ -10,6 +10,7 @@
 #include "app/privileges.h"
 
 #include "base/log.h"
+#include "base/sanitizer.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -23,17 +24,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TRACEABLE 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TRACEABLE 1
-#endif
-#endif
-#ifndef TRACEABLE
-#define TRACEABLE 0
-#endif
 
 #define NO_CAPABILITY (-1)
 
@@ -149,7 +139,7 @@ static void limit(int what, const char *name)
 void privileges_no_core(void)
 {
     limit(RLIMIT_CORE, "RLIMIT_CORE");
-    if (prctl(PR_SET_DUMPABLE, TRACEABLE, 0, 0, 0) < 0)
+    if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) < 0)
         fatal("PR_SET_DUMPABLE: %s", strerror(errno));
 }
 
@@ -172,7 +162,7 @@ static void seal(const char *title)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         fatal("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
     privileges_no_core();
-    if (!TRACEABLE)
+    if (!SANITIZED)
         limit(RLIMIT_NPROC, "RLIMIT_NPROC");
     if (prctl(PR_SET_NAME, title, 0, 0, 0) < 0)
         fatal("PR_SET_NAME: %s", strerror(errno));

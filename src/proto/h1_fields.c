@@ -109,7 +109,7 @@ static enum reason read_options(const struct h1_head *head, struct options *o)
     enum reason why = R_NONE;
     struct span list, option;
 
-    for (size_t i = 0; i < head->field_count && why == R_NONE && h1_has(head, H1_CONNECTION); i++) {
+    for (size_t i = 0; i < head->field_count && why == R_NONE; i++) {
         if (head->fields[i].id != H1_CONNECTION)
             continue;
         list = head->fields[i].value;
@@ -129,20 +129,26 @@ static bool is_named(const struct options *o, const struct h1_field *field)
     return false;
 }
 
-enum reason h1_connection_read(struct h1_head *head)
+static enum reason read_hop(struct h1_head *head)
 {
-    struct options o;
-    enum reason why;
+    struct options o = { .count = 0 };
+    enum reason why = read_options(head, &o);
     const struct h1_field *upgrade = h1_find(head, H1_UPGRADE);
 
-    memset(&o, 0, offsetof(struct options, other));
-    why = read_options(head, &o);
-    for (size_t i = 0; i < head->field_count && (head->names & hop_by_nature); i++) /* H1_CONNECTION is one of them */
+    for (size_t i = 0; i < head->field_count; i++)
         head->fields[i].hop = (BIT(head->fields[i].id) & hop_by_nature) || is_named(&o, &head->fields[i]);
     head->keep_alive = !o.close && (head->minor == 1 || o.keep_alive);
     head->upgrade = o.upgrade && upgrade != NULL && head->minor == 1;
     head->upgrade_websocket = head->upgrade && h1_count(head, H1_UPGRADE) == 1 && span_ieq(upgrade->value, SPAN("websocket"));
     return why;
+}
+
+enum reason h1_connection_read(struct h1_head *head)
+{
+    if (head->names & hop_by_nature) /* Connection is one of them */
+        return read_hop(head);
+    head->keep_alive = head->minor == 1; /* `hop` and `upgrade` are false from the beginning */
+    return R_NONE;
 }
 
 /* The scheme that a challenge or credentials begin with; of a list of parameters, one of those. */

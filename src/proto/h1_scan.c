@@ -41,11 +41,10 @@ static enum reason version_check(struct span v)
 
 static bool is_visible_ascii(struct span s)
 {
-    bool good = s.len > 0;
-
-    for (size_t i = 0; i < s.len; i++) /* to the end, for so the compiler takes many in a step */
-        good &= (unsigned char)(s.at[i] - 0x21) <= 0x7e - 0x21;
-    return good;
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)(s.at[i] - 0x21) > 0x7e - 0x21)
+            return false;
+    return s.len > 0;
 }
 
 /* A complete request line whose method is known to be well formed: method SP request-target SP HTTP-version (RFC 9112 3). */

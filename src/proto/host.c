@@ -28,9 +28,16 @@ void host_from_addr(struct host *out, const struct addr *ip)
 {
     char text[ADDR_TEXT];
 
+    host_from_literal(out, ip, span_str(addr_text(ip, text)));
+}
+
+void host_from_literal(struct host *out, const struct addr *ip, struct span text)
+{
     out->ip = *ip;
     out->ip.port = 0;
-    set_name(out, addr_text(&out->ip, text));
+    out->len = (uint16_t)text.len;
+    memcpy(out->name, text.at, text.len);
+    out->name[text.len] = '\0';
 }
 
 static bool is_digit(char c)

@@ -91,7 +91,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
     if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host) && !is_address_of(q->listener, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
     if (upstream->ip.family != 0)
-        host_from_addr(&j->dial, &upstream->ip);
+        host_from_literal(&j->dial, &upstream->ip, span_str(upstream->host));
     else if (!host_parse(&j->dial, span_str(upstream->host)))
         return R_INTERNAL;
     j->port = upstream->port;

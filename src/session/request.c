@@ -9,16 +9,13 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "base/sanitizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Under the address sanitizer each exchange has memory of its own, so that it sees who uses one that is over. */
-#ifdef __SANITIZE_ADDRESS__
-#define SPARE_MAX 0
-#else
-#define SPARE_MAX 64
-#endif
+#define SPARE_MAX (SANITIZED ? 0u : 64u)
 
 /* All zero but for the large parts at its end, which are set by those who use them. NULL: no memory. */
 static struct exchange *exchange_new(struct engine *e)
