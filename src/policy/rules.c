@@ -49,16 +49,13 @@ static bool slow_conditions_fit(const struct view *v, size_t index)
 static struct verdict walk(const struct view *v)
 {
     const struct rules *r = v->rules;
-    const uint64_t *masks[COND_COUNT + 1] = { v->all };
-    size_t words = sets_words(r->sets), count = 1;
+    size_t words = sets_words(r->sets);
 
-    for (unsigned left = v->narrows; left != 0; left &= left - 1)
-        masks[count++] = v->mask[__builtin_ctz(left)];
     for (size_t w = 0; w < words; w++) {
-        uint64_t standing = UINT64_MAX;
+        uint64_t standing = v->all[w];
 
-        for (size_t i = 0; i < count; i++)
-            standing &= masks[i][w];
+        for (unsigned left = v->narrows; left != 0; left &= left - 1)
+            standing &= v->mask[__builtin_ctz(left)][w];
         for (; standing != 0; standing &= standing - 1) {
             size_t index = w * 64 + (size_t)__builtin_ctzll(standing);
             bool unknown = (r->present[index] & v->unknown) || (v->tls && rules_inspects(&r->conf->policies[index]));
