@@ -72,8 +72,8 @@ struct ws_reader {
     bool closed;                    /* a close frame was read: nothing may follow */
     uint16_t close_code;            /* of that close frame; 1005 if it had none */
     uint32_t utf8;                  /* decoder state of the text message */
-    uint64_t frames[WS_KIND_COUNT]; /* by opcode: headers of data frames, complete control frames; none that were given back */
-    uint64_t messages;              /* data messages begun, the same */
+    uint32_t frames[WS_KIND_COUNT]; /* by opcode, since the owner set them to 0: headers of data frames, complete control frames;
+                                       none that were given back */
 };
 
 /* Nothing has passed yet; no limits, no calls. */

@@ -92,12 +92,13 @@ struct tunnel {
 
 /* What a WebSocket or a tunnel was judged by, to judge it again when the policies change. */
 struct standing {
-    struct host host;
+    struct addr host_ip; /* of the host, as struct host has it */
+    uint16_t host_len;
     uint16_t port;
     bool operators_word;
     unsigned protocol; /* bit of enum conf_protocol */
-    char *head;        /* of a WebSocket: its request as the server got it; NULL for tunnels */
     uint32_t head_len;
+    char text[]; /* the host's, then of a WebSocket its request as the server got it (head_len 0: a tunnel) */
 };
 
 /* A connection that was accepted, and what admission says of it. */
@@ -282,8 +283,8 @@ MUST_CHECK enum reason caps_move(struct session *s, const struct conf_policy *po
 void caps_give(struct session *s);
 
 /* revoke.c: what lives long, judged again */
-/* Remembers what the stream was judged by. Takes `head`, even on failure. false: no memory. */
-MUST_CHECK bool standing_keep(struct session *s, const struct judgement *judge, char *head, uint32_t head_len);
+/* Remembers what the stream was judged by; `head`: of a WebSocket, its request. false: no memory. */
+MUST_CHECK bool standing_keep(struct session *s, const struct judgement *judge, struct span head);
 void standing_free(struct session *s);
 /* By the engine's generation; may end the session. */
 void session_judge_again(struct session *s);

@@ -30,14 +30,8 @@ struct ws_bytes {
     size_t len, size;
 };
 
-struct ws_half {
-    struct session *session;
-    enum direction from;
-    struct ws_reader reader;
-    struct ws_inflater *inflater; /* deflate = "inspect", and compression was agreed on; otherwise NULL */
-    /* After the last run: the reader's frames, and what was to come of the last one if it was of data. */
-    uint64_t frames[WS_KIND_COUNT], data_left;
-    /* The open message. */
+/* The open message of one half. */
+struct ws_open {
     uint64_t announced;   /* payload of all its frames so far */
     uint64_t plain_bytes; /* of it so far, inflated */
     uint32_t utf8;
@@ -46,14 +40,14 @@ struct ws_half {
     bool vanishes;              /* it is dropped: now, or once it is complete if it is held */
     struct ws_bytes raw, plain; /* of a message that is held: its frames as they came, and what they say */
     uint64_t held_since;        /* ms: when that began, or went on after we had to wait; 0: nothing is held */
-    bool left;                  /* input was left for another turn of the loop: the work of one was done */
-    bool stopped;               /* nothing was read, because the other side does not take what there is */
     /* The first binary message, for tunnels = false. */
     char first[SNIFF_HIDDEN_MAX];
     uint8_t first_len, first_before; /* now, and when the open message began */
     bool sniffs;                     /* the open message is looked at */
-    struct ws_control control;       /* its pings and pongs */
-    /* Liveness. */
+};
+
+/* Is the side of one half still there? */
+struct ws_alive {
     uint64_t heard;  /* ms: last bytes of this side, or that it took of what waited for it, or that it was read again */
     uint64_t pinged; /* ms: when our last ping was due, or what stands before it moved */
     bool waits;      /* our last ping was sent, and nothing was heard since */
@@ -65,21 +59,35 @@ struct ws_half {
     uint32_t stuck;                     /* looks in a row that found nothing taken */
 };
 
+/* Most WebSockets of most policies are idle, and nobody asks about their frames: what is for others is made when it is needed. */
+struct ws_half {
+    struct session *session;
+    enum direction from;
+    bool left;    /* input was left for another turn of the loop: the work of one was done */
+    bool stopped; /* nothing was read, because the other side does not take what there is */
+    struct ws_reader reader;
+    uint64_t data_left;           /* after the last run: what was to come of the last frame if it was of data */
+    struct ws_inflater *inflater; /* deflate = "inspect", and compression was agreed on; otherwise NULL */
+    struct ws_open *open;         /* NULL: no policy had an opinion about single messages yet */
+    struct ws_alive *alive;       /* NULL: none had a ping_interval */
+    struct ws_control *control;   /* its pings and pongs; NULL: there was none */
+};
+
 struct websocket {
     struct ws_half halves[DIRECTIONS];
     struct ws_deflate agreed;
     const struct conf_policy *policy; /* that decided; in the session's generation */
     const struct ws_match *match;     /* its rules about content, or NULL */
     struct ws_effort effort;          /* of judging by them */
-    struct ws_contract contract;
-    uint64_t spoke;           /* ms: last piece of a data message */
-    enum closer first_closer; /* who sent the first close frame */
-    uint64_t closing_since;   /* ms: when; 0: nobody did */
-    bool surplus;             /* a side went on behind its close frame */
-    uint64_t events_since;    /* ms: the second in which events are counted */
+    struct ws_contract *contract;     /* NULL: no policy had an opinion about single messages yet */
+    uint64_t spoke;                   /* ms: last piece of a data message */
+    enum closer first_closer;         /* who sent the first close frame */
+    uint64_t closing_since;           /* ms: when; 0: nobody did */
+    uint64_t events_since;            /* ms: the second in which events are counted */
     uint32_t events;
-    name_id rule; /* what denied a message or the stream: a match rule, or the policy that revokes; 0: nothing with a name */
     uint32_t rule_line;
+    name_id rule; /* what denied a message or the stream: a match rule, or the policy that revokes; 0: nothing with a name */
+    bool surplus; /* a side went on behind its close frame */
 };
 
 static inline enum direction ws_back(enum direction d)
@@ -98,11 +106,13 @@ static inline struct stream *ws_target(struct session *s, enum direction d)
 uint64_t websocket_limit(const struct ws_half *h);
 /* From now on the half keeps to what the policy says, as far as what it holds lets it. */
 void websocket_set_rules(struct ws_half *h);
+/* Is a message, or a part of one, held? */
+bool websocket_holds(const struct ws_half *h);
 /* Frames of this kind passed, or are about to: the row says so. */
-void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames);
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint32_t frames);
 /* Could the stream go on under this policy, as far as its compression goes? */
 bool websocket_fits(const struct websocket *w, const struct conf_policy *policy);
-/* The session's generation is a new one, in which policy number `policy` decided. */
+/* The session's generation is a new one, in which policy number `policy` decided. Ends the session if there is no memory. */
 void websocket_renew(struct session *s, int policy);
 
 /* ws_rules.c */
@@ -141,7 +151,9 @@ void ws_hold_drop(struct ws_half *h);
 /* A pong that answers our own ping? It concerns nobody else. */
 bool ws_alive_is_answer(struct ws_half *h, const struct ws_frame *frame);
 /* Bytes of this side came. */
-void ws_alive_heard(struct ws_half *h, uint64_t now);
+void ws_alive_heard(struct ws_half *h);
+/* Its side takes what it gets, or could not be heard until now. */
+void ws_alive_moved(struct ws_half *h);
 /* Our last ping may be on its way still: the side took some of what stands before it, since this was asked last. */
 bool ws_alive_approaches(struct ws_half *h);
 /* To be asked WS_LOOKS times an interval: is there something for this side of which it took nothing for two of them? */

@@ -92,7 +92,6 @@ static void begin_message(struct ws_reader *r, const struct ws_header *h, enum w
     r->fragments = 0;
     r->compressed = h->compressed;
     r->begun = way == WS_PASS;
-    r->messages++;
 }
 
 /* All of a data frame has come. A text message must not end within a character. */
@@ -240,7 +239,6 @@ static size_t give_back(struct ws_reader *r, const struct run *run)
     r->left = 0;
     r->ended = run->ended;
     r->begun = r->begun && !run->begins;
-    r->messages -= run->begins;
     r->frames[run->opcode] -= run->counted;
     return run->frame;
 }

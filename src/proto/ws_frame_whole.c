@@ -85,11 +85,10 @@ static bool is_asked_about(const struct ws_calls *calls)
 }
 
 /* As the last one of them leaves it. */
-static void set_taken(struct ws_reader *r, uint64_t texts, uint64_t binaries)
+static void set_taken(struct ws_reader *r, uint32_t texts, uint32_t binaries)
 {
     r->frames[WS_TEXT] += texts;
     r->frames[WS_BINARY] += binaries;
-    r->messages += texts + binaries;
     r->fragments = 1;
     r->way = r->message_way = WS_PASS;
     r->compressed = false;
@@ -98,7 +97,7 @@ static void set_taken(struct ws_reader *r, uint64_t texts, uint64_t binaries)
 
 size_t ws_whole_take(struct ws_reader *r, const uint8_t *at, size_t len)
 {
-    uint64_t texts = 0, binaries = 0;
+    uint32_t texts = 0, binaries = 0;
     struct frame f;
     struct fit fit;
     size_t done = 0;
@@ -111,7 +110,7 @@ size_t ws_whole_take(struct ws_reader *r, const uint8_t *at, size_t len)
 
         if (at[done] == fit.binary) {
             n = f.payload < 126 ? count_alike(at + done, len - done, size) : 1;
-            binaries += n;
+            binaries += (uint32_t)n;
         } else if (at[done] == fit.text && is_text(&fit, at + done, &f)) {
             texts++;
         } else {

@@ -14,29 +14,42 @@
 
 void standing_free(struct session *s)
 {
-    if (s->standing != NULL)
-        free(s->standing->head);
     free(s->standing);
     s->standing = NULL;
 }
 
-bool standing_keep(struct session *s, const struct judgement *j, char *head, uint32_t head_len)
+/* In one piece, as large as it has to be: there may be very many. */
+bool standing_keep(struct session *s, const struct judgement *j, struct span head)
 {
-    struct standing *standing = calloc(1, sizeof(*standing));
+    struct standing *standing = malloc(sizeof(*standing) + j->host.len + head.len);
 
-    if (standing == NULL) {
-        free(head);
+    if (standing == NULL)
         return false;
-    }
-    *standing = (struct standing){ .host = j->host,
+    *standing = (struct standing){ .host_ip = j->host.ip,
+                                   .host_len = j->host.len,
                                    .port = j->port,
                                    .protocol = j->facts.protocol,
                                    .operators_word = j->facts.operators_word,
-                                   .head = head,
-                                   .head_len = head_len };
+                                   .head_len = (uint32_t)head.len };
+    memcpy(standing->text, j->host.name, j->host.len);
+    if (head.len > 0)
+        memcpy(standing->text + j->host.len, head.at, head.len);
     standing_free(s);
     s->standing = standing;
     return true;
+}
+
+static struct host host_of(const struct standing *standing)
+{
+    struct host host = { .ip = standing->host_ip, .len = standing->host_len };
+
+    memcpy(host.name, standing->text, standing->host_len);
+    return host;
+}
+
+static struct span head_of(const struct standing *standing)
+{
+    return span_of(standing->text + standing->host_len, standing->head_len);
 }
 
 /* The request as it would be judged now: only what conditions look at, and of compression what was agreed on. */
@@ -46,7 +59,7 @@ static enum reason read_again(struct session *s, const struct generation *g, str
     struct h1_limits limits = { l->header_bytes * 2, H1_FIELDS_MAX, l->uri_bytes * 4 };
     struct h1_head *head = &s->engine->request_head;
     struct target target;
-    enum reason why = h1_parse(head, H1_REQUEST, span_of(s->standing->head, s->standing->head_len), &limits, NULL);
+    enum reason why = h1_parse(head, H1_REQUEST, head_of(s->standing), &limits, NULL);
 
     if (why == R_NONE)
         why = target_parse(&target, head->method, head->target, s->engine->text, TARGET_BUFFER(head->target.len));
@@ -88,7 +101,7 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
     judge_init(j, listener, &s->row->client,
                judge_zone(&context, &s->row->client, table_name(s->engine->shard, s->row->interface_in, interface)));
     handshake_judge(s, j, true);
-    j->host = standing->host;
+    j->host = host_of(standing);
     j->port = standing->port;
     j->facts.operators_word = standing->operators_word;
     j->facts.protocol = standing->protocol;
@@ -97,13 +110,13 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
     j->facts.port = j->port;
     j->addresses[0] = s->server_address;
     j->address_count = 1;
-    if (standing->head != NULL)
+    if (standing->head_len > 0)
         why = read_again(s, g, &j->facts, &offer);
     if (why == R_NONE)
         why = judge_addresses(&context, j, true);
-    if (why == R_NONE && standing->head == NULL && s->tls != NULL && s->tls->inside.seen)
+    if (why == R_NONE && standing->head_len == 0 && s->tls != NULL && s->tls->inside.seen)
         why = judge_peeked(s, &g->conf->policies[j->verdict.policy], j);
-    if (why == R_NONE && standing->head != NULL)
+    if (why == R_NONE && standing->head_len > 0)
         why = judge_handshake(s, &g->conf->policies[j->verdict.policy], j, &offer);
     return why;
 }

@@ -98,20 +98,21 @@ static uint64_t ping_due(const struct ws_half *h)
 {
     if (h->stopped)
         return UINT64_MAX;
-    return (h->heard > h->pinged ? h->heard : h->pinged) + h->session->websocket->policy->websocket.ping_interval;
+    return (h->alive->heard > h->alive->pinged ? h->alive->heard : h->alive->pinged) +
+           h->session->websocket->policy->websocket.ping_interval;
 }
 
 /* A message that is held has to be there in time; but who had to wait for the other side does so without a hurry. */
 static struct due due_of_held(const struct ws_half *h, const struct conf_timeouts *t)
 {
-    if (h->held_since == 0 || h->stopped)
+    if (h->open == NULL || h->open->held_since == 0 || h->stopped)
         return (struct due){ UINT64_MAX, R_NONE };
-    return (struct due){ h->held_since + t->message, R_TIMEOUT_MESSAGE };
+    return (struct due){ h->open->held_since + t->message, R_TIMEOUT_MESSAGE };
 }
 
 static uint64_t look_due(const struct ws_half *h)
 {
-    return h->looked + h->session->websocket->policy->websocket.ping_interval / WS_LOOKS;
+    return h->alive->looked + h->session->websocket->policy->websocket.ping_interval / WS_LOOKS;
 }
 
 static struct due due_of_websocket(const struct session *s, const struct conf_timeouts *t)
@@ -203,7 +204,7 @@ static void note_taken(struct session *s, struct stream *side, enum direction to
     session_moved(s, side);
     if (s->phase == PHASE_WEBSOCKET) {
         s->websocket->spoke = s->progress;
-        s->websocket->halves[towards == UP ? DOWN : UP].heard = s->progress;
+        ws_alive_moved(&s->websocket->halves[ws_back(towards)]);
     }
 }
 
@@ -226,7 +227,7 @@ static bool is_dead(struct ws_half *h)
 {
     if (look_due(h) <= clock_ms() && ws_alive_is_stuck(h))
         return true;
-    return ping_due(h) <= clock_ms() && h->waits && !ws_alive_approaches(h);
+    return ping_due(h) <= clock_ms() && h->alive->waits && !ws_alive_approaches(h);
 }
 
 /* Sides that are silent get a ping. */

@@ -161,7 +161,7 @@ static bool is_allowed(struct session *s, enum conf_protocol protocol, bool last
 /* From now on bytes pass unread. */
 static void pass(struct session *s, enum row_protocol protocol)
 {
-    if (!standing_keep(s, s->tunnel->judge, NULL, 0)) {
+    if (!standing_keep(s, s->tunnel->judge, span_of(NULL, 0))) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
     }

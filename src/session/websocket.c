@@ -23,9 +23,14 @@ uint64_t websocket_limit(const struct ws_half *h)
 {
     const struct websocket *w = h->session->websocket;
     uint64_t limit = w->policy->websocket.sides[h->from].message_bytes;
-    bool holds = w->match != NULL || h->raw.len > 0;
+    bool holds = w->match != NULL || websocket_holds(h);
 
     return limit == 0 && holds ? HELD_BYTES : limit;
+}
+
+bool websocket_holds(const struct ws_half *h)
+{
+    return h->open != NULL && h->open->raw.len > 0;
 }
 
 /* Deflate makes what cannot be compressed a little longer: what is read is measured when it is inflated. */
@@ -57,17 +62,39 @@ void websocket_set_rules(struct ws_half *h)
 
     r->limits = limits_of(h);
     r->calls = ws_rules_calls(h);
+    if (h->open == NULL)
+        return;
     if (r->calls.on_payload == NULL) /* and this message will not be, should the policy change again */
-        h->is_read = h->sniffs = false;
+        h->open->is_read = h->open->sniffs = false;
     if (r->message != 0 && r->message_way == WS_PASS) /* it may have begun while nobody asked about it */
-        h->vanishes = false;
+        h->open->vanishes = false;
 }
 
-/* From now on the policy w->policy is in force. */
-static void set_rules(struct websocket *w)
+/* What the calls of its reader need. false: no memory. */
+static bool make_room(struct ws_half *h)
 {
-    for (enum direction d = UP; d < DIRECTIONS; d++)
+    struct websocket *w = h->session->websocket;
+    bool asks = !h->reader.calls.control_only, pings = w->policy->websocket.ping_interval != 0;
+
+    if (pings && h->alive == NULL && (h->alive = calloc(1, sizeof(*h->alive))) != NULL)
+        h->alive->heard = h->alive->looked = clock_ms();
+    if (asks && h->open == NULL)
+        h->open = calloc(1, sizeof(*h->open));
+    if (asks && w->contract == NULL && (w->contract = malloc(sizeof(*w->contract))) != NULL)
+        ws_contract_init(w->contract, &w->policy->websocket, h->session->phase_since);
+    return !(pings && h->alive == NULL) && !(asks && (h->open == NULL || w->contract == NULL));
+}
+
+/* From now on the policy w->policy is in force. false: no memory. */
+static bool set_rules(struct websocket *w)
+{
+    bool room = true;
+
+    for (enum direction d = UP; d < DIRECTIONS; d++) {
         websocket_set_rules(&w->halves[d]);
+        room = room && make_room(&w->halves[d]);
+    }
+    return room;
 }
 
 static bool open_inflaters(struct websocket *w)
@@ -94,11 +121,9 @@ static struct websocket *make(struct session *s, const struct exchange *x)
     w->match = s->generation->matches[policy];
     w->agreed = x->offer.agreed;
     w->spoke = clock_ms();
-    ws_contract_init(&w->contract, &w->policy->websocket, clock_ms());
     for (enum direction d = UP; d < DIRECTIONS; d++) {
         w->halves[d].session = s;
         w->halves[d].from = d;
-        w->halves[d].heard = w->halves[d].looked = clock_ms();
         ws_reader_init(&w->halves[d].reader, d == UP ? WS_CLIENT : WS_SERVER);
     }
     return w;
@@ -107,16 +132,14 @@ static struct websocket *make(struct session *s, const struct exchange *x)
 void websocket_begin(struct session *s)
 {
     struct exchange *x = s->exchange;
-    bool kept = standing_keep(s, &x->judge, x->head, x->written_len);
+    bool kept = standing_keep(s, &x->judge, span_of(x->head, x->written_len));
 
-    x->head = NULL;
     s->websocket = kept ? make(s, x) : NULL;
-    if (s->websocket == NULL || !open_inflaters(s->websocket)) {
+    if (s->websocket == NULL || !open_inflaters(s->websocket) || !set_rules(s->websocket)) {
         websocket_free(s);
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
     }
-    set_rules(s->websocket);
     exchange_free(s);
     if (s->tunnel != NULL) {
         free(s->tunnel->judge);
@@ -134,8 +157,8 @@ static void close_inflater(struct ws_half *h)
         return;
     ws_inflater_free(h->inflater);
     h->inflater = NULL;
-    if (h->compressed) /* the rest of the open message cannot be read */
-        h->is_read = h->sniffs = false;
+    if (h->open != NULL && h->open->compressed) /* the rest of it cannot be read */
+        h->open->is_read = h->open->sniffs = false;
 }
 
 void websocket_stop(struct session *s)
@@ -149,6 +172,13 @@ void websocket_stop(struct session *s)
 void websocket_free(struct session *s)
 {
     websocket_stop(s);
+    for (enum direction d = UP; s->websocket != NULL && d < DIRECTIONS; d++) {
+        free(s->websocket->halves[d].open);
+        free(s->websocket->halves[d].alive);
+        free(s->websocket->halves[d].control);
+    }
+    if (s->websocket != NULL)
+        free(s->websocket->contract);
     free(s->websocket);
     s->websocket = NULL;
 }
@@ -167,35 +197,37 @@ void websocket_renew(struct session *s, int policy)
 
     w->policy = &s->generation->conf->policies[policy];
     w->match = s->generation->matches[policy];
-    ws_contract_renew(&w->contract, &w->policy->websocket, clock_ms());
+    if (w->contract != NULL)
+        ws_contract_renew(w->contract, &w->policy->websocket, clock_ms());
     for (enum direction d = UP; d < DIRECTIONS && w->policy->websocket.deflate == DEFLATE_PASS; d++)
         close_inflater(&w->halves[d]);
-    set_rules(w);
+    if (!set_rules(w))
+        session_close(s, R_MEMORY, CLOSER_POSTERN);
 }
 
-void websocket_count(struct ws_half *h, enum ws_kind kind, uint64_t frames)
+void websocket_count(struct ws_half *h, enum ws_kind kind, uint32_t frames)
 {
     struct row *row = h->session->row;
 
-    row->frames[h->from][kind] += (uint32_t)frames;
+    row->frames[h->from][kind] += frames;
     if ((kind != WS_KIND_TEXT && kind != WS_KIND_BINARY) || frames == 0)
         return;
-    row->messages[h->from] += (uint32_t)frames; /* each begins with one of these */
-    row->pushes = h->from == UP ? 0 : row->pushes + (uint32_t)frames;
+    row->messages[h->from] += frames; /* each begins with one of these */
+    row->pushes = h->from == UP ? 0 : row->pushes + frames;
 }
 
 /* The frames that came with this run; those that pass are counted. Was it, or a part of it, of data frames? */
 static bool note_frames(struct ws_half *h)
 {
-    const struct ws_reader *r = &h->reader;
+    struct ws_reader *r = &h->reader;
     bool data = h->data_left > 0;
 
     for (enum ws_kind k = WS_KIND_CONTINUATION; k < WS_KIND_COUNT; k++) {
-        uint64_t more = r->frames[k] - h->frames[k];
+        uint32_t more = r->frames[k];
 
         if (more == 0)
             continue;
-        h->frames[k] = r->frames[k];
+        r->frames[k] = 0;
         data = data || k <= WS_KIND_BINARY;
         if (r->way == WS_PASS)
             websocket_count(h, k, more);
@@ -220,7 +252,7 @@ static enum reason take_run(struct ws_half *h, struct span run)
 {
     bool data = note_frames(h);
 
-    ws_alive_heard(h, clock_ms());
+    ws_alive_heard(h);
     switch (h->reader.way) {
     case WS_PASS:
         return pass(h, run, data);
@@ -268,9 +300,9 @@ static bool is_stopped(struct ws_half *h)
 
     h->stopped = stream_waiting(ws_target(h->session, h->from)) >= STREAM_HIGH_WATER;
     if (before && !h->stopped) {
-        h->heard = clock_ms();
-        if (h->held_since != 0)
-            h->held_since = h->heard;
+        ws_alive_moved(h);
+        if (h->open != NULL && h->open->held_since != 0)
+            h->open->held_since = clock_ms();
     }
     return h->stopped;
 }

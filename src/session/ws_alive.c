@@ -29,25 +29,33 @@ bool ws_alive_is_answer(struct ws_half *h, const struct ws_frame *frame)
     char text[WS_PING_TEXT];
     bool last;
 
-    if (frame->control.len != sizeof(text))
+    if (h->alive == NULL || frame->control.len != sizeof(text))
         return false;
     if (h->reader.sender == WS_CLIENT)
         ws_unmask(text, frame->control.at, sizeof(text), h->reader.mask, 0);
     else
         memcpy(text, frame->control.at, sizeof(text));
-    last = is_text(h->ping[0], text);
-    if (!last && !is_text(h->ping[1], text))
+    last = is_text(h->alive->ping[0], text);
+    if (!last && !is_text(h->alive->ping[1], text))
         return false;
-    h->ping[1][0] = '\0';
+    h->alive->ping[1][0] = '\0';
     if (last)
-        h->ping[0][0] = '\0';
+        h->alive->ping[0][0] = '\0';
     return true;
 }
 
-void ws_alive_heard(struct ws_half *h, uint64_t now)
+void ws_alive_heard(struct ws_half *h)
 {
-    h->heard = now;
-    h->waits = false;
+    if (h->alive == NULL)
+        return;
+    h->alive->heard = clock_ms();
+    h->alive->waits = false;
+}
+
+void ws_alive_moved(struct ws_half *h)
+{
+    if (h->alive != NULL)
+        h->alive->heard = clock_ms();
 }
 
 static struct stream *side_of(const struct ws_half *h)
@@ -59,17 +67,17 @@ static uint64_t taken_before_ping(const struct ws_half *h)
 {
     uint64_t taken = stream_wire_taken(side_of(h));
 
-    return taken < h->before_ping ? taken : h->before_ping;
+    return taken < h->alive->before_ping ? taken : h->alive->before_ping;
 }
 
 bool ws_alive_approaches(struct ws_half *h)
 {
     uint64_t taken = taken_before_ping(h);
-    bool moved = taken > h->taken_before;
+    bool moved = taken > h->alive->taken_before;
 
-    h->taken_before = taken;
+    h->alive->taken_before = taken;
     if (moved)
-        h->pinged = clock_ms();
+        h->alive->pinged = clock_ms();
     return moved;
 }
 
@@ -78,12 +86,13 @@ bool ws_alive_is_stuck(struct ws_half *h)
 {
     const struct stream *side = side_of(h);
     uint64_t taken = stream_wire_taken(side);
+    struct ws_alive *a = h->alive;
 
-    h->stuck = h->taken < h->given && taken == h->taken ? h->stuck + 1 : 0;
-    h->taken = taken;
-    h->given = stream_wire_given(side);
-    h->looked = clock_ms();
-    return h->stuck >= 2 * WS_LOOKS;
+    a->stuck = a->taken < a->given && taken == a->taken ? a->stuck + 1 : 0;
+    a->taken = taken;
+    a->given = stream_wire_given(side);
+    a->looked = clock_ms();
+    return a->stuck >= 2 * WS_LOOKS;
 }
 
 /* false: not now, or not any more. */
@@ -101,27 +110,27 @@ static bool send_ping(struct ws_half *h)
     snprintf(text, sizeof(text), "postern:%08x", (unsigned)random[0]);
     len = ws_write_ping(frame, towards == UP ? WS_CLIENT : WS_SERVER, span_of(text, WS_PING_TEXT), (const uint8_t *)&random[1]);
     stream_flush(side); /* what stands before it is what it is on the wire */
-    h->before_ping = stream_wire_given(side);
+    h->alive->before_ping = stream_wire_given(side);
     if (!stream_put(side, frame, len)) {
         side->failed = true;
         return false;
     }
     stream_flush(side); /* at once: what leaves with the session's flush counts as progress, and this is none */
-    h->taken_before = taken_before_ping(h);
-    memcpy(h->ping[1], h->ping[0], sizeof(text));
-    memcpy(h->ping[0], text, sizeof(text));
+    h->alive->taken_before = taken_before_ping(h);
+    memcpy(h->alive->ping[1], h->alive->ping[0], sizeof(text));
+    memcpy(h->alive->ping[0], text, sizeof(text));
     return true;
 }
 
 void ws_alive_ping(struct ws_half *h)
 {
-    h->pinged = clock_ms();
-    h->waits = send_ping(h);
-    h->owed = !h->waits;
+    h->alive->pinged = clock_ms();
+    h->alive->waits = send_ping(h);
+    h->alive->owed = !h->alive->waits;
 }
 
 void ws_alive_pay(struct ws_half *h)
 {
-    if (h->owed && ws_at_boundary(&h->session->websocket->halves[ws_back(h->from)].reader))
+    if (h->alive != NULL && h->alive->owed && ws_at_boundary(&h->session->websocket->halves[ws_back(h->from)].reader))
         ws_alive_ping(h);
 }

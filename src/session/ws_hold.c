@@ -65,14 +65,16 @@ void ws_hold_drop(struct ws_half *h)
 {
     struct engine *e = h->session->engine;
 
-    drop(e, &h->raw);
-    drop(e, &h->plain);
-    h->held_since = 0;
+    if (h->open == NULL)
+        return;
+    drop(e, &h->open->raw);
+    drop(e, &h->open->plain);
+    h->open->held_since = 0;
 }
 
 enum reason ws_hold_text(struct ws_half *h, struct span piece)
 {
-    return h->vanishes ? R_NONE : add(h->session->engine, &h->plain, piece);
+    return h->open->vanishes ? R_NONE : add(h->session->engine, &h->open->plain, piece);
 }
 
 /* The complete message, of which nothing vanished. R_NONE: it goes on, or vanishes. */
@@ -86,7 +88,7 @@ static enum reason judge(struct ws_half *h)
     bool paid;
 
     if (w->match != NULL)
-        verdict = ws_match_judge(w->match, h->from, h->text, span_of(h->plain.at, h->plain.len));
+        verdict = ws_match_judge(w->match, h->from, h->open->text, span_of(h->open->plain.at, h->open->plain.len));
     paid = ws_effort_take(&w->effort, verdict.past, clock_ms());
     if (verdict.rule < 0)
         return paid ? R_NONE : R_MATCH_LIMIT;
@@ -95,7 +97,7 @@ static enum reason judge(struct ws_half *h)
     if (!paid) /* it keeps us from serving others: on_violation has no say in it */
         return R_MATCH_LIMIT;
     why = verdict.gave_up ? R_MATCH_LIMIT : R_MATCH_DENIED;
-    why = ws_rules_broken(h, why, ws_rules_may_vanish(h, h->compressed), &h->vanishes);
+    why = ws_rules_broken(h, why, ws_rules_may_vanish(h, h->open->compressed), &h->open->vanishes);
     if (why == R_NONE)
         ws_rules_name(w, s, "", 0);
     return why;
@@ -106,13 +108,13 @@ static enum reason release(struct ws_half *h)
 {
     struct session *s = h->session;
 
-    websocket_count(h, h->text ? WS_KIND_TEXT : WS_KIND_BINARY, 1);
+    websocket_count(h, h->open->text ? WS_KIND_TEXT : WS_KIND_BINARY, 1);
     websocket_count(h, WS_KIND_CONTINUATION, h->reader.fragments - 1);
-    report_bytes(s, h->from, h->raw.len);
+    report_bytes(s, h->from, h->open->raw.len);
     if (h->from == UP)
-        ws_contract_said(&s->websocket->contract, true, h->announced, clock_ms());
+        ws_contract_said(s->websocket->contract, true, h->open->announced, clock_ms());
     s->progress = s->websocket->spoke = clock_ms();
-    return stream_send(ws_target(s, h->from), span_of(h->raw.at, h->raw.len)) ? R_NONE : R_MEMORY;
+    return stream_send(ws_target(s, h->from), span_of(h->open->raw.at, h->open->raw.len)) ? R_NONE : R_MEMORY;
 }
 
 /* More of the message, or its end. */
@@ -120,20 +122,20 @@ static enum reason take(struct ws_half *h, struct span run)
 {
     enum reason why;
 
-    if (h->held_since == 0)
-        h->held_since = clock_ms();
-    why = add(h->session->engine, &h->raw, run);
+    if (h->open->held_since == 0)
+        h->open->held_since = clock_ms();
+    why = add(h->session->engine, &h->open->raw, run);
     if (why != R_NONE || !h->reader.ended)
         return why;
     why = judge(h);
-    return why == R_NONE && !h->vanishes ? release(h) : why;
+    return why == R_NONE && !h->open->vanishes ? release(h) : why;
 }
 
 enum reason ws_hold(struct ws_half *h, struct span run)
 {
-    enum reason why = h->vanishes ? R_NONE : take(h, run);
+    enum reason why = h->open->vanishes ? R_NONE : take(h, run);
 
-    if (!h->reader.ended && !h->vanishes)
+    if (!h->reader.ended && !h->open->vanishes)
         return why;
     ws_hold_drop(h);
     websocket_set_rules(h);

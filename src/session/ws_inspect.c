@@ -23,31 +23,31 @@ static const struct conf_websocket *conf_of(const struct ws_half *h)
 
 void ws_inspect_begin(struct ws_half *h, const struct ws_frame *frame, bool held)
 {
-    h->text = frame->opcode == WS_KIND_TEXT;
-    h->compressed = frame->compressed;
-    h->plain_bytes = 0;
-    h->utf8 = 0;
-    if (h->vanishes) /* of the message before nothing was passed on: the stream has not begun with it */
-        h->first_len = h->first_before;
-    h->first_before = h->first_len;
-    h->sniffs = !h->text && h->first_len < sizeof(h->first) && !conf_of(h)->tunnels;
-    h->is_read = held || h->sniffs || (h->compressed && h->inflater != NULL);
+    h->open->text = frame->opcode == WS_KIND_TEXT;
+    h->open->compressed = frame->compressed;
+    h->open->plain_bytes = 0;
+    h->open->utf8 = 0;
+    if (h->open->vanishes) /* of the message before nothing was passed on: the stream has not begun with it */
+        h->open->first_len = h->open->first_before;
+    h->open->first_before = h->open->first_len;
+    h->open->sniffs = !h->open->text && h->open->first_len < sizeof(h->open->first) && !conf_of(h)->tunnels;
+    h->open->is_read = held || h->open->sniffs || (h->open->compressed && h->inflater != NULL);
 }
 
 /* What the first bytes look like is known at the latest when there are enough of them. */
 static enum reason sniff(struct ws_half *h, struct span piece)
 {
-    size_t room = sizeof(h->first) - h->first_len, n = piece.len < room ? piece.len : room;
+    size_t room = sizeof(h->open->first) - h->open->first_len, n = piece.len < room ? piece.len : room;
     bool held = h->reader.message_way == WS_HOLD;
 
-    memcpy(h->first + h->first_len, piece.at, n);
-    h->first_len = (uint8_t)(h->first_len + n);
+    memcpy(h->open->first + h->open->first_len, piece.at, n);
+    h->open->first_len = (uint8_t)(h->open->first_len + n);
     if (n == room)
-        h->sniffs = false;
-    if (!sniff_hidden(span_of(h->first, h->first_len)))
+        h->open->sniffs = false;
+    if (!sniff_hidden(span_of(h->open->first, h->open->first_len)))
         return R_NONE;
-    h->sniffs = false;
-    return ws_rules_broken(h, R_TUNNEL_INSIDE, held && ws_rules_may_vanish(h, h->compressed), &h->vanishes);
+    h->open->sniffs = false;
+    return ws_rules_broken(h, R_TUNNEL_INSIDE, held && ws_rules_may_vanish(h, h->open->compressed), &h->open->vanishes);
 }
 
 static enum reason take_plain(void *half, struct span piece)
@@ -58,12 +58,13 @@ static enum reason take_plain(void *half, struct span piece)
 
     if (piece.len == 0)
         return R_NONE;
-    h->plain_bytes += piece.len;
-    if (limit != 0 && h->plain_bytes > limit)
+    h->open->plain_bytes += piece.len;
+    if (limit != 0 && h->open->plain_bytes > limit)
         return R_MESSAGE_TOO_BIG;
-    if (h->text && h->compressed && h->inflater != NULL && (h->utf8 = utf8_feed(h->utf8, piece)) == UTF8_BAD)
+    if (h->open->text && h->open->compressed && h->inflater != NULL &&
+        (h->open->utf8 = utf8_feed(h->open->utf8, piece)) == UTF8_BAD)
         return R_UTF8_INVALID;
-    if (h->sniffs)
+    if (h->open->sniffs)
         why = sniff(h, piece);
     return why == R_NONE && h->reader.message_way == WS_HOLD ? ws_hold_text(h, piece) : why;
 }
@@ -72,11 +73,11 @@ static enum reason take(struct ws_half *h, struct span payload, bool end)
 {
     enum reason why;
 
-    if (h->compressed && h->inflater != NULL)
+    if (h->open->compressed && h->inflater != NULL)
         why = ws_inflate(h->inflater, payload, end, take_plain, h);
     else
         why = take_plain(h, payload);
-    return why == R_NONE && end && h->utf8 != 0 ? R_UTF8_INVALID : why;
+    return why == R_NONE && end && h->open->utf8 != 0 ? R_UTF8_INVALID : why;
 }
 
 enum reason ws_inspect_payload(void *half, struct span payload, const uint8_t *mask, unsigned at)
@@ -84,7 +85,7 @@ enum reason ws_inspect_payload(void *half, struct span payload, const uint8_t *m
     struct ws_half *h = half;
     bool end = h->reader.fin && h->reader.left == payload.len;
 
-    if (!h->is_read)
+    if (!h->open->is_read)
         return R_NONE;
     if (mask != NULL) {
         ws_unmask(h->session->engine->text, payload.at, payload.len, mask, at);
@@ -95,5 +96,5 @@ enum reason ws_inspect_payload(void *half, struct span payload, const uint8_t *m
 
 enum reason ws_inspect_end(struct ws_half *h)
 {
-    return h->is_read ? take(h, span_of("", 0), true) : R_NONE;
+    return h->open->is_read ? take(h, span_of("", 0), true) : R_NONE;
 }

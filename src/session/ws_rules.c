@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 
+#include <stdlib.h>
+
 #define SECOND_MS 1000
 
 enum opcode { OP_CLOSE = 8, OP_PONG = 10 }; /* RFC 6455 11.8 */
@@ -78,7 +80,9 @@ static enum reason on_control(struct ws_half *h, const struct ws_frame *frame, e
         *way = WS_DROP;
         return R_NONE;
     }
-    why = ws_control_take(&h->control, h->session->websocket->policy->websocket.sides[h->from].control_frames, clock_ms());
+    if (h->control == NULL && (h->control = calloc(1, sizeof(*h->control))) == NULL)
+        return R_MEMORY;
+    why = ws_control_take(h->control, h->session->websocket->policy->websocket.sides[h->from].control_frames, clock_ms());
     if (why != R_NONE)
         why = ws_rules_broken(h, why, true, &drop);
     *way = drop ? WS_DROP : WS_PASS;
@@ -90,20 +94,20 @@ static bool is_too_big(const struct ws_half *h)
 {
     uint64_t limit = websocket_limit(h);
 
-    return limit != 0 && !h->compressed && h->announced > limit;
+    return limit != 0 && !h->open->compressed && h->open->announced > limit;
 }
 
 static enum reason ask(struct ws_half *h, const struct ws_frame *frame)
 {
     struct websocket *w = h->session->websocket;
-    unsigned kind = h->text ? CONF_TEXT : CONF_BINARY;
+    unsigned kind = h->open->text ? CONF_TEXT : CONF_BINARY;
     enum reason why = R_NONE;
 
     if (frame->begins && !(w->policy->websocket.sides[h->from].opcodes & kind))
         return R_OPCODE_DENIED;
     if (frame->begins)
-        why = ws_contract_message(&w->contract, h->from, clock_ms());
-    return why == R_NONE ? ws_contract_payload(&w->contract, h->from, frame->payload, clock_ms()) : why;
+        why = ws_contract_message(w->contract, h->from, clock_ms());
+    return why == R_NONE ? ws_contract_payload(w->contract, h->from, frame->payload, clock_ms()) : why;
 }
 
 /* A data frame: is it allowed, and which way does its message go? */
@@ -111,31 +115,31 @@ static enum reason on_data(struct ws_half *h, const struct ws_frame *frame, enum
 {
     const struct ws_match *match = h->session->websocket->match;
     bool held = frame->begins ? match != NULL && ws_match_asks(match, h->from) : h->reader.message_way == WS_HOLD;
-    struct ws_contract *contract = &h->session->websocket->contract;
+    struct ws_contract *contract = h->session->websocket->contract;
     const struct ws_contract before = *contract;
     enum reason why;
 
     if (frame->begins) {
         ws_inspect_begin(h, frame, held);
-        h->vanishes = false;
+        h->open->vanishes = false;
     }
-    h->compressed = frame->compressed;
-    h->announced = (frame->begins ? 0 : h->reader.message_bytes) + frame->payload;
+    h->open->compressed = frame->compressed;
+    h->open->announced = (frame->begins ? 0 : h->reader.message_bytes) + frame->payload;
     if (is_too_big(h))
         return R_MESSAGE_TOO_BIG;
-    why = h->vanishes ? R_NONE : ask(h, frame);
+    why = h->open->vanishes ? R_NONE : ask(h, frame);
     if (why != R_NONE)
-        why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->compressed), &h->vanishes);
+        why = ws_rules_broken(h, why, (frame->begins || held) && ws_rules_may_vanish(h, h->open->compressed), &h->open->vanishes);
     if (why != R_NONE)
         return why;
-    if (frame->begins && h->vanishes) { /* what was never said costs nothing */
-        h->is_read = false;
+    if (frame->begins && h->open->vanishes) { /* what was never said costs nothing */
+        h->open->is_read = false;
         *contract = before;
     }
-    if (h->from == UP && !h->vanishes && !held)
+    if (h->from == UP && !h->open->vanishes && !held)
         ws_contract_said(contract, frame->begins, frame->payload, clock_ms());
     if (frame->begins)
-        *way = h->vanishes ? WS_DROP : held ? WS_HOLD : WS_PASS;
+        *way = h->open->vanishes ? WS_DROP : held ? WS_HOLD : WS_PASS;
     return R_NONE;
 }
 
@@ -172,7 +176,7 @@ struct ws_calls ws_rules_calls(struct ws_half *h)
     const struct websocket *w = h->session->websocket;
     const struct conf_websocket *ws = &w->policy->websocket;
     bool reads =
-        h->inflater != NULL || !ws->tunnels || ws->match_count > 0 || h->raw.len > 0; /* what began to be read is read on */
+        h->inflater != NULL || !ws->tunnels || ws->match_count > 0 || websocket_holds(h); /* what began to be read is read on */
 
     return (struct ws_calls){
         .control_only = !reads && !asks(ws), .on_frame = on_frame, .on_payload = reads ? ws_inspect_payload : NULL, .arg = h
