@@ -90,6 +90,44 @@ static void test_parts(void **state)
     munmap(memory, bytes);
 }
 
+/* As many as can wait are never more than the ring has, wherever it began; and what never had to wait touches its first slots. */
+static void test_begins_again(void **state)
+{
+    size_t bytes = ring_bytes(64, sizeof(struct item));
+    char *memory = shared(bytes);
+    uint64_t put = 0, taken = 0, before;
+    struct ring writer, reader;
+    struct item item;
+
+    (void)state;
+    ring_attach(&writer, memory, 64, sizeof(struct item));
+    ring_attach(&reader, memory, 64, sizeof(struct item));
+    for (int i = 0; i < 1000; i++) {
+        item = item_of(++put);
+        assert_true(ring_put(&writer, &item));
+        assert_true(ring_take(&reader, &item));
+        assert_int_equal(item.number, ++taken);
+        assert_false(ring_take(&reader, &item));
+        assert_true(ring_sleep(&reader));
+    }
+    for (size_t i = bytes - 40 * sizeof(struct item); i < bytes; i++)
+        assert_int_equal(memory[i], 0);
+    for (unsigned burst = 1; burst <= 70; burst++) {
+        before = put;
+        for (unsigned i = 0; i < burst; i++) {
+            item = item_of(put + 1);
+            put += ring_put(&writer, &item);
+        }
+        assert_int_equal(put - before, burst > 64 ? 64 : burst);
+        while (taken < put) {
+            assert_true(ring_take(&reader, &item));
+            assert_int_equal(item.number, ++taken);
+        }
+        assert_false(ring_take(&reader, &item));
+    }
+    munmap(memory, bytes);
+}
+
 static void test_wake(void **state)
 {
     size_t bytes = ring_bytes(4, sizeof(struct item));
@@ -185,8 +223,8 @@ static void test_two_processes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_parts),
-                                        cmocka_unit_test(test_wake), cmocka_unit_test(test_reader_lies),
-                                        cmocka_unit_test(test_two_processes) };
+                                        cmocka_unit_test(test_begins_again),   cmocka_unit_test(test_wake),
+                                        cmocka_unit_test(test_reader_lies),    cmocka_unit_test(test_two_processes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
