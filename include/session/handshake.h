@@ -36,9 +36,9 @@ struct shown_certificate; /* the client's, copied */
 
 /* NULL in sessions in clear. */
 struct session_tls {
-    bool ended;               /* the client's TLS ends at this listener, and its handshake is over */
-    struct hello_note hello;  /* to the listener */
-    struct hello_note inside; /* in the tunnel */
+    bool ended;                /* the client's TLS ends at this listener, and its handshake is over */
+    struct hello_note hello;   /* to the listener */
+    struct hello_note *inside; /* in the tunnel; NULL: none was seen */
     struct shown_certificate *certificate;
     size_t wanted;         /* bytes of a ClientHello that there must be before another look at it is worth while */
     uint64_t since;        /* ms: the client's time began */

@@ -48,6 +48,7 @@ void handshake_free(struct session *s)
         return;
     upstream_forget(s);
     free(s->tls->certificate);
+    free(s->tls->inside);
     free(s->tls);
     s->tls = NULL;
 }
@@ -89,8 +90,8 @@ void handshake_alert(struct session *s, enum reason why)
     const struct session_tls *tls = s->tls;
     uint16_t version = HANDSHAKE_OLDEST;
 
-    if (tls != NULL && (tls->inside.seen || tls->hello.seen))
-        version = tls->inside.seen ? tls->inside.version : tls->hello.version;
+    if (tls != NULL && (tls->inside != NULL || tls->hello.seen))
+        version = tls->inside != NULL ? tls->inside->version : tls->hello.version;
     if (!stream_is_securing(&s->client))
         send_alert(s, alert_for(why, version));
 }
@@ -181,11 +182,11 @@ bool handshake_note_inside(struct session *s, const struct hello *hello)
 {
     struct session_tls *tls = handshake_state(s);
 
-    if (tls == NULL)
+    if (tls == NULL || (tls->inside == NULL && (tls->inside = calloc(1, sizeof(*tls->inside))) == NULL))
         return false;
-    note(&tls->inside, hello);
+    note(tls->inside, hello);
     tls->spent = clock_ms() - tls->since;
-    report_hello(s, &tls->inside, TLS_WAY_PEEKED);
+    report_hello(s, tls->inside, TLS_WAY_PEEKED);
     return true;
 }
 
@@ -198,7 +199,7 @@ void handshake_judge(const struct session *s, struct judgement *j, bool hello_kn
     if (tls == NULL)
         return;
     j->facts.certificate = tls->certificate != NULL ? &tls->certificate->facts : NULL;
-    j->facts.ja4 = span_str(tls->inside.seen ? tls->inside.ja4 : tls->hello.ja4);
+    j->facts.ja4 = span_str(tls->inside != NULL ? tls->inside->ja4 : tls->hello.ja4);
 }
 
 /* The certificates for this client are chosen before OpenSSL sees a byte of it. */

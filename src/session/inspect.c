@@ -23,9 +23,9 @@ bool session_is_inspected(const struct session *s)
 
 enum reason inspect_hello_fits(const struct session *s, const struct conf_policy *policy)
 {
-    const struct hello_note *hello = &s->tls->inside;
+    const struct hello_note *hello = s->tls->inside;
 
-    if (hello->sni.len == 0 && !policy->sni_optional)
+    if (hello == NULL || (hello->sni.len == 0 && !policy->sni_optional))
         return R_SNI_MISSING;
     return hello->has_ech && policy->ech_denied ? R_ECH_DENIED : R_NONE;
 }
@@ -33,11 +33,11 @@ enum reason inspect_hello_fits(const struct session *s, const struct conf_policy
 /* Is there anything that both could speak? */
 static enum reason can_speak(const struct session *s)
 {
-    const struct hello_note *hello = &s->tls->inside;
+    const struct hello_note *hello = s->tls->inside;
 
     if (s->generation->secure == NULL || secure_inspect(s->generation->secure) == NULL)
         return R_INTERNAL;
-    if (hello->version < HANDSHAKE_OLDEST)
+    if (hello == NULL || hello->version < HANDSHAKE_OLDEST)
         return R_TLS_HANDSHAKE;
     return hello->alpn_fits ? R_NONE : R_ALPN_MISMATCH;
 }

@@ -114,7 +114,7 @@ static enum reason judge_again(struct session *s, const struct generation *g, in
         why = read_again(s, g, &j->facts, &offer);
     if (why == R_NONE)
         why = judge_addresses(&context, j, true);
-    if (why == R_NONE && standing->head_len == 0 && s->tls != NULL && s->tls->inside.seen)
+    if (why == R_NONE && standing->head_len == 0 && s->tls != NULL && s->tls->inside != NULL)
         why = judge_peeked(s, &g->conf->policies[j->verdict.policy], j);
     if (why == R_NONE && standing->head_len > 0)
         why = judge_handshake(s, &g->conf->policies[j->verdict.policy], j, &offer);

@@ -232,7 +232,7 @@ static void enter_http(struct session *s)
 /* A name must be the tunnel's; whether there must be one, the policy says. */
 static enum reason judge_hello(struct session *s)
 {
-    const struct hello_note *hello = &s->tls->inside;
+    const struct hello_note *hello = s->tls->inside;
 
     if (hello->sni.len > 0 && !host_eq(&hello->sni, &s->tunnel->host))
         return R_SNI_MISMATCH;
