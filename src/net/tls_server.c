@@ -14,7 +14,9 @@
 #include <string.h>
 #include <time.h>
 
-/* TLS 1.2; those of 1.3 are OpenSSL's. */
+/* TLS 1.3: in the order of 1.2, which is not OpenSSL's. SHA-256 makes the keys of a handshake at half the price of SHA-384. */
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+/* TLS 1.2. */
 #define MODERN                                                                                                                     \
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"         \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
@@ -65,7 +67,8 @@ static struct tls_context *server_new(enum tls_profile profile, uint16_t min_ver
     if (context == NULL)
         return NULL;
     context->server = true;
-    if (!SSL_CTX_set_cipher_list(context->ctx, profile == TLS_MODERN ? MODERN : COMPATIBLE)) {
+    if (!SSL_CTX_set_ciphersuites(context->ctx, SUITES) ||
+        !SSL_CTX_set_cipher_list(context->ctx, profile == TLS_MODERN ? MODERN : COMPATIBLE)) {
         tls_complain(error, "no cipher suites");
         tls_context_unref(context);
         return NULL;

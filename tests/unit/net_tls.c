@@ -57,7 +57,7 @@ static void test_facts(void **state)
     assert_false(stream_is_securing(&p.client.stream));
     stream_tls_facts(&p.client.stream, &facts);
     assert_int_equal(facts.version, 0x0304);
-    assert_int_equal(facts.suite, 0x1302);
+    assert_int_equal(facts.suite, 0x1301);
     assert_int_equal(facts.alpn, TLS_ALPN_HTTP1);
     assert_int_equal(facts.verify, 0);
     assert_false(facts.resumed);
@@ -428,7 +428,7 @@ static void test_versions(void **state)
     } rows[] = {
         { false, 0x0303, 0xc02b, TLS_MODERN },
         { true, 0x0303, 0xc02f, TLS_MODERN },
-        { true, 0x0304, 0x1302, TLS_MODERN },
+        { true, 0x0304, 0x1301, TLS_MODERN },
         { true, 0x0303, 0xc02f, TLS_COMPATIBLE },
     };
 
