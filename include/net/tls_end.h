@@ -17,11 +17,13 @@ struct tls_end {
     char *first;           /* what the stream had read before: OpenSSL reads it first */
     uint32_t first_at, first_len;
     struct chunks plain; /* waits to be encrypted */
+    uint32_t held;       /* of the stream's output: all of it, session tickets, which leave with what is said next */
     uint64_t raw;        /* bytes ever put out since TLS began, without those that a failure left unsent */
     uint64_t encrypted;  /* of the stream's `queued`: what lies in them, and what was sent in clear before */
     enum tls_failure failure;
     uint8_t alert;            /* the peer's, of those that end a connection; 0: none */
     bool done;                /* the handshake */
+    bool ready;               /* there is something for the owner, whatever the socket says */
     bool starved;             /* OpenSSL asked the socket for more than it had */
     bool raw_eof, raw_failed; /* of the socket */
     bool wanted;              /* the server asked for a certificate, and we have none */

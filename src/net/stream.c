@@ -44,6 +44,7 @@ void stream_stop_writing(struct stream *s)
         s->tls->raw -= s->out.len;
         lost += s->tls->plain.len;
         lost = lost < s->queued ? lost : s->queued; /* ciphertext is longer than what is in it */
+        s->tls->held = 0;
         chunks_drop(&s->tls->plain, s->loop);
     }
     s->queued -= lost;
@@ -246,6 +247,12 @@ static size_t read_more(struct stream *s, char *buffer, size_t have)
     return 0;
 }
 
+/* Could a read bring anything? */
+static bool has_more(const struct stream *s)
+{
+    return s->can_read || (s->tls != NULL && s->tls->ready);
+}
+
 struct span stream_input(struct stream *s, bool more)
 {
     char *buffer = loop_buffer(s->loop);
@@ -253,7 +260,7 @@ struct span stream_input(struct stream *s, bool more)
 
     if (have > 0)
         memcpy(buffer, s->kept, have);
-    if (s->can_read && !s->failed && s->again.link == NULL && have < LOOP_READ_BYTES && (more || have == 0))
+    if (has_more(s) && !s->failed && s->again.link == NULL && have < LOOP_READ_BYTES && (more || have == 0))
         have += read_more(s, buffer, have);
     return span_of(buffer, have);
 }
@@ -285,7 +292,7 @@ bool stream_has_input(const struct stream *s)
 {
     if (s->tls != NULL && !s->tls->done)
         return false;
-    return s->kept_len > 0 || s->can_read || s->eof || s->failed;
+    return s->kept_len > 0 || has_more(s) || s->eof || s->failed;
 }
 
 uint32_t stream_kept(const struct stream *s)
@@ -391,6 +398,11 @@ void stream_send_out(struct stream *s)
 {
     struct span nothing = { NULL, 0 };
 
+    if (s->tls != NULL && s->tls->held > 0) {
+        if (s->tls->held == s->out.len)
+            return;
+        s->tls->held = 0;
+    }
     splice_send(s);
     while (s->can_write && s->out.len > 0)
         if (!write_some(s, &nothing))
@@ -409,7 +421,7 @@ void stream_flush(struct stream *s)
 
 uint32_t stream_waiting(const struct stream *s)
 {
-    return s->out.len + (s->pipe != NULL ? s->pipe->held : 0) + (s->tls != NULL ? s->tls->plain.len : 0);
+    return s->out.len + (s->pipe != NULL ? s->pipe->held : 0) + (s->tls != NULL ? s->tls->plain.len - s->tls->held : 0);
 }
 
 bool stream_is_full(const struct stream *s)

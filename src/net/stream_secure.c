@@ -264,6 +264,18 @@ static void keep_renewed(struct tls_end *e)
         tls_sessions_put(e->context->sessions, &e->peer, now, e->until);
 }
 
+/*
+ * Tickets of TLS 1.3 are all that a server still has to say. Where the client's first words came along with the end of its handshake
+ * there will be an answer, and tickets share its packet.
+ */
+static void hold_tickets(struct stream *s)
+{
+    struct tls_end *e = s->tls;
+
+    if (e->context->server && SSL_version(e->ssl) >= TLS1_3_VERSION && SSL_has_pending(e->ssl))
+        e->held = s->out.len;
+}
+
 static void end_handshake(struct stream *s)
 {
     struct tls_end *e = s->tls;
@@ -282,6 +294,7 @@ static void end_handshake(struct stream *s)
 enum tls_progress stream_handshake(struct stream *s)
 {
     struct tls_end *e = s->tls;
+    bool behind = s->out.len > 0; /* the kernel did not take all that was said before */
     int result;
 
     if (e->done || e->failure != TLS_FAILED_NOT)
@@ -292,6 +305,8 @@ enum tls_progress stream_handshake(struct stream *s)
         result = SSL_do_handshake(e->ssl);
     } while (result != 1 && SSL_get_error(e->ssl, result) == SSL_ERROR_WANT_READ && !e->starved);
     if (result == 1 && is_alpn_ours(e->ssl)) {
+        if (!behind)
+            hold_tickets(s);
         end_handshake(s);
     } else if (result == 1 || SSL_get_error(e->ssl, result) != SSL_ERROR_WANT_READ) {
         tls_fail(s);

@@ -99,7 +99,7 @@ void tls_forget_errors(void)
 
 void tls_ask_again(struct stream *s)
 {
-    s->can_read = true;
+    s->tls->ready = true;
     loop_again(s->loop, &s->again);
 }
 
@@ -148,6 +148,7 @@ size_t tls_read(struct stream *s, char *at, size_t room)
 
     if (!e->done)
         return 0;
+    e->ready = false;
     while (got < room && e->over == TLS_GOES_ON) {
         size_t n = 0;
         int result;
@@ -178,6 +179,7 @@ int tls_look(struct stream *s)
     if (!e->done)
         return 0;
     s->can_read = true;
+    e->ready = false;
     while (!found && e->over == TLS_GOES_ON) {
         size_t n = 0;
         char byte;
@@ -300,6 +302,7 @@ void tls_farewell(struct stream *s)
 
     if (!e->done || e->over == TLS_BROKEN || s->broken)
         return;
+    e->held = 0;
     tls_encrypt(s);
     if (s->out.len > 0)
         stream_send_out(s);

@@ -67,7 +67,7 @@ static void on_ready(void *owner)
 {
     struct pooled *p = owner;
 
-    if (p->stream.can_read || p->stream.hang_up) {
+    if (stream_has_input(&p->stream) || p->stream.hang_up) {
         int look = stream_look(&p->stream);
 
         if (look != 0)

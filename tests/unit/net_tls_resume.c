@@ -79,6 +79,39 @@ static bool resumes(struct tls_context *client, struct tls_context *server)
     return connects(client, server, &peer, "");
 }
 
+/* The client's first words come along with the end of its handshake. Was it resumed? */
+static bool speaks_at_once(struct tls_context *client, struct tls_context *server, bool answers)
+{
+    struct tls_facts facts = { 0 };
+    struct tls_pair_of_ends p;
+    char text[16];
+
+    pair_open(&p);
+    assert_true(stream_secure_server(&p.server.stream, server, NULL));
+    assert_true(stream_secure_client(&p.client.stream, client, &(struct tls_peer){ .name = SPAN("a.example") }));
+    pair_say(&p.client, "ping");
+    pair_begin(&p.server);
+    pair_begin(&p.client);
+    for (int i = 0; i < 1000 && !pair_is_settled(&p); i++)
+        pair_turn(&p);
+    assert_int_equal(p.server.progress, TLS_DONE);
+    assert_string_equal(pair_hear(&p, &p.server, text, sizeof(text)), "ping");
+    stream_flush(&p.server.stream);
+    assert_true(p.server.stream.out.len > 0); /* the ticket, which waits for the answer, and is nobody's business */
+    assert_int_equal(stream_waiting(&p.server.stream), 0);
+    stream_tls_facts(&p.server.stream, &facts);
+    if (answers)
+        pair_say(&p.server, "pong");
+    else
+        stream_close(&p.server.stream, false);
+    assert_string_equal(pair_hear(&p, &p.client, text, sizeof(text)), answers ? "pong" : "");
+    assert_int_equal(p.server.stream.out.len, 0);
+    assert_int_equal(p.client.stream.eof, !answers);
+    assert_false(p.client.stream.truncated);
+    pair_close(&p);
+    return facts.resumed;
+}
+
 static struct tls_context *giving(struct tls_tickets *tickets, const char *identity)
 {
     return pair_server(&own, (struct tls_server_settings){ .tickets = tickets, .identity = span_str(identity) });
@@ -112,6 +145,23 @@ static void test_identity(void **state)
     (void)state;
     check_identity(TLS1_2_VERSION);
     check_identity(TLS1_3_VERSION);
+}
+
+/* Tickets leave with the answer, or with the end. */
+static void test_held(void **state)
+{
+    struct tls_tickets *tickets = tls_tickets_new();
+    struct tls_context *server = giving(tickets, "site"), *client = pair_client(ca.pem, (struct tls_client_settings){ 0 });
+
+    (void)state;
+    tls_tickets_set(tickets, keys, 1);
+    assert_false(speaks_at_once(client, server, true));
+    assert_true(speaks_at_once(client, server, true));
+    assert_true(speaks_at_once(client, server, false));
+    assert_true(speaks_at_once(client, server, true));
+    tls_context_unref(server);
+    tls_context_unref(client);
+    tls_tickets_free(tickets);
 }
 
 static void check_rotation(int version)
@@ -261,7 +311,8 @@ static void test_old_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),        cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_held),        cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_without_tickets), cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_peers),           cmocka_unit_test(test_old_session), /* the last: it sets the clock */
     };
