@@ -8,6 +8,8 @@
 
 /* Every function whose failure must not be overlooked carries this. */
 #define MUST_CHECK __attribute__((warn_unused_result))
+/* For large things on the stack that are written before they are read: a hardened build does not zero them first. */
+#define UNINITIALIZED __attribute__((uninitialized))
 
 /*
  * A span is bytes that somebody else owns: a pointer and a length, never NUL-terminated. It is valid as long as its owner says.

@@ -216,7 +216,7 @@ static bool read_extensions(struct hello *out, struct collected *c, struct reade
 static bool read_hello(struct hello *out, struct reader body)
 {
     unsigned version = take_number(&body, 2);
-    struct collected c;
+    UNINITIALIZED struct collected c; /* large: what counts is set below */
     struct reader suites;
 
     memset(&c.ja4, 0, sizeof(c.ja4));
@@ -330,7 +330,7 @@ static void assemble(struct span in, const struct walk *w, uint8_t *block)
 
 static bool read_spread(struct hello *out, struct span in, const struct walk *w)
 {
-    uint8_t block[HELLO_MAX];
+    UNINITIALIZED uint8_t block[HELLO_MAX];
 
     assemble(in, w, block);
     return read_hello(out, (struct reader){ block + MESSAGE_HEADER, w->need - MESSAGE_HEADER, false });

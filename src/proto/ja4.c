@@ -39,17 +39,24 @@ static size_t drop_grease(uint16_t *values, size_t count)
     return kept;
 }
 
+static const char digits[] = "0123456789abcdef";
+
+/* As text, many numbers a call of the hash. */
 static bool hash_list(EVP_MD_CTX *hash, const uint16_t *values, size_t count, char first)
 {
-    static const char digits[] = "0123456789abcdef";
-    char text[5];
+    char text[32 * 5];
+    size_t len = 0;
 
     for (size_t i = 0; i < count; i++) {
-        text[0] = i == 0 ? first : ',';
+        if (i > 0 || first != '\0')
+            text[len++] = i == 0 ? first : ',';
         for (unsigned digit = 0; digit < 4; digit++)
-            text[1 + digit] = digits[values[i] >> (12 - 4 * digit) & 15];
-        if (EVP_DigestUpdate(hash, text + (text[0] == '\0'), sizeof(text) - (text[0] == '\0')) != 1)
-            return false;
+            text[len++] = digits[values[i] >> (12 - 4 * digit) & 15];
+        if (len + 5 > sizeof(text) || i + 1 == count) {
+            if (EVP_DigestUpdate(hash, text, len) != 1)
+                return false;
+            len = 0;
+        }
     }
     return true;
 }
@@ -64,8 +71,8 @@ static bool write_hash(char *out, const uint16_t *list, size_t count, const uint
     memcpy(out, "000000000000", HASH_DIGITS + 1);
     good = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 && hash_list(hash, list, count, '\0') &&
            hash_list(hash, behind, behind_count, '_') && EVP_DigestFinal_ex(hash, sum, NULL) == 1;
-    for (unsigned i = 0; good && count > 0 && i < HASH_DIGITS / 2; i++)
-        snprintf(out + 2 * (size_t)i, 3, "%02x", sum[i]);
+    for (unsigned i = 0; good && count > 0 && i < HASH_DIGITS; i++)
+        out[i] = digits[sum[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
     EVP_MD_CTX_free(hash);
     return good;
 }
@@ -92,7 +99,6 @@ static bool is_alphanumeric(uint8_t c)
 /* Its first and last character; of a protocol that is no word, those of its bytes in hexadecimal. */
 static void write_alpn(struct span alpn, char out[3])
 {
-    static const char digits[] = "0123456789abcdef";
     uint8_t first, last;
 
     memcpy(out, "00", 3);
