@@ -265,8 +265,8 @@ static void keep_renewed(struct tls_end *e)
 }
 
 /*
- * Tickets of TLS 1.3 are all that a server still has to say. Where the client's first words came along with the end of its handshake
- * there will be an answer, and tickets share its packet.
+ * Tickets of TLS 1.3 are all that a server still has to say. Where the client's first words came along with the end of its
+ * handshake there will be an answer, and tickets share its packet.
  */
 static void hold_tickets(struct stream *s)
 {

@@ -312,9 +312,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_held),        cmocka_unit_test(test_rotation),
-        cmocka_unit_test(test_without_tickets), cmocka_unit_test(test_client_certificates),
-        cmocka_unit_test(test_peers),           cmocka_unit_test(test_old_session), /* the last: it sets the clock */
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_without_tickets),
+        cmocka_unit_test(test_client_certificates),
+        cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_old_session), /* the last: it sets the clock */
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
