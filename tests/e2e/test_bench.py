@@ -44,7 +44,9 @@ def two_cpus():
 
 
 def command(folder, *arguments):
-    return [RUN, *arguments, "--pin", ",".join(map(str, sorted(os.sched_getaffinity(0))[:2])), "--build", BUILD, "--runs", "1",
+    """Says which posternd, so that none is built: other tests run it."""
+    posternd = [] if "--posternd" in arguments else ["--posternd", os.path.join(BUILD, "posternd")]
+    return [RUN, *arguments, *posternd, "--pin", ",".join(map(str, sorted(os.sched_getaffinity(0))[:2])), "--build", BUILD, "--runs", "1",
             "--seconds", "0.2", "--json", str(folder / "all.json"), "--keep", str(folder / "kept"), "--plots", str(folder / "plots")]
 
 
@@ -111,12 +113,15 @@ def test_what_is_missing(tmp_path):
 
 def test_an_interrupt_leaves_nothing(tmp_path):
     os.chmod(tmp_path, 0o755)
-    process = subprocess.Popen([*command(tmp_path, "ws-echo", "--peers", "postern"), "--seconds", "60"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)}, preexec_fn=die_with_parent)
+    said = tmp_path / "said"
+    with open(said, "w") as out:
+        process = subprocess.Popen([*command(tmp_path, "ws-echo", "--peers", "postern"), "--seconds", "60"], stdout=out, stderr=out,
+                                   env={**os.environ, "TMPDIR": str(tmp_path)}, preexec_fn=die_with_parent)
     try:
-        wait_until(lambda: glob.glob(f"{tmp_path}/postern-bench-*/access.jsonl"), seconds=200, what="a run")
+        wait_until(lambda: process.poll() is not None or glob.glob(f"{tmp_path}/postern-bench-*/access.jsonl"), seconds=200, what="a run")
+        assert process.returncode is None, said.read_text()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(30) == 130, said.read_text()
     finally:
         process.kill()
         process.wait()
