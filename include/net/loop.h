@@ -27,11 +27,12 @@ void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 /* What the kernel says of a descriptor, and what can be wanted of it: */
 enum {
-    LOOP_READ = 1,  /* it can be read */
-    LOOP_WRITE = 2, /* it can be written */
-    LOOP_END = 4,   /* the peer sends nothing more */
-    LOOP_ERROR = 8, /* told, with the first two, whether wanted or not: reset, or another error */
-    LOOP_EDGES = 16 /* wanted: each thing is told once, when it becomes so, and not as long as it is so */
+    LOOP_READ = 1,   /* it can be read */
+    LOOP_WRITE = 2,  /* it can be written */
+    LOOP_END = 4,    /* the peer sends nothing more */
+    LOOP_ERROR = 8,  /* told, with the first two, whether wanted or not: reset, or another error */
+    LOOP_EDGES = 16, /* wanted: each thing is told once, when it becomes so, and not as long as it is so */
+    LOOP_URGENT = 32 /* urgent data lies there (RFC 9293 3.8.5) */
 };
 
 /*

@@ -32,8 +32,9 @@ struct stream {
     bool broken; /* nothing can be written any more; what the peer sent before can be read until eof or failed */
     bool shut;   /* we sent our end of file, or will when the output is out */
     bool shut_sent;
-    bool bulk;  /* its last read brought all that there was room for */
-    char *kept; /* input that was read and not taken */
+    bool bulk;   /* its last read brought all that there was room for */
+    bool urgent; /* the peer marked a byte as urgent: reads stop there, and more can lie behind */
+    char *kept;  /* input that was read and not taken */
     uint32_t kept_len, kept_size;
     struct pipe *pipe;   /* output that came from another stream unread, in front of the rest; NULL: none */
     struct chunks out;   /* output that waits for the kernel */

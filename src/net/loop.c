@@ -109,7 +109,8 @@ static bool control(struct loop *loop, int what, const struct loop_source *sourc
     struct epoll_event event = { .data.u64 = (uint64_t)source->number << 32 | (uint32_t)source->fd };
 
     event.events = ((wants & LOOP_READ) ? EPOLLIN : 0u) | ((wants & LOOP_WRITE) ? EPOLLOUT : 0u) |
-                   ((wants & LOOP_END) ? EPOLLRDHUP : 0u) | ((wants & LOOP_EDGES) ? EPOLLET : 0u);
+                   ((wants & LOOP_END) ? EPOLLRDHUP : 0u) | ((wants & LOOP_EDGES) ? EPOLLET : 0u) |
+                   ((wants & LOOP_URGENT) ? EPOLLPRI : 0u);
     return epoll_ctl(loop->epoll, what, source->fd, &event) == 0;
 }
 
@@ -200,7 +201,7 @@ static unsigned meaning_of(uint32_t events)
     if ((events & EPOLLERR) || ((events & EPOLLHUP) && !(events & EPOLLRDHUP)))
         return LOOP_READ | LOOP_WRITE | LOOP_ERROR;
     return ((events & EPOLLIN) ? LOOP_READ : 0u) | ((events & EPOLLOUT) ? LOOP_WRITE : 0u) |
-           ((events & EPOLLRDHUP) ? LOOP_END : 0u);
+           ((events & EPOLLRDHUP) ? LOOP_END : 0u) | ((events & EPOLLPRI) ? LOOP_URGENT : 0u);
 }
 
 static void tell(struct loop *loop, const struct epoll_event *event)

@@ -38,11 +38,14 @@ void splice_send(struct stream *s)
 
 static bool may_pass(const struct stream *from, const struct stream *to)
 {
-    return from->bulk && from->can_read && !from->failed && from->again.link == NULL && from->kept_len == 0 && from->tls == NULL &&
-           to->tls == NULL && to->pipe == NULL && to->out.len == 0 && !to->broken && !to->shut;
+    return from->bulk && from->can_read && !from->urgent && !from->failed && from->again.link == NULL && from->kept_len == 0 &&
+           from->tls == NULL && to->tls == NULL && to->pipe == NULL && to->out.len == 0 && !to->broken && !to->shut;
 }
 
-/* Returns how many bytes came. */
+/*
+ * Returns how many bytes came. splice(2) stops for ever at a byte of urgent data and then says "nothing now", or "the end" if there
+ * is one somewhere behind: the loop tells of the first, and an end is believed of a read only.
+ */
 static size_t fill(struct stream *from, struct stream *to, size_t most)
 {
     ssize_t n;
@@ -57,8 +60,7 @@ static size_t fill(struct stream *from, struct stream *to, size_t most)
         return (size_t)n;
     }
     if (n < 0)
-        n = errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_NOTHING : STREAM_ERROR;
-    stream_read_none(from, n);
+        stream_read_none(from, errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_NOTHING : STREAM_ERROR);
     splice_drop(to);
     return 0;
 }

@@ -3,7 +3,8 @@
  * Streams: sockets as the rest of Postern sees them. Edge-triggered, so the kernel says a thing once and the flags keep it:
  * can_read stays until a read comes back short or empty, can_write until a write does; whether there is room again is first asked
  * for then, because most streams never have to wait for it. A short read means that the socket is empty,
- * unless the peer hung up: then there is an end to be read, and nobody will say so again (that is what hang_up is for).
+ * unless the peer hung up: then there is an end to be read, and nobody will say so again (that is what hang_up is for). A byte of
+ * urgent data, which is none of the stream, makes a read short, too (urgent).
  *
  * Memory: reads go to the loop's one buffer; only what the owner leaves is copied into `kept`. Writes go straight from wherever the
  * bytes are; only what the kernel refuses is copied into chunks. That is the whole of a stream's memory, and the owner bounds it:
@@ -32,6 +33,7 @@
 #define COPY_BELOW 1024u /* shorter sends are gathered: one packet rather than two */
 
 #define SETTLE_MS 100
+#define INPUT (LOOP_READ | LOOP_END | LOOP_URGENT | LOOP_EDGES)
 
 /* Nothing can be sent any more. What was never sent does not count as queued: it must not look acknowledged. */
 void stream_stop_writing(struct stream *s)
@@ -79,6 +81,8 @@ static void on_event(void *arg, unsigned what)
         s->can_write = true;
     if (what & LOOP_END)
         s->can_read = s->hang_up = true;
+    if (what & LOOP_URGENT)
+        s->can_read = s->urgent = true;
     if (what & LOOP_ERROR)
         timer_set(loop_wheel(s->loop), &s->settle, clock_ms() + SETTLE_MS);
     s->on_ready(s->owner);
@@ -109,7 +113,7 @@ static void init(struct stream *s, struct loop *loop, void (*on_ready)(void *own
 bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(void *owner), void *owner)
 {
     init(s, loop, on_ready, owner);
-    if (!loop_add(loop, &s->source, fd, LOOP_READ | LOOP_END | LOOP_EDGES)) {
+    if (!loop_add(loop, &s->source, fd, INPUT)) {
         close(fd);
         return false;
     }
@@ -124,7 +128,7 @@ static void ask_for_room(struct stream *s)
     if (s->asks_for_room)
         return;
     s->asks_for_room = true;
-    loop_want(s->loop, &s->source, LOOP_READ | LOOP_WRITE | LOOP_END | LOOP_EDGES);
+    loop_want(s->loop, &s->source, INPUT | LOOP_WRITE);
 }
 
 static void drop_kept(struct stream *s)
@@ -182,6 +186,7 @@ void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *
     to->can_write = from->can_write;
     to->asks_for_room = from->asks_for_room;
     to->hang_up = from->hang_up;
+    to->urgent = from->urgent;
     to->eof = from->eof;
     to->failed = from->failed;
     to->broken = from->broken;
@@ -208,10 +213,10 @@ ssize_t stream_recv(struct stream *s, char *at, size_t room)
         n = recv(s->fd, at, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
-        s->can_read = false;
+        s->can_read = s->urgent = false;
         return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_NOTHING : STREAM_ERROR;
     }
-    if (n == 0 || ((size_t)n < room && !s->hang_up))
+    if (n == 0 || ((size_t)n < room && !s->hang_up && !s->urgent))
         s->can_read = false;
     return n;
 }

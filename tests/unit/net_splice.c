@@ -353,6 +353,56 @@ static void test_reset_of_source(void **state)
     end(&f);
 }
 
+/* Carries on until all that was said was heard, or nothing moves any more. */
+static void carry_on(struct fixture *f)
+{
+    for (unsigned idle = 0; idle < 200;) {
+        bool moved = loop_turn(f->loop);
+
+        moved |= hear(f);
+        idle = moved ? 0 : idle + 1;
+        if (!moved)
+            poll(NULL, 0, 1);
+    }
+    assert_int_equal(f->heard, f->said);
+}
+
+/* A byte of urgent data (RFC 9293 3.8.5) is no byte of the stream. It stops splice(2), which takes it for "nothing" or an end, but
+ * not what is behind it. */
+static void urgent(bool ends)
+{
+    struct fixture f;
+
+    begin(&f, 1);
+    carry(&f, LARGE, PIECE);
+    assert_true(f.from.bulk && f.spliced > 0);
+    for (int i = 0; i < (ends ? 1 : 3); i++) {
+        assert_true(say(&f, LARGE * 2, 100000));
+        assert_int_equal(send(f.source, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+        assert_true(say(&f, LARGE * 2, 1000));
+        if (!ends)
+            carry_on(&f);
+    }
+    if (ends)
+        say_end(&f);
+    carry_on(&f);
+    assert_int_equal(f.from.eof, ends);
+    assert_int_equal(f.ended, ends);
+    end(&f);
+}
+
+static void test_urgent(void **state)
+{
+    (void)state;
+    urgent(false);
+}
+
+static void test_urgent_and_end(void **state)
+{
+    (void)state;
+    urgent(true);
+}
+
 /* What waited for who is gone does not count as sent, and its pipe is not used for others. */
 static void test_reset_of_sink(void **state)
 {
@@ -475,6 +525,8 @@ int main(void)
         cmocka_unit_test(test_end_behind_pipe),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_reset_of_source),
+        cmocka_unit_test(test_urgent),
+        cmocka_unit_test(test_urgent_and_end),
         cmocka_unit_test(test_reset_of_sink),
         cmocka_unit_test(test_close_while_bytes_wait),
         cmocka_unit_test(test_none_left),
