@@ -253,6 +253,7 @@ static bool pass_body(struct session *s)
 
     if (passed == 0)
         return false;
+    x->body_sent = true;
     h1_body_pass(&x->request_body, passed);
     report_bytes(s, UP, passed);
     s->progress = clock_ms();
