@@ -150,7 +150,8 @@ struct session {
     bool silence_judged;        /* intercepted: what to do with a silent client is decided */
     bool server_offends;        /* it was the server that broke a rule in the current exchange */
     bool evicted;               /* killed or blocked: the kernel is to forget its flow, too */
-    bool client_leaves; /* it asked for the end, and nothing of it is unread (close() would reset): nobody waits for its end */
+    bool client_leaves; /* it asked for the end and sent all it had to (close() would answer more with a reset): nobody waits for
+                           its end */
     bool running;
 };
 

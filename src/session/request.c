@@ -411,7 +411,7 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
         x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.broken;
     bool shares = may_share(s, x);
 
-    s->client_leaves = why == R_NONE && x->step == STEP_ASK && !x->wants_keep;
+    s->client_leaves = why == R_NONE && x->step == STEP_ASK && x->request_done && !x->wants_keep;
     report_end(s, RECORD_END, why, by, NULL);
     if (!keeps_client && request_is_last_ahead(s))
         report_event(s, R_PIPELINE_LIMIT, CLOSER_POSTERN);

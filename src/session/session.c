@@ -394,9 +394,16 @@ static bool discard(struct stream *side)
     return input.len > 0;
 }
 
+/* Who speaks on behind its last request is waited for after all: what of it comes after close() would be answered with a reset. */
 bool closing_on_client(struct session *s)
 {
-    return discard(&s->client);
+    bool heard = discard(&s->client);
+
+    if (heard && s->client_leaves) {
+        s->client_leaves = false;
+        stream_shutdown(&s->client);
+    }
+    return heard;
 }
 
 bool closing_on_server(struct session *s)

@@ -254,6 +254,36 @@ def test_who_asked_for_the_end_is_not_waited_for(ring):
     assert body(client) == b"ok" and client.end == "fin" and ring.sessions() == 0
 
 
+def test_who_asked_for_the_end_and_still_uploads_is_waited_for(ring):
+    """It has an early answer, and close() would answer what it still sends with a reset."""
+    client, server = ring.asked(head=post(1000)[:-2] + b"Connection: close\r\n\r\n")
+    ring.say(client, b"x" * 10)
+    ring.say(server, OK)
+    assert body(client) == b"ok" and client.end == "fin" and ring.sessions() == 1
+    ring.say(client, b"x" * 990)
+    assert client.end == "fin"
+    client.close()
+    ring.settle()
+    assert ring.sessions() == 0
+
+
+@pytest.mark.not_over("ended", "inspected")
+def test_who_asked_for_the_end_and_goes_on_is_waited_for(ring):
+    """The last of its answer waits for it, and it speaks meanwhile."""
+    client, server = ring.asked(head=GET[:-2] + b"Connection: close\r\n\r\n")
+    data, client.paused = b"x" * (16 << 20), True
+    ring.say(server, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    while not ring.ended():
+        client.received += client.sock.recv(4096)
+        ring.settle()
+    assert ring.sessions() == 1
+    ring.say(client, b"more")
+    client.paused = False
+    while client.end is None:
+        ring.say(client, b"more")
+    assert len(body(client)) == len(data) and client.end == "fin"
+
+
 def test_a_killed_session_that_is_closing(ring):
     """A client that goes on behind its last request is: what it says is thrown away, so that it sees its answer and not a reset."""
     client, server = ring.asked(head=GET[:-2] + b"Connection: close\r\n\r\nmore")
