@@ -42,7 +42,8 @@ static unsigned char *slot_at(struct ring *r, uint64_t position)
     return r->shared->slots + (size_t)(position & (r->slots - 1)) * (sizeof(slot_head) + r->slot_size);
 }
 
-/* The reader's position: where it is, or will be as soon as it looks. */
+/* The reader's position: where it is, or will be as soon as it looks. Past `head` as long as nothing was put where the writer
+ * begins again. */
 static uint64_t tail_of(struct ring *r)
 {
     uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
@@ -65,8 +66,11 @@ bool ring_put_part(struct ring *r, const void *record, size_t bytes)
     uint64_t head = atomic_load_explicit(&r->shared->head, memory_order_relaxed);
     uint64_t tail = tail_of(r);
     slot_head size = bytes < r->slot_size ? bytes : r->slot_size;
+    uint64_t start = atomic_load_explicit(&r->shared->start, memory_order_relaxed);
     unsigned char *slot;
 
+    if (head < start)
+        head = start; /* a writer before this one ended between saying so and putting a record there */
     if (head - tail >= r->slots) {
         atomic_fetch_add_explicit(&r->shared->dropped, 1, memory_order_relaxed);
         return false;
@@ -98,7 +102,7 @@ bool ring_take(struct ring *r, void *record)
     const unsigned char *slot = slot_at(r, tail);
     slot_head size;
 
-    if (head == tail)
+    if (head <= tail)
         return false;
     memcpy(&size, slot, sizeof(size));
     memcpy(record, slot + sizeof(size), size < r->slot_size ? size : r->slot_size);
@@ -109,8 +113,7 @@ bool ring_take(struct ring *r, void *record)
 bool ring_sleep(struct ring *r)
 {
     atomic_store_explicit(&r->shared->sleeping, 1, memory_order_seq_cst);
-    if (atomic_load_explicit(&r->shared->head, memory_order_seq_cst) ==
-        atomic_load_explicit(&r->shared->tail, memory_order_relaxed))
+    if (atomic_load_explicit(&r->shared->head, memory_order_seq_cst) <= tail_of(r))
         return true;
     atomic_store_explicit(&r->shared->sleeping, 0, memory_order_seq_cst);
     return false;

@@ -128,6 +128,35 @@ static void test_begins_again(void **state)
     munmap(memory, bytes);
 }
 
+/* The writer said where it begins again, and has not put anything there yet: the reader finds the ring empty. */
+static void test_begins_again_soon(void **state)
+{
+    size_t bytes = ring_bytes(32, sizeof(struct item));
+    char *memory = shared(bytes);
+    uint64_t start = 32;
+    struct ring writer, reader;
+    struct item item;
+
+    (void)state;
+    ring_attach(&writer, memory, 32, sizeof(struct item));
+    ring_attach(&reader, memory, 32, sizeof(struct item));
+    for (uint64_t i = 1; i <= 20; i++) {
+        item = item_of(i);
+        assert_true(ring_put(&writer, &item));
+        assert_true(ring_take(&reader, &item));
+    }
+    memcpy(memory + 8, &start, sizeof(start)); /* behind the writer's position */
+    assert_false(ring_take(&reader, &item));
+    assert_true(ring_sleep(&reader));
+    item = item_of(21); /* also from a writer that comes after one that was killed there */
+    assert_true(ring_put(&writer, &item));
+    assert_true(ring_take(&reader, &item));
+    assert_int_equal(item.number, 21);
+    assert_false(ring_take(&reader, &item));
+    assert_int_equal(ring_dropped(&reader), 0);
+    munmap(memory, bytes);
+}
+
 static void test_wake(void **state)
 {
     size_t bytes = ring_bytes(4, sizeof(struct item));
@@ -223,8 +252,9 @@ static void test_two_processes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_full_and_empty), cmocka_unit_test(test_parts),
-                                        cmocka_unit_test(test_begins_again),   cmocka_unit_test(test_wake),
-                                        cmocka_unit_test(test_reader_lies),    cmocka_unit_test(test_two_processes) };
+                                        cmocka_unit_test(test_begins_again),   cmocka_unit_test(test_begins_again_soon),
+                                        cmocka_unit_test(test_wake),           cmocka_unit_test(test_reader_lies),
+                                        cmocka_unit_test(test_two_processes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
