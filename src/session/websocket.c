@@ -70,8 +70,8 @@ void websocket_set_rules(struct ws_half *h)
         h->open->vanishes = false;
 }
 
-/* What the calls of its reader need. false: no memory. */
-static bool make_room(struct ws_half *h)
+/* What the calls of its reader need; the stream began at `since`. false: no memory. */
+static bool make_room(struct ws_half *h, uint64_t since)
 {
     struct websocket *w = h->session->websocket;
     bool asks = !h->reader.calls.control_only, pings = w->policy->websocket.ping_interval != 0;
@@ -81,18 +81,18 @@ static bool make_room(struct ws_half *h)
     if (asks && h->open == NULL)
         h->open = calloc(1, sizeof(*h->open));
     if (asks && w->contract == NULL && (w->contract = malloc(sizeof(*w->contract))) != NULL)
-        ws_contract_init(w->contract, &w->policy->websocket, h->session->phase_since);
+        ws_contract_init(w->contract, &w->policy->websocket, since);
     return !(pings && h->alive == NULL) && !(asks && (h->open == NULL || w->contract == NULL));
 }
 
-/* From now on the policy w->policy is in force. false: no memory. */
-static bool set_rules(struct websocket *w)
+/* From now on the policy w->policy is in force, in a stream that began at `since`. false: no memory. */
+static bool set_rules(struct websocket *w, uint64_t since)
 {
     bool room = true;
 
     for (enum direction d = UP; d < DIRECTIONS; d++) {
         websocket_set_rules(&w->halves[d]);
-        room = room && make_room(&w->halves[d]);
+        room = room && make_room(&w->halves[d], since);
     }
     return room;
 }
@@ -135,7 +135,7 @@ void websocket_begin(struct session *s)
     bool kept = standing_keep(s, &x->judge, span_of(x->head, x->written_len));
 
     s->websocket = kept ? make(s, x) : NULL;
-    if (s->websocket == NULL || !open_inflaters(s->websocket) || !set_rules(s->websocket)) {
+    if (s->websocket == NULL || !open_inflaters(s->websocket) || !set_rules(s->websocket, clock_ms())) {
         websocket_free(s);
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
@@ -201,7 +201,7 @@ void websocket_renew(struct session *s, int policy)
         ws_contract_renew(w->contract, &w->policy->websocket, clock_ms());
     for (enum direction d = UP; d < DIRECTIONS && w->policy->websocket.deflate == DEFLATE_PASS; d++)
         close_inflater(&w->halves[d]);
-    if (!set_rules(w))
+    if (!set_rules(w, s->phase_since))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
 }
 

@@ -301,12 +301,13 @@ class Ring:
         client.received.clear()
         return client, server
 
-    def websocket(self, path="/ws", offered="", agreed=""):
-        """(client, server) of an open one; `offered` and `agreed` are Sec-WebSocket-Extensions."""
+    def websocket(self, path="/ws", offered="", agreed="", takes=0):
+        """(client, server) of an open one, which took so many seconds; `offered` and `agreed` are Sec-WebSocket-Extensions."""
         def with_extension(head, value):
             return head[:-2] + f"Sec-WebSocket-Extensions: {value}\r\n\r\n".encode() if value else head
 
         client, server = self.asked(head=with_extension(ws.handshake(path, "a.test"), offered))
+        self.advance(takes)
         self.say(server, with_extension(ws.switching(), agreed))
         assert client.received.startswith(b"HTTP/1.1 101"), client.received
         client.received.clear()

@@ -189,6 +189,15 @@ def test_a_quiet_window(ring):
     pair.is_closed(text(SERVER), "push-contract", 1008)
 
 
+def test_a_quiet_window_begins_with_the_stream(ring):
+    """Not with the request: how long the server took to agree is no silence of the client."""
+    ring.reload({"server": {"quiet_after": 2.0}})
+    pair = Pair(ring, takes=3)
+    pair.passes(text(SERVER))
+    ring.advance(2.1)
+    pair.is_closed(text(SERVER), "push-contract", 1008)
+
+
 def test_events_are_bounded(ring):
     ring.reload({"client": {"opcodes": ["text"]}, "on_violation": "log"})
     pair = Pair(ring)
