@@ -118,7 +118,7 @@ class SystemCalls(Workload):
             try:
                 found = bench.load(running, [*arguments, "-w", 0, "-d", self.seconds])
             finally:
-                tracer.send_signal(signal.SIGINT)
+                tracer.send_signal(signal.SIGTERM)
                 tracer.wait(20)
             return self._count(found, read(report))
 
