@@ -117,7 +117,8 @@ def can_be_interrupted():
     die_with_parent()
 
 
-def test_an_interrupt_leaves_nothing(tmp_path):
+def test_interrupt(tmp_path):
+    """Nothing is left of a run. (The name is in a path that must not be long.)"""
     os.chmod(tmp_path, 0o755)
     said = tmp_path / "said"
     with open(said, "w") as out:
