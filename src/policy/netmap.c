@@ -7,11 +7,11 @@
  */
 #include "policy/netmap.h"
 
+#include "policy/forest.h"
+
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NO_PARENT UINT32_MAX
 
 struct netmap_node {
     uint64_t high, low; /* the address as a number; an IPv4 one in the uppermost bits */
@@ -49,50 +49,30 @@ static bool node_has(const struct netmap_node *n, uint64_t high, uint64_t low)
     return n->high == high && ((n->low ^ low) & first_bits(n->bits - 64u)) == 0;
 }
 
-struct build {
-    struct netmap *map;
-    struct sets *sets;
-    uint64_t *scratch; /* one set */
-};
-
-/* Appends the network that the first `equal` items name alike. */
-static void append(const struct build *b, const struct netmap_item *items, size_t equal)
+static uint32_t *append(void *arg, const void *of)
 {
-    bool six = items[0].network.base.family == AF_INET6;
-    struct netmap_node *nodes = b->map->nodes + (six ? b->map->count[0] : 0);
-    uint32_t at = (uint32_t)b->map->count[six]++, parent = at > 0 ? at - 1 : NO_PARENT;
+    struct netmap *map = arg;
+    const struct network *network = &((const struct netmap_item *)of)->network;
+    bool six = network->base.family == AF_INET6;
+    struct netmap_node *nodes = map->nodes + (six ? map->count[0] : 0);
+    uint32_t at = (uint32_t)map->count[six]++, parent = at > 0 ? at - 1 : FOREST_NO_PARENT;
     struct netmap_node *node = &nodes[at];
 
-    read_ip(items[0].network.base.ip, &node->high, &node->low);
-    node->bits = items[0].network.bits;
-    while (parent != NO_PARENT && !node_has(&nodes[parent], node->high, node->low))
+    read_ip(network->base.ip, &node->high, &node->low);
+    node->bits = network->bits;
+    while (parent != FOREST_NO_PARENT && !node_has(&nodes[parent], node->high, node->low))
         parent = nodes[parent].parent;
     node->parent = parent;
-    memcpy(b->scratch, sets_at(b->sets, parent == NO_PARENT ? b->map->none : nodes[parent].set),
-           sets_words(b->sets) * sizeof(uint64_t));
-    for (size_t i = 0; i < equal; i++)
-        bits_add(b->scratch, items[i].member);
-    node->set = sets_intern(b->sets, b->scratch);
+    node->set = parent == FOREST_NO_PARENT ? map->none : nodes[parent].set;
+    return &node->set;
 }
 
 bool netmap_build(struct netmap *map, struct netmap_item *items, size_t count, struct sets *sets, uint32_t none)
 {
-    struct build b = { map, sets, calloc(sets_words(sets), sizeof(uint64_t)) };
+    const struct forest_items all = { items, count, sizeof(*items), offsetof(struct netmap_item, member), compare };
 
     *map = (struct netmap){ .nodes = calloc(count + 1, sizeof(*map->nodes)), .none = none };
-    if (b.scratch == NULL || map->nodes == NULL) {
-        free(b.scratch);
-        return false;
-    }
-    if (count > 0)
-        qsort(items, count, sizeof(*items), compare);
-    for (size_t i = 0, equal; i < count; i += equal) {
-        for (equal = 1; i + equal < count && compare(&items[i], &items[i + equal]) == 0;)
-            equal++;
-        append(&b, &items[i], equal);
-    }
-    free(b.scratch);
-    return !sets_failed(sets);
+    return map->nodes != NULL && forest_build(&all, sets, append, map);
 }
 
 void netmap_fini(struct netmap *map)
@@ -122,8 +102,8 @@ uint32_t netmap_find(const struct netmap *map, const struct addr *address)
         else
             low = middle + 1;
     }
-    at = low > 0 ? (uint32_t)(low - 1) : NO_PARENT;
-    while (at != NO_PARENT && !node_has(&nodes[at], ip_high, ip_low))
+    at = low > 0 ? (uint32_t)(low - 1) : FOREST_NO_PARENT;
+    while (at != FOREST_NO_PARENT && !node_has(&nodes[at], ip_high, ip_low))
         at = nodes[at].parent;
-    return at == NO_PARENT ? map->none : nodes[at].set;
+    return at == FOREST_NO_PARENT ? map->none : nodes[at].set;
 }

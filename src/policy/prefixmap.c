@@ -6,10 +6,10 @@
  */
 #include "policy/prefixmap.h"
 
+#include "policy/forest.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#define NO_PARENT UINT32_MAX
 
 struct prefixmap_node {
     struct span prefix;
@@ -29,45 +29,25 @@ static int compare(const void *a, const void *b)
     return order(((const struct prefixmap_item *)a)->prefix, ((const struct prefixmap_item *)b)->prefix);
 }
 
-struct build {
-    struct prefixmap *map;
-    struct sets *sets;
-    uint64_t *scratch; /* one set */
-};
-
-/* Appends the prefix that the first `equal` items name alike. */
-static void append(const struct build *b, const struct prefixmap_item *items, size_t equal)
+static uint32_t *append(void *arg, const void *of)
 {
-    struct prefixmap_node *nodes = b->map->nodes;
-    uint32_t at = (uint32_t)b->map->count++, parent = at > 0 ? at - 1 : NO_PARENT;
+    struct prefixmap *map = arg;
+    const struct prefixmap_item *item = of;
+    struct prefixmap_node *nodes = map->nodes;
+    uint32_t at = (uint32_t)map->count++, parent = at > 0 ? at - 1 : FOREST_NO_PARENT;
 
-    while (parent != NO_PARENT && !span_starts(items[0].prefix, nodes[parent].prefix))
+    while (parent != FOREST_NO_PARENT && !span_starts(item->prefix, nodes[parent].prefix))
         parent = nodes[parent].parent;
-    memcpy(b->scratch, sets_at(b->sets, parent == NO_PARENT ? b->map->none : nodes[parent].set),
-           sets_words(b->sets) * sizeof(uint64_t));
-    for (size_t i = 0; i < equal; i++)
-        bits_add(b->scratch, items[i].member);
-    nodes[at] = (struct prefixmap_node){ items[0].prefix, parent, sets_intern(b->sets, b->scratch) };
+    nodes[at] = (struct prefixmap_node){ item->prefix, parent, parent == FOREST_NO_PARENT ? map->none : nodes[parent].set };
+    return &nodes[at].set;
 }
 
 bool prefixmap_build(struct prefixmap *map, struct prefixmap_item *items, size_t count, struct sets *sets, uint32_t none)
 {
-    struct build b = { map, sets, calloc(sets_words(sets), sizeof(uint64_t)) };
+    const struct forest_items all = { items, count, sizeof(*items), offsetof(struct prefixmap_item, member), compare };
 
     *map = (struct prefixmap){ .nodes = calloc(count + 1, sizeof(*map->nodes)), .none = none };
-    if (b.scratch == NULL || map->nodes == NULL) {
-        free(b.scratch);
-        return false;
-    }
-    if (count > 0)
-        qsort(items, count, sizeof(*items), compare);
-    for (size_t i = 0, equal; i < count; i += equal) {
-        for (equal = 1; i + equal < count && compare(&items[i], &items[i + equal]) == 0;)
-            equal++;
-        append(&b, &items[i], equal);
-    }
-    free(b.scratch);
-    return !sets_failed(sets);
+    return map->nodes != NULL && forest_build(&all, sets, append, map);
 }
 
 void prefixmap_fini(struct prefixmap *map)
@@ -90,8 +70,8 @@ uint32_t prefixmap_find(const struct prefixmap *map, struct span text)
         else
             low = middle + 1;
     }
-    at = low > 0 ? (uint32_t)(low - 1) : NO_PARENT;
-    while (at != NO_PARENT && !span_starts(text, nodes[at].prefix))
+    at = low > 0 ? (uint32_t)(low - 1) : FOREST_NO_PARENT;
+    while (at != FOREST_NO_PARENT && !span_starts(text, nodes[at].prefix))
         at = nodes[at].parent;
-    return at == NO_PARENT ? map->none : nodes[at].set;
+    return at == FOREST_NO_PARENT ? map->none : nodes[at].set;
 }

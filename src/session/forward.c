@@ -167,8 +167,7 @@ enum reason forward_write(struct session *s, const struct h1_head *head, const s
     text_put(&t, SPAN("\r\n"));
     if (t.overflow)
         return R_HEAD_TOO_LARGE;
-    /* A WebSocket's head outlives its exchange. */
-    x->head = t.len <= sizeof(x->head_room) && !x->websocket ? x->head_room : malloc(t.len);
+    x->head = t.len <= sizeof(x->head_room) ? x->head_room : malloc(t.len);
     if (x->head == NULL)
         return R_MEMORY;
     memcpy(x->head, t.at, t.len);

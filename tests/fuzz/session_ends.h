@@ -9,6 +9,7 @@
 #include "require.h"
 
 #include "session_script.h"
+#include "session_world.h"
 
 #include "session/engine.h"
 #include "session/session.h"
@@ -104,12 +105,9 @@ static void check_received(unsigned client, const char *bytes, size_t len)
 
 static void reset_end(struct end *e)
 {
-    struct linger now = { 1, 0 };
-
     if (e->fd < 0)
         return;
-    setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    close(e->fd);
+    world_reset(e->fd);
     e->fd = -1;
 }
 

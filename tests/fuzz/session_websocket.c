@@ -159,9 +159,7 @@ static void begin(void)
         begin_process();
     clock_set(h.now += 100000);
     h.loop = loop_new();
-    h.engine = engine_new(&(struct engine_args){
-        .loop = h.loop, .workers = 1, .shards = &h.shard, .log = &h.ring, .log_wake = -1, .first_number = 1 });
-    REQUIRE(h.loop != NULL && h.engine != NULL);
+    h.engine = world_engine(h.loop, &h.shard, &h.ring);
     engine_set_generation(h.engine, h.generations[h.generation = 0]);
     h.drained = false;
 }

@@ -8,10 +8,12 @@
 #include "base/ring.h"
 #include "base/table.h"
 #include "policy/generation.h"
+#include "session/engine.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define ROWS 64
@@ -51,6 +53,27 @@ static void world_open(struct shard **shard, struct ring *ring, void **memory)
     REQUIRE(*shard != NULL && *memory != NULL);
     memset(*memory, 0, ring_bytes(LOG_SLOTS, sizeof(struct record)));
     ring_attach(ring, *memory, LOG_SLOTS, sizeof(struct record));
+}
+
+/* One worker's, with a loop of its own. */
+static struct engine *world_engine(struct loop *loop, struct shard **shard, struct ring *ring)
+{
+    struct engine *e = loop == NULL
+                           ? NULL
+                           : engine_new(&(struct engine_args){
+                                 .loop = loop, .workers = 1, .shards = shard, .log = ring, .log_wake = -1, .first_number = 1 });
+
+    REQUIRE(e != NULL);
+    return e;
+}
+
+/* Ends a connection with a reset. */
+static void world_reset(int fd)
+{
+    struct linger now = { 1, 0 };
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(fd);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef POSTERN_FUZZ_WEBSOCKET_SPEAKER_H
 #define POSTERN_FUZZ_WEBSOCKET_SPEAKER_H
 
+#include "session_world.h"
 #include "websocket_judge.h"
 
 #include <sys/socket.h>
@@ -230,12 +231,9 @@ static void hear(struct end *e)
 
 static void reset_end(struct end *e)
 {
-    struct linger now = { 1, 0 };
-
     if (e->fd < 0)
         return;
-    setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    close(e->fd);
+    world_reset(e->fd);
     e->fd = -1;
     e->unfair = true;
 }
