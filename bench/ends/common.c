@@ -46,6 +46,22 @@ int listen_on(int port)
     return fd;
 }
 
+void outgoing_add(struct outgoing *out, const char *bytes, size_t n)
+{
+    out->bytes = grown(out->bytes, out->len + n);
+    memcpy(out->bytes + out->len, bytes, n);
+    out->len += n;
+}
+
+void outgoing_left(struct outgoing *out, size_t n)
+{
+    out->at += n;
+    if (out->at < out->len)
+        return;
+    free(out->bytes);
+    *out = (struct outgoing){ NULL, 0, 0 };
+}
+
 void no_delay(int fd)
 {
     int on = 1;

@@ -34,6 +34,15 @@ void no_delay(int fd);
 /* epoll_ctl() with `op`; `data` comes back with the events. */
 void watch(int poller, int op, int fd, uint32_t events, void *data);
 
+/* What a socket did not take. Starts zeroed; the memory is freed with the last byte, or by its owner. */
+struct outgoing {
+    char *bytes; /* NULL: none waits */
+    size_t len, at;
+};
+void outgoing_add(struct outgoing *out, const char *bytes, size_t n);
+/* `n` of those from `at` on left. */
+void outgoing_left(struct outgoing *out, size_t n);
+
 /* One frame after the other, as its bytes come. Starts as FRAME_INIT. */
 #define FRAME_HEAD_MAX 14
 struct frame {

@@ -61,8 +61,7 @@ struct conn {
     SSL *ssl;
     char *head; /* of an answer, as far as it has come */
     size_t head_len;
-    char *out; /* what the socket did not take */
-    size_t out_len, out_at;
+    struct outgoing out;
     size_t sent_at;     /* send: in the message */
     int64_t left;       /* of a body; -1: it ends with the connection */
     struct frame frame; /* that comes */

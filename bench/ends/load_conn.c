@@ -53,7 +53,7 @@ void conn_close(struct conn *c)
         SSL_free(c->ssl);
     }
     close(c->fd);
-    free(c->out);
+    free(c->out.bytes);
     free(c->head);
     *c = (struct conn){ .load = c->load, .index = c->index, .was_ready = c->was_ready, .fd = -1, .frame = FRAME_INIT };
 }
@@ -72,16 +72,14 @@ void conn_fail(struct conn *c, const char *why)
 
 bool conn_send(struct conn *c, const char *at, size_t n)
 {
-    ssize_t sent = c->out == NULL ? conn_write(c, at, n) : 0;
+    ssize_t sent = c->out.bytes == NULL ? conn_write(c, at, n) : 0;
 
     if (sent < 0 && errno != EAGAIN)
         return false;
     n -= sent < 0 ? 0 : (size_t)sent;
     at += sent < 0 ? 0 : sent;
     if (n > 0) {
-        c->out = grown(c->out, c->out_len + n);
-        memcpy(c->out + c->out_len, at, n);
-        c->out_len += n;
+        outgoing_add(&c->out, at, n);
         wait_out(c, true);
     }
     return true;
@@ -244,22 +242,18 @@ bool conn_on_writable(struct conn *c)
 {
     ssize_t n;
 
-    if (c->out == NULL) {
+    if (c->out.bytes == NULL) {
         if (c->state == STREAM && c->load->options.mode == SEND)
             return send_messages(c);
         wait_out(c, false);
         return true;
     }
-    n = conn_write(c, c->out + c->out_at, c->out_len - c->out_at);
+    n = conn_write(c, c->out.bytes + c->out.at, c->out.len - c->out.at);
     if (n < 0)
         return errno == EAGAIN;
-    c->out_at += (size_t)n;
-    if (c->out_at < c->out_len)
-        return true;
-    free(c->out);
-    c->out = NULL;
-    c->out_len = c->out_at = 0;
-    wait_out(c, false);
+    outgoing_left(&c->out, (size_t)n);
+    if (c->out.bytes == NULL)
+        wait_out(c, false);
     return true;
 }
 

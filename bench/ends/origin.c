@@ -46,24 +46,19 @@ static void drop(struct conn *c)
 {
     close(c->fd);
     free(c->in);
-    free(c->out);
+    free(c->out.bytes);
     free(c);
 }
 
 /* What waited. False: the connection is to end. */
 static bool write_out(struct conn *c)
 {
-    ssize_t n = write(c->fd, c->out + c->out_at, c->out_len - c->out_at);
+    ssize_t n = write(c->fd, c->out.bytes + c->out.at, c->out.len - c->out.at);
 
     if (n < 0)
         return errno == EAGAIN;
-    c->out_at += (size_t)n;
-    if (c->out_at < c->out_len)
-        return true;
-    free(c->out);
-    c->out = NULL;
-    c->out_len = c->out_at = 0;
-    return !c->is_ending;
+    outgoing_left(&c->out, (size_t)n);
+    return c->out.bytes != NULL || !c->is_ending;
 }
 
 static bool write_endless(struct conn *c)
@@ -83,32 +78,29 @@ static bool write_endless(struct conn *c)
 /* Writes what there is, and watches for room when some is left. */
 static bool send_all(struct conn *c)
 {
-    bool goes_on = c->out != NULL ? write_out(c) : true;
+    bool goes_on = c->out.bytes != NULL ? write_out(c) : true;
 
-    if (goes_on && c->out == NULL)
+    if (goes_on && c->out.bytes == NULL)
         goes_on = write_endless(c);
     if (goes_on)
-        set_events(c, EPOLLIN | (c->out != NULL || c->endless_left > 0 ? EPOLLOUT : 0));
+        set_events(c, EPOLLIN | (c->out.bytes != NULL || c->endless_left > 0 ? EPOLLOUT : 0));
     return goes_on;
 }
 
 /* The answer to what was read: written at once, or kept behind what waits. */
 static bool send_answer(struct conn *c)
 {
-    ssize_t n = c->out == NULL && answer_len > 0 ? write(c->fd, answer, answer_len) : 0;
+    ssize_t n = c->out.bytes == NULL && answer_len > 0 ? write(c->fd, answer, answer_len) : 0;
     size_t left;
 
     if (n < 0 && errno != EAGAIN)
         return false;
     left = answer_len - (n < 0 ? 0 : (size_t)n);
-    if (left > 0) {
-        c->out = grown(c->out, c->out_len + left);
-        memcpy(c->out + c->out_len, answer + answer_len - left, left);
-        c->out_len += left;
-    }
-    if (c->is_ending && c->out == NULL)
+    if (left > 0)
+        outgoing_add(&c->out, answer + answer_len - left, left);
+    if (c->is_ending && c->out.bytes == NULL)
         return false;
-    return c->out == NULL && c->endless_left == 0 ? true : send_all(c);
+    return c->out.bytes == NULL && c->endless_left == 0 ? true : send_all(c);
 }
 
 /* Requests, and frames behind one that asked for a WebSocket. An incomplete request is kept. */

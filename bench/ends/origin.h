@@ -25,8 +25,7 @@ struct conn {
     bool is_ending; /* closes when all is sent */
     char *in;       /* the beginning of a request that is not complete */
     size_t in_len;
-    char *out; /* what the socket did not take */
-    size_t out_len, out_at;
+    struct outgoing out;
     const char *endless; /* sent over and over once `out` is empty */
     size_t endless_len, endless_at;
     uint64_t endless_left; /* how much of that */
