@@ -27,12 +27,21 @@ origin, load and harness on another. They take turns, each run with a proxy that
 a unit of work; throughput and latency stand beside it. docs/performance.md says more."""
 
 
+def above_zero(kind):
+    def read(text):
+        if kind(text) <= 0:
+            raise ValueError
+        return kind(text)
+    read.__name__ = "number above 0"        # in what argparse says of a wrong one
+    return read
+
+
 def parser():
     made = argparse.ArgumentParser(prog="bench/run", description="Postern beside its peers, and beside the least that a proxy can do.", epilog=EPILOG)
     made.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="; ".join(WORKLOADS) + "; or all")
     made.add_argument("--peers", default=DEFAULT_PEERS, help="names with commas (default: %(default)s)")
-    made.add_argument("--runs", type=int, default=5, help="rounds over all peers (default: %(default)s)")
-    made.add_argument("--seconds", type=float, help="measured in each run")
+    made.add_argument("--runs", type=above_zero(int), default=5, help="rounds over all peers (default: %(default)s)")
+    made.add_argument("--seconds", type=above_zero(float), help="measured in each run")
     made.add_argument("--variants", help="only these, or those that contain one of these texts (commas without a space)")
     made.add_argument("--json", metavar="FILE", help="writes every single run")
     made.add_argument("--plots", metavar="FOLDER", help="writes an SVG for each workload that has a curve")
@@ -42,10 +51,10 @@ def parser():
     made.add_argument("--posternd", metavar="[LABEL=]PATH", action="append", default=[],
                       help="instead of the release build's (or POSTERND); several with labels take turns as postern@LABEL")
     made.add_argument("--build", metavar="FOLDER", help="of both ends, and of posternd (default: build/release)")
-    made.add_argument("--idle", type=int, default=8500, help="connections of ws-idle (default: %(default)s)")
-    made.add_argument("--idle-tls", type=int, default=1000, help="connections of wss-idle (default: %(default)s)")
-    made.add_argument("--scale-max", type=int, default=9500, help="last point of scale (default: %(default)s)")
-    made.add_argument("--names", type=int, default=1000000, help="the longest list of policy and reload (default: %(default)s)")
+    made.add_argument("--idle", type=above_zero(int), default=8500, help="connections of ws-idle (default: %(default)s)")
+    made.add_argument("--idle-tls", type=above_zero(int), default=1000, help="connections of wss-idle (default: %(default)s)")
+    made.add_argument("--scale-max", type=above_zero(int), default=9500, help="last point of scale (default: %(default)s)")
+    made.add_argument("--names", type=above_zero(int), default=1000000, help="the longest list of policy and reload (default: %(default)s)")
     made.add_argument("--list", action="store_true", help="says what workloads and peers there are")
     made.add_argument("--quiet", action="store_true", help="says nothing of single runs")
     return made
@@ -67,6 +76,20 @@ def chosen(names, known, what):
     return names
 
 
+def wanted_variants(options, variants):
+    """Whole names, or parts of them."""
+    if not options.variants or variants == [""]:
+        return variants
+    texts = re.split(",(?! )", options.variants)
+    return [one for one in variants if any(text == one or (text in one and text not in variants) for text in texts)]
+
+
+def check_variants(options, names):
+    there = [variant for name in names for variant in WORKLOADS[name](options, None).variants()]
+    if not wanted_variants(options, there):
+        raise Missing(f"--variants {options.variants}: there is none like it, but: {'; '.join(there)}")
+
+
 class Session:
     """One call of the command: what was asked for, and the results as they come."""
 
@@ -77,7 +100,7 @@ class Session:
     def rounds(self, workload):
         """variant -> name -> results. In each round another peer is the first."""
         data, peers = {}, workload.peers_for(self.peers)
-        variants = self._wanted(workload.variants())
+        variants = wanted_variants(self.options, workload.variants())
         for number in range(self.options.runs):
             for variant in variants:
                 able = [peer for peer in peers if workload.can(peer, variant)]
@@ -88,13 +111,6 @@ class Session:
                     data.setdefault(variant, {}).setdefault(peer.name, []).append(result)
                     self._say(workload, variant, number, peer, result)
         return data, {peer.name: peer for peer in peers}
-
-    def _wanted(self, variants):
-        """Whole names, or parts of them."""
-        if not self.options.variants or variants == [""]:
-            return variants
-        texts = re.split(",(?! )", self.options.variants)
-        return [one for one in variants if any(text == one or (text in one and text not in variants) for text in texts)]
 
     def _run(self, workload, peer, variant):
         try:
@@ -167,6 +183,7 @@ def run(options):
     names = chosen(list(WORKLOADS) if options.workloads == ["all"] else options.workloads, WORKLOADS, "workload")
     if not names:
         raise Missing(f"which workload? {', '.join(WORKLOADS)}")
+    check_variants(options, names)
     wanted = options.peers.split(",")
     peers = [known[name]() for name in chosen(with_labels(wanted, labels), known, "peer")]
     for peer in peers:

@@ -111,6 +111,14 @@ def test_what_is_missing(tmp_path):
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize("options, said", [(["--variants", "1 TB"], "--variants 1 TB: there is none like it, but: 100 B; 10 KB"),
+                                           (["--runs", "0"], "argument --runs: invalid number above 0 value: '0'"),
+                                           (["--seconds", "soon"], "argument --seconds: invalid number above 0 value: 'soon'")])
+def test_wrong_options(tmp_path, options, said):
+    done = run(tmp_path, "h1-keepalive-small", "--peers", "postern", *options)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 def can_be_interrupted():
     """Also where the tests run in the background of a shell, which ignores it for them."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
