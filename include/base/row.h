@@ -97,6 +97,7 @@ struct row {
     uint8_t reason;                             /* enum reason; R_NONE while open */
     uint8_t closed_by;                          /* enum closer */
     uint8_t conntrack_state;                    /* enum conntrack_state */
+    uint8_t retries;                            /* [E] how often it was sent, or dialled for, once more */
     bool open : 1;                              /* [E] an exchange or a tunnel is under way: its record is still to be written */
     bool tls : 1;                               /* there are TLS facts beside it (base/table.h) */
     struct addr client;                         /* [I] */

@@ -137,6 +137,7 @@ struct session {
     struct addr server_address; /* of the open connection, or of the last one */
     int server_policy;          /* policy that allowed it, for sharing */
     bool server_personal;       /* it knows its client: never shared */
+    bool server_served;         /* it answered before: it may be gone by the next request */
     struct account account;
     uint64_t opened;            /* ms */
     uint64_t phase_since;       /* ms */

@@ -86,6 +86,8 @@ static void numbers(struct json_line *l, const struct record *r)
         json_line_number(l, JSON_KEY("duration_ms"), r->duration_us / 1000);
     if (r->first_byte_us != 0)
         json_line_number(l, JSON_KEY("first_byte_ms"), r->first_byte_us / 1000);
+    if (row->retries != 0)
+        json_line_number(l, JSON_KEY("retries"), row->retries);
 }
 
 /* The same keys as tls_object() has (app/tls_json.c). */

@@ -51,6 +51,7 @@ static void put_exchange(json_t *object, const struct row *row, const struct sha
     put_name(object, "method", shard, row->method);
     put_text(object, "path", row->path);
     put_count(object, "status", row->status);
+    put_count(object, "retries", row->retries);
     put_row_policy(object, row, shard, file);
 }
 

@@ -142,6 +142,7 @@ static void connected(struct session *s, int fd, struct judgement *j, size_t ind
         deny(s, R_INTERNAL);
         return;
     }
+    s->server_served = false;
     upstream_forget(s);
     note_own_address(s);
     note_server(s, j, index);
@@ -260,6 +261,7 @@ static bool reuse_own(struct session *s, struct judgement *j)
     }
     judge_choose(j, i);
     s->server_policy = j->policies[i];
+    s->exchange->reused = s->server_served; /* a tunnel's is fresh at first */
     return true;
 }
 
@@ -284,7 +286,7 @@ void connect_upstream(struct session *s, struct judgement *j)
         dial(s, j);
         return;
     }
-    x->reused = s->tunnel == NULL;
+    x->reused = true;
     if (x->reuse != REUSE_NEVER && reuse_own(s, j)) {
         count_add(s->engine->shard, COUNT_REUSES, 1);
         report_judged(s, j);
@@ -301,6 +303,7 @@ void connect_again(struct session *s)
     memset(&s->answer_scan, 0, sizeof(s->answer_scan));
     s->answer_scanned = 0;
     count_add(s->engine->shard, COUNT_RETRIES, 1);
+    s->row->retries++;
     dial(s, &s->exchange->judge);
 }
 

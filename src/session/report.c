@@ -29,6 +29,7 @@ void report_begin(struct session *s, enum row_protocol protocol)
     row->policy = row->zone_out = row->interface_out = 0;
     row->policy_line = 0;
     row->status = 0;
+    row->retries = 0;
     row->reason = R_NONE;
     row->closed_by = CLOSER_NONE;
     row->close_code = 0;

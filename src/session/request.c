@@ -416,6 +416,7 @@ void exchange_end(struct session *s, enum reason why, enum closer by)
     if (!keeps_client && request_is_last_ahead(s))
         report_event(s, R_PIPELINE_LIMIT, CLOSER_POSTERN);
     exchange_free(s);
+    s->server_served = true;
     if (!keeps_server)
         connect_drop(s, false);
     else if (shares)

@@ -70,7 +70,6 @@ class Server:
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)
-        self.threads[0].join(15)
         self.sock.close()
 
 

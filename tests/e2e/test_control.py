@@ -37,7 +37,8 @@ def open_websocket(stage, path="/ws"):
 
 
 def session_of(stage, client):
-    return stage.postern.record_of(client.port)["session"]
+    line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}"))
+    return line["session"]
 
 
 def alive(stage):

@@ -16,7 +16,7 @@ from lib.stage import Stage
 
 KEYS = ("time event session request client user listener mode zone_in zone_out interface_in interface_out destination server host "
         "method path protocol status policy reason bytes_up bytes_down frames_up frames_down messages_up messages_down duration_ms "
-        "first_byte_ms tls_client tls_server conntrack closed_by close_code").split()
+        "first_byte_ms retries tls_client tls_server conntrack closed_by close_code").split()
 
 
 def everything(stage):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: ISC
 """A name server of a few lines on UDP: addresses, CNAME chains, and answers that change with each question."""
-import contextlib
 import socket
 import threading
 
@@ -69,7 +68,8 @@ class NameServer:
                 self._socket.sendto(answer, peer)
 
     def close(self):
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)     # it says that it is not connected, and wakes who waits
-        self._thread.join(15)
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self._socket.close()

@@ -25,7 +25,6 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
-from . import dial
 from .postern import PATIENCE, die_with_parent, wait_until
 
 CLONE_NEWNET = 0x40000000
@@ -159,12 +158,10 @@ class Namespace:
         return made
 
     def connect(self, address, port, source=None, timeout=PATIENCE):
-        family = 6 if ":" in address else 4
-        host, sport = source or ("", 0)
-        made = self.socket(family) if sport else dial.bound(lambda: self.socket(family), host)
+        made = self.socket(6 if ":" in address else 4)
         try:
             made.settimeout(timeout)
-            if sport:
+            if source:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 made.bind(source)
             made.connect((address, port))
@@ -352,11 +349,8 @@ class Echo:
     """A server on TCP that says who connected (a line), then everything back."""
 
     def __init__(self, namespace, family, port, address=None):
-        self._serve_on(namespace.bind(family, port, address=address))
-
-    def _serve_on(self, sock):
-        self.socket, self._running = sock, threading.Thread(target=self._run, daemon=True)
-        self._running.start()
+        self.socket = namespace.bind(family, port, address=address)
+        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
         while True:
@@ -375,8 +369,7 @@ class Echo:
 
     def close(self):
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self._running.join(PATIENCE)        # who waits in it would keep it open
+            self.socket.shutdown(socket.SHUT_RDWR)        # a thread that waits in it would keep it open
         self.socket.close()
 
     def __enter__(self):
@@ -390,7 +383,8 @@ class UdpEcho(Echo):
     """The same on UDP: "ADDRESS PORT DATA"."""
 
     def __init__(self, namespace, family, port, address=None):
-        self._serve_on(namespace.bind(family, port, socket.SOCK_DGRAM, address))
+        self.socket = namespace.bind(family, port, socket.SOCK_DGRAM, address)
+        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
         while True:

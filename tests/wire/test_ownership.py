@@ -229,7 +229,6 @@ def test_interim_answers_do_not_reach_an_old_client(ring):
 # Kept connections that die, and what may be asked twice.
 
 
-@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE"])
 def test_an_idempotent_request_is_sent_once_more(ring, method, reset):
@@ -243,7 +242,6 @@ def test_an_idempotent_request_is_sent_once_more(ring, method, reset):
     assert ring.ended() == [("end", None, None)]
 
 
-@pytest.mark.not_over("inspected")
 def test_an_upload_of_which_nothing_was_sent(ring):
     client, server = ring.kept()
     ring.say(client, post(3, b"PUT"))
@@ -255,7 +253,6 @@ def test_an_upload_of_which_nothing_was_sent(ring):
     assert body(client) == b"ok"
 
 
-@pytest.mark.not_over("inspected")
 def test_a_handshake_is_sent_once_more(ring):
     client, server = ring.kept()
     ring.say(client, ws.handshake("/ws", "a.test") + ws.frame(ws.TEXT, b"early", mask=True))
@@ -266,7 +263,6 @@ def test_a_handshake_is_sent_once_more(ring):
     assert status(client) == 101 and fresh.received.endswith(ws.frame(ws.TEXT, b"early", mask=True))
 
 
-@pytest.mark.not_over("inspected")
 def test_it_is_sent_once_more_and_no_more(ring):
     client, server = ring.kept()
     ring.say(client, GET)
@@ -276,7 +272,6 @@ def test_it_is_sent_once_more_and_no_more(ring):
     assert status(client) == 502 and ring.dial() is None
 
 
-@pytest.mark.not_over("inspected")
 @pytest.mark.parametrize("request_", [b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", post(3, b"PUT") + b"abc",
                                       b"PATCH /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
                                       b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
