@@ -70,6 +70,7 @@ class Server:
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)
+        self.threads[0].join(15)
         self.sock.close()
 
 

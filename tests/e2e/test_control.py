@@ -37,8 +37,7 @@ def open_websocket(stage, path="/ws"):
 
 
 def session_of(stage, client):
-    line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}"))
-    return line["session"]
+    return stage.postern.record_of(client.port)["session"]
 
 
 def alive(stage):

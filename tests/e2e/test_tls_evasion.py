@@ -53,8 +53,7 @@ def test_tls_in_disguise(stage, kind, piece):
             for at in range(0, len(data), piece):
                 client.send(data[at:at + piece])
         client.wait_close()
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}") and line["event"] == "denied")
-        assert line["reason"] == "hello-malformed", line
+        assert stage.postern.record_of(client.port, event="denied", reason="hello-malformed")
     for connection in stage.secure.connections[before:]:
         connection.ended.wait(5)
         assert not connection.received
@@ -64,4 +63,4 @@ def test_something_else(stage):
     """The same bytes but one: that is what the policy behind is for."""
     with tunnel(stage) as client:
         client.send(b"\x18" + DISGUISED["an alert in front"][1:])
-        assert stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}") and line.get("policy") == "rest")
+        assert stage.postern.record_of(client.port, policy="rest")

@@ -42,9 +42,7 @@ def answer_to(stage, data, listener="site", seconds=10, gap=0, piece=None):
 
 
 def denied(stage, port, *reasons):
-    line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] == "denied")
-    assert line["reason"] in reasons, line
-    return line
+    return stage.postern.record_of(port, event="denied", reason=reasons)
 
 
 def others_are_served(stage):
@@ -206,8 +204,7 @@ def test_key_update_flood(stage, asking):
         thread.start()
         assert others_are_served(stage) < 1
         thread.join()
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line.get("reason") == "tls-flood")
-        assert line["event"] == "denied"
+        denied(stage, port, "tls-flood")
         assert rss_kib(stage.postern.workers()[0]) - before < 16 * 1024
 
 
@@ -226,8 +223,7 @@ def test_key_updates_inside_a_websocket(stage):
         stream.read_until(b"\r\n\r\n")
         port = stream.socket.getsockname()[1]
         assert flood(stream, False, 5) >= 16
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] in ("end", "denied") and "reason" in line)
-        assert line["reason"] == "tls-flood", line
+        stage.postern.record_of(port, event=("end", "denied"), reason="tls-flood")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "plain"])

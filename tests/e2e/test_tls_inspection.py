@@ -86,8 +86,8 @@ def test_denied_by_path(stage):
         answer = get(client, "/denied/x")
         assert answer.status == 403 and b"policy-denied" in answer.body
         port = client.port
-    line = stage.postern.wait_access(lambda line: line.get("path") == "/denied/x")
-    assert line["client"].endswith(f":{port}") and line["reason"] == "policy-denied" and line["tls_client"]["way"] == "inspected"
+    line = stage.postern.record_of(port, path="/denied/x", reason="policy-denied")
+    assert line["tls_client"]["way"] == "inspected"
     assert "/denied/x" not in stage.secure.paths()
 
 
@@ -122,8 +122,8 @@ def test_wrong_host_inside(stage, host):
     before = len(stage.secure.requests)
     with stage.inspected() as client:
         assert get(client, "/fronted", host).status in (403, 421)
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}") and line["event"] == "denied")
-    assert line["reason"] == "host-mismatch" and len(stage.secure.requests) == before
+        assert stage.postern.record_of(client.port, event="denied", reason="host-mismatch")
+    assert len(stage.secure.requests) == before
 
 
 def test_absolute_form_inside(stage):
@@ -214,7 +214,7 @@ def test_failing_server(changing, kind):
         assert FAILING in organisation and names == [ORIGIN]
         answer = get(client, f"/{kind}")
         assert answer.status == 502 and b"upstream-certificate" in answer.body
-        line = changing.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}") and line.get("reason") == "upstream-certificate")
+        line = changing.postern.record_of(client.port, path=f"/{kind}", reason="upstream-certificate")
         assert line["tls_server"]["verify"]
     assert not any(b"/" + kind.encode() in one.received for one in changing.secure.connections)
 
@@ -310,15 +310,12 @@ def test_client_refuses(version):
 
 def test_client_resets_after_our_certificate(stage):
     """Without a word: TLS 1.3 clients that pin do that."""
-    before = sum(line.get("reason") == "inspection-refused" for line in stage.postern.access())
     with Client(stage.at("proxy")) as client:
         assert client.tunnel(f"b.test:{TLS_PORT}").status == 200
         client.send(hello.client_hello("b.test"))
         assert client.exactly(1) == b"\x16"
         port = client.port
-    line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] == "denied")
-    assert line["reason"] in ("inspection-refused", "client-gone", "peer-reset", "tls-handshake")
-    assert before >= 0
+    assert stage.postern.record_of(port, event="denied", reason=("inspection-refused", "client-gone", "peer-reset", "tls-handshake"))
 
 
 @pytest.mark.parametrize("end", [socket.SHUT_WR, None])
@@ -336,8 +333,8 @@ def test_client_gone_before_our_certificate(end):
         port = client.port
         client.socket.shutdown(end) if end is not None else client.close()
         went.set()
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["protocol"] == "tls")
-        assert line["reason"] == "client-gone" and ORIGIN not in stage.postern.ctl_run("inspected", check=True).stdout
+        assert stage.postern.record_of(port, protocol="tls", reason="client-gone")
+        assert ORIGIN not in stage.postern.ctl_run("inspected", check=True).stdout
 
 
 def test_a_reload_that_ends_inspection():
@@ -348,7 +345,7 @@ def test_a_reload_that_ends_inspection():
         assert stage.postern.reload({**stage.settings, "policies": [*stage.settings["policies"][:-1], passing]}).returncode == 0
         client.send(f"GET /again HTTP/1.1\r\nHost: {stage.target}\r\n\r\n".encode())
         assert client.wait_close() == b"" and "/again" not in stage.secure.paths()
-        assert stage.postern.wait_access(lambda line: line.get("reason") == "revoked")["client"].endswith(f":{client.port}")
+        assert stage.postern.record_of(client.port, reason="revoked")
 
 
 # The minter.

@@ -85,8 +85,8 @@ def sends(stage, way, name, data, piece=None):
             return ",".join(hello.alerts_in(bytes(client.received[client.offset:]))), port
 
 
-def outcome(stage, port):
-    return stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] == "denied")
+def denied(stage, port, *reasons):
+    return stage.postern.record_of(port, event="denied", **({"reason": reasons} if reasons else {}))
 
 
 # With whole handshakes.
@@ -98,7 +98,7 @@ def test_passes_unread(stage, way):
         assert int(client.socket.getpeercert()["serialNumber"], 16) == stage.server.x509.serial_number
         assert client.request("GET", "/unread", ORIGIN).status == 200
         port = client.port
-    line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] == "end" and line.get("protocol") == "tls")
+    line = stage.postern.record_of(port, event="end", protocol="tls")
     assert (line["tls_client"]["way"], line["tls_client"]["sni"], line["policy"]) == ("peeked", ORIGIN, "rest")
     assert line["tls_client"]["ja4"].startswith("t13d") and "tls_server" not in line and "path" not in line
 
@@ -128,7 +128,7 @@ def test_names_are_compared_normalised(raw, name, sni):
 def test_other_name(raw, way, sni):
     before = passed(raw)
     said, port = sends(raw, way, ORIGIN, hello.client_hello(sni))
-    line = outcome(raw, port)
+    line = denied(raw, port)
     assert said != "seen" and line["reason"] == "sni-mismatch" and line["tls_client"]["sni"] == sni
     assert passed(raw) == before
 
@@ -136,7 +136,7 @@ def test_other_name(raw, way, sni):
 def test_no_name(raw, way):
     before = passed(raw)
     said, port = sends(raw, way, ORIGIN, hello.client_hello(None))
-    assert said != "seen" and outcome(raw, port)["reason"] == "sni-missing" and passed(raw) == before
+    assert said != "seen" and denied(raw, port, "sni-missing") and passed(raw) == before
 
 
 def test_no_name_where_none_is_needed(raw, way):
@@ -145,7 +145,7 @@ def test_no_name_where_none_is_needed(raw, way):
 
 def test_a_wrong_name_where_none_is_needed(raw, way):
     said, port = sends(raw, way, "other.test", hello.client_hello("denied.test"))
-    assert said != "seen" and outcome(raw, port)["reason"] == "sni-mismatch"
+    assert said != "seen" and denied(raw, port, "sni-mismatch")
 
 
 @pytest.mark.parametrize("data", [hello.client_hello([ORIGIN, "denied.test"]), hello.client_hello(ORIGIN, twice=True),
@@ -154,17 +154,17 @@ def test_a_wrong_name_where_none_is_needed(raw, way):
 def test_malformed(raw, way, data):
     before = passed(raw)
     said, port = sends(raw, way, ORIGIN, data)
-    assert said != "seen" and outcome(raw, port)["reason"] == "hello-malformed" and passed(raw) == before
+    assert said != "seen" and denied(raw, port, "hello-malformed") and passed(raw) == before
 
 
 @pytest.mark.parametrize("name,ech,reason", [("a.test", False, None), ("a.test", True, "ech-denied"), (ORIGIN, True, None)])
 def test_ech(raw, name, ech, reason):
     said, port = sends(raw, by_connect, name, hello.client_hello(name, ech=ech))
     if reason:
-        assert said != "seen" and outcome(raw, port)["reason"] == reason
+        assert said != "seen" and denied(raw, port, reason)
     else:
         assert said == "seen"
-        line = raw.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line.get("protocol") == "tls")
+        line = raw.postern.record_of(port, protocol="tls")
         assert line["tls_client"].get("ech", False) is ech
 
 
@@ -173,18 +173,18 @@ def test_fingerprints(raw, name, allowed):
     said, port = sends(raw, by_connect, name, hello.client_hello(name))
     assert (said == "seen") is allowed
     if not allowed:
-        assert outcome(raw, port)["reason"] in ("no-policy", "tunnel-protocol")
+        assert denied(raw, port, "no-policy", "tunnel-protocol")
 
 
 def test_fingerprint_of_an_old_client(raw):
     data = hello.client_hello("b.test", versions=(), legacy=0x0303)
     said, port = sends(raw, by_connect, "b.test", data)
-    assert said != "seen" and outcome(raw, port)["tls_client"]["ja4"].startswith("t12d")
+    assert said != "seen" and denied(raw, port)["tls_client"]["ja4"].startswith("t12d")
 
 
 def test_a_tunnel_that_is_no_tls(raw, way):
     said, port = sends(raw, way, ORIGIN, b"SSH-2.0-OpenSSH_9.2\r\n")
-    assert said != "seen" and outcome(raw, port)["reason"] in ("tunnel-protocol", "no-policy")
+    assert said != "seen" and denied(raw, port, "tunnel-protocol", "no-policy")
 
 
 def test_stalled_hello(raw):

@@ -85,7 +85,7 @@ def test_wscat(stage, wscat, listener):
 def test_host_must_be_the_server_name(stage):
     with stage.client("site", SITE) as client:
         assert get(client, host="a.site.test").status == 421
-        assert stage.postern.wait_access(lambda line: line.get("reason") == "host-mismatch" and line["client"].endswith(f":{client.port}"))
+        assert stage.postern.record_of(client.port, reason="host-mismatch")
 
 
 def test_facts(stage):
@@ -103,8 +103,7 @@ def test_truncation_is_seen(stage):
         client.send(f"POST /cut HTTP/1.1\r\nHost: {SITE}\r\nContent-Length: 10\r\n\r\nhalf".encode())
         port = client.port
         os.close(client.socket.detach())
-    line = stage.postern.wait_access(lambda line: line.get("path") == "/cut")
-    assert line["client"].endswith(f":{port}") and line["reason"] == "client-gone"
+    assert stage.postern.record_of(port, path="/cut", reason="client-gone")
 
 
 # Which certificate.

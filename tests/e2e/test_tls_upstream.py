@@ -29,8 +29,7 @@ def ask(stage, listener="up", path="/"):
     """The status, and the line of the log."""
     with Client(stage.at(listener)) as client:
         answer = client.request("GET", path, "any.test", ["X-Secret: 123"])
-        line = stage.postern.wait_access(lambda line: line["client"].endswith(f":{client.port}") and line["event"] in ("end", "denied"))
-        return answer, line
+        return answer, stage.postern.record_of(client.port, event=("end", "denied"), path=path, status=answer.status)
 
 
 def is_untouched(stage):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """A name server of a few lines on UDP: addresses, CNAME chains, and answers that change with each question."""
+import contextlib
 import socket
 import threading
 
@@ -68,8 +69,7 @@ class NameServer:
                 self._socket.sendto(answer, peer)
 
     def close(self):
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)     # it says that it is not connected, and wakes who waits
+        self._thread.join(15)
         self._socket.close()

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: ISC
 """The client's view: answers read from a growing buffer, leniently enough to see what a wrong proxy did."""
 import re
-import socket
 import ssl
 import time
 from dataclasses import dataclass, field
 
-from . import layers
+from . import dial, layers
 
 STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\Z")
 
@@ -94,9 +93,7 @@ class Client:
 
     def __init__(self, authority, timeout=15.0, source=None, tls=None, name=None):
         """`tls`: an ssl.SSLContext; `name`: of the server, for SNI and its certificate."""
-        host, _, port = authority.rpartition(":")
-        self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout, (source, 0) if source else None)
-        self.socket = layers.enter(authority, self.socket)
+        self.socket = layers.enter(authority, dial.connect(authority, timeout, source))
         if tls:
             self.secure(tls, name)
         self.timeout = timeout

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: ISC
 """A TLS client on libssl itself, for what Python's ssl does not do: renegotiation, KeyUpdate, early data, and sessions kept across names."""
 import ctypes
-import socket
+
+from . import dial
 
 SSL = ctypes.CDLL("libssl.so.3")
 CRYPTO = ctypes.CDLL("libcrypto.so.3")
@@ -55,8 +56,7 @@ class Stream:
     """Verifies nothing. `session`: to be resumed; `early`: bytes to send before the handshake."""
 
     def __init__(self, authority, name=None, version=None, session=None, early=None, sock=None):
-        host, _, port = authority.rpartition(":")
-        self.socket = sock or socket.create_connection((host, int(port)), 15)
+        self.socket = sock or dial.connect(authority, 15)
         self.socket.settimeout(None)
         self.context = SSL.SSL_CTX_new(SSL.TLS_client_method())
         if version:

@@ -25,6 +25,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
+from . import dial
 from .postern import PATIENCE, die_with_parent, wait_until
 
 CLONE_NEWNET = 0x40000000
@@ -158,10 +159,12 @@ class Namespace:
         return made
 
     def connect(self, address, port, source=None, timeout=PATIENCE):
-        made = self.socket(6 if ":" in address else 4)
+        family = 6 if ":" in address else 4
+        host, sport = source or ("", 0)
+        made = self.socket(family) if sport else dial.bound(lambda: self.socket(family), host)
         try:
             made.settimeout(timeout)
-            if source:
+            if sport:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 made.bind(source)
             made.connect((address, port))
@@ -349,8 +352,11 @@ class Echo:
     """A server on TCP that says who connected (a line), then everything back."""
 
     def __init__(self, namespace, family, port, address=None):
-        self.socket = namespace.bind(family, port, address=address)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._serve_on(namespace.bind(family, port, address=address))
+
+    def _serve_on(self, sock):
+        self.socket, self._running = sock, threading.Thread(target=self._run, daemon=True)
+        self._running.start()
 
     def _run(self):
         while True:
@@ -369,7 +375,8 @@ class Echo:
 
     def close(self):
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)        # a thread that waits in it would keep it open
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self._running.join(PATIENCE)        # who waits in it would keep it open
         self.socket.close()
 
     def __enter__(self):
@@ -383,8 +390,7 @@ class UdpEcho(Echo):
     """The same on UDP: "ADDRESS PORT DATA"."""
 
     def __init__(self, namespace, family, port, address=None):
-        self.socket = namespace.bind(family, port, socket.SOCK_DGRAM, address)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._serve_on(namespace.bind(family, port, socket.SOCK_DGRAM, address))
 
     def _run(self):
         while True:

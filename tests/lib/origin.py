@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """An origin server that does what a test tells it, right or wrong. One thread a connection; every byte that came is kept."""
+import contextlib
 import hashlib
 import re
 import socket
@@ -24,6 +25,7 @@ class Connection:
         self.buffer = bytearray()        # not consumed yet
         self.requests = []
         self.ended = threading.Event()
+        self.server, self._closing = None, threading.Lock()      # the thread that serves it
 
     def more(self, size=262144):
         try:
@@ -102,14 +104,15 @@ class Connection:
             pass
 
     def close(self, reset=False):
-        try:
-            if reset:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            else:
-                self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
+        """Only the thread that serves the connection closes it. For any other it is shut down, which that thread sees: closed under it, the
+        descriptor's number would be another connection's, whose first bytes it would read."""
+        with self._closing:
+            with contextlib.suppress(OSError):
+                if reset:
+                    self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                socket.socket.shutdown(self.socket, socket.SHUT_RD if reset else socket.SHUT_RDWR)
+            if threading.get_ident() == self.server:
+                self.socket.close()
 
 
 def digest(connection, request):
@@ -155,7 +158,8 @@ class Origin:
         self.socket.listen(512)
         host = f"[{address}]" if ":" in address else address
         self.authority = f"{host}:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self):
         while True:
@@ -170,6 +174,7 @@ class Origin:
             threading.Thread(target=self._run, args=[connection], daemon=True).start()
 
     def _run(self, connection):
+        connection.server = threading.get_ident()
         try:
             if self.tls:
                 connection.socket = self.tls.wrap_socket(connection.socket, server_side=True)
@@ -206,10 +211,9 @@ class Origin:
         return [re.sub(rb"\?.*", b"", request.target).decode("latin-1") for request in self.requests]
 
     def close(self):
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        self._accepting.join(15)
         self.socket.close()
         for connection in list(self.connections):
             connection.close()

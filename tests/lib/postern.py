@@ -222,6 +222,18 @@ class Postern:
         """The first line that `fits`, once it is written."""
         return wait_until(lambda: next((line for line in self.access() if fits(line)), None), seconds, "the line in the access log")
 
+    def record_of(self, port, **facts):
+        """The first line about the client at this port (which lib/dial.py gave it) with these facts, once it is written. Of a tuple, any."""
+        def of_client(line):
+            return line.get("client", "").endswith(f":{port}")
+
+        def fits(line):
+            return of_client(line) and all(line.get(key) in (value if isinstance(value, tuple) else (value,)) for key, value in facts.items())
+        try:
+            return self.wait_access(fits)
+        except AssertionError:
+            raise AssertionError(f"no record with {facts} among {list(filter(of_client, self.access()))}") from None
+
     # Processes.
 
     def processes(self):

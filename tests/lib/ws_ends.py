@@ -200,7 +200,8 @@ class PythonEnds:
     def __init__(self, address, port, pools, tls=None):
         self.pools, self.tls, self.served = pools, tls, {}
         self.listener = socket.create_server((address, port), backlog=128)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def add(self, plan):
         seen = Seen()
@@ -259,7 +260,8 @@ class PythonEnds:
         PythonStream(QuietServer(extensions=accepts, max_size=None), sock, plan, seen, self.pools).run(head)
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)      # a thread that waits in accept() would keep it listening
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(PATIENCE)      # who waits in accept() would keep it listening
         self.listener.close()
 
 

@@ -9,12 +9,13 @@ import ssl
 import threading
 import time
 
-from . import layers, ws
+from . import dial, layers, ws
 from .http1 import response_at
 from .stage import ORIGIN_PORT, Stage
 
 PATIENCE = 15.0
 SOON = 0.02
+OF_WEBSOCKET = {"method": "GET"}      # and not of the CONNECT around it
 
 
 def listen(address, port):
@@ -107,12 +108,10 @@ class End:
             return not self.buffer
 
     def drop(self):
-        """Ends the connection without a close frame; a thread that reads from it sees the end."""
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
+        """Ends the connection without a close frame; a thread that reads from it sees the end. The descriptor goes with the last who holds
+        the socket: closed here, its number might be another connection's by the time that thread reads."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
 class Silent(Exception):
@@ -147,8 +146,7 @@ class Pair:
     def _dial(self, way, source):
         stage = self.world.stage
         authority = stage.site if way == "reverse" else stage.proxy
-        host, port = authority.split(":")
-        sock = layers.enter(authority, socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None))
+        sock = layers.enter(authority, dial.connect(authority, PATIENCE, source))
         if way == "tunnel" and stage.layer != layers.INSPECTED:
             authority = stage.origin_authority
             sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
@@ -192,21 +190,9 @@ class Pair:
                 raise Refused(found)
         raise AssertionError(f"neither dialled nor answered: {bytes(answer)!r}")
 
-    def records(self):
-        return [line for line in self.world.stage.postern.access() if self._is_ours(line)]
-
-    def _is_ours(self, line):
-        """Of the WebSocket, not of the CONNECT around it."""
-        return line.get("client", "").endswith(f":{self.port}") and line.get("method") == "GET"
-
     def wait_record(self, **facts):
         """The first record of this WebSocket with these facts."""
-        def fits(line):
-            return self._is_ours(line) and all(line.get(key) == value for key, value in facts.items())
-        try:
-            return self.world.stage.postern.wait_access(fits)
-        except AssertionError:
-            raise AssertionError(f"no record with {facts} among {self.records()}") from None
+        return self.world.postern.record_of(self.port, **OF_WEBSOCKET, **facts)
 
     def drop(self):
         self.client.drop()
@@ -225,10 +211,11 @@ class PairWorld:
         self.stage = Stage(origin=False, clients="127.0.0.0/28", layer=layer, **overrides)
         self.settings = self.stage.settings
         self.listener = listen(f"{self.stage.lease.prefix}.1", ORIGIN_PORT)
-        self.secured = None
+        self.secured = self._securing = None
         if self.stage.tls:
             self.secured = queue.Queue()
-            threading.Thread(target=self._secure, daemon=True).start()
+            self._securing = threading.Thread(target=self._secure, daemon=True)
+            self._securing.start()
 
     def _secure(self):
         """The server's handshake comes before the client's: somebody must be there for it."""
@@ -262,6 +249,8 @@ class PairWorld:
 
     def __exit__(self, *failure):
         with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)      # a thread that waits in accept() would keep it listening
+            self.listener.shutdown(socket.SHUT_RDWR)
+        if self._securing:
+            self._securing.join(PATIENCE)       # who waits in accept() would keep it listening
         self.listener.close()
         self.stage.__exit__(*failure)

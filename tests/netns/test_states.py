@@ -95,7 +95,8 @@ class FtpServer:
     def __init__(self, namespace, family):
         self.namespace, self.family = namespace, family
         self.listener = namespace.bind(family, 21)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self._accept, daemon=True)
+        self.accepting.start()
 
     def _accept(self):
         while True:
@@ -142,6 +143,7 @@ class FtpServer:
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join(15)
         self.listener.close()
 
 

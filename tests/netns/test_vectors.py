@@ -68,7 +68,8 @@ class Script:
                 self.client = self.stage.dial(LAN[self.family], LISTENER_PORT, timeout=5)
             except OSError:
                 self.client = None    # reset at once
-            self.stage.denied("no-original-destination")
+            own = ("%s:" if self.family == 4 else "[%s]:") % CLIENT[self.family]
+            self.stage.postern.wait_access(lambda line: line.get("reason") == "no-original-destination" and line["client"].startswith(own))
         elif step.get("do") == "ipv6_bypass":
             self.bypass()
         if "expect_status" in step:
@@ -110,7 +111,7 @@ def test_vector(stage, family, vector):
         if script.client:
             port = script.client.port
             if vector["id"] != "TP-12":
-                stage.postern.wait_access(lambda line: line["client"].endswith(f":{port}") and line["event"] in ("end", "denied"))
+                stage.postern.record_of(port, event=("end", "denied"))
             script.client.close()
         assert not [packet for packet in outside.packets if packet.source == CLIENT[family]]
     assert stage.get(SERVER[family], host="allowed.test").status == 200      # the canary

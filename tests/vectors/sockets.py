@@ -5,6 +5,7 @@ import select
 import socket
 import time
 
+from lib import dial
 from lib.dns import NameServer
 from lib.lease import Lease
 from lib.postern import POSTERND, Postern, rss_kib
@@ -117,7 +118,7 @@ class SocketWorld(World):
         self.settle_ms = SETTLE
 
     def connect(self):
-        return socket.create_connection(self.proxy, 5, (f"{self.target.prefix}.7", 0) if self.target.pids else None)
+        return dial.connect(self.proxy, 5, f"{self.target.prefix}.7" if self.target.pids else None)
 
     def accept(self):
         moved = False
