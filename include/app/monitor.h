@@ -15,7 +15,8 @@
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
- * monitor_lost.c (what the dead leave) and monitor_reload.c (a new generation, from files to everybody's answer).
+ * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs) and monitor_reload.c (a new generation, from files to
+ * everybody's answer).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 4)
 
@@ -31,6 +32,7 @@ struct child {
     uint64_t restart_ms; /* when to start it again; 0: not planned */
     uint64_t backoff_ms;
     uint32_t restarts;
+    uint32_t silent; /* looks of the watchdog since it was asked; 0: it answered */
 };
 
 struct reload {
@@ -70,7 +72,8 @@ struct monitor {
     size_t child_count;
     struct reload reload;
     struct tickets tickets;
-    uint64_t look_ms; /* when to look at the certificates again; 0: not planned */
+    uint64_t watch_ms; /* when the watchdog looks again */
+    uint64_t look_ms;  /* when to look at the certificates again; 0: not planned */
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
@@ -139,6 +142,9 @@ void tickets_step(struct monitor *m);
 void certificates_step(struct monitor *m);
 /* What makes a generation, without listeners and without IPC_COMMIT. false with errno set. */
 MUST_CHECK bool monitor_send_generation(const struct monitor *m, const struct blueprint *b, const struct child *c);
+
+/* monitor_watch.c: once a second; a child whose loop does not turn any more is killed, and so replaced. */
+void watch_step(struct monitor *m);
 
 /* monitor_minter.c */
 /* Does the configuration inspect? */

@@ -55,6 +55,8 @@ struct wire_status {
 
 /* A child's answer to IPC_LOG_LEVEL. */
 void process_set_log_level(const struct ipc_message *m);
+/* A child's answer to IPC_PING. */
+void process_answer_ping(int ipc);
 
 /* How a reload ended: nothing was changed; all have the new generation; it is in force, but a process did not take it. */
 enum reload_end { RELOAD_REFUSED, RELOAD_DONE, RELOAD_PARTIAL };

@@ -89,6 +89,11 @@ void inspected_add(struct shard *s, struct span name, const struct addr *client,
 /* Any: place `index` of TABLE_INSPECTED; false if it is empty or would not hold still. */
 bool inspected_read(const struct shard *s, uint32_t index, struct inspected *out);
 
+/* Writer: the session that it is working on, and its phase when that began; 0: none. For whoever asks why it does not answer. */
+void shard_at(struct shard *s, uint64_t session, enum phase phase);
+/* Any: the session, 0: none. */
+uint64_t shard_at_read(const struct shard *s, enum phase *phase);
+
 /* Writer: the number of `name` (its first TABLE_NAME_SIZE - 1 bytes), making it if need be. 0 for "" and when the table is full. */
 name_id table_intern(struct shard *s, const char *name);
 /* Any: the name; "" for 0. Copied into `out` of TABLE_NAME_SIZE bytes, which is returned. */

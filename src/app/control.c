@@ -146,6 +146,8 @@ static void on_monitor_message(struct control *c, struct ipc_message *m)
         take_peer(c, m);
     else if (m->type == IPC_STATUS && !ipc_read(m, &c->view.status, sizeof(c->view.status)))
         log_error("the monitor's status cannot be read");
+    else if (m->type == IPC_PING)
+        process_answer_ping(c->monitor);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_RELOADED && ipc_read(m, &word, sizeof(word)))

@@ -177,6 +177,8 @@ static void on_order(struct minter *t, struct ipc_message *m)
         commit(t, m);
     else if (m->type == IPC_PEER)
         take_customer(t, m);
+    else if (m->type == IPC_PING)
+        process_answer_ping(t->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_STOP)

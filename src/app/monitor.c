@@ -298,6 +298,8 @@ static int wait_ms(const struct monitor *m)
         soonest = m->reload.deadline_ms;
     if (m->tickets.renew_ms < soonest)
         soonest = m->tickets.renew_ms;
+    if (m->life == LIFE_SERVING && m->watch_ms < soonest)
+        soonest = m->watch_ms;
     for (size_t i = 0; i < m->child_count; i++)
         if (m->children[i].restart_ms != 0 && m->children[i].restart_ms < soonest)
             soonest = m->children[i].restart_ms;
@@ -348,6 +350,7 @@ int monitor_main(const char *path)
         wait_for_events(&m);
         if (m.life == LIFE_SERVING)
             children_restart(&m);
+        watch_step(&m);
         reload_step(&m);
         tickets_step(&m);
         certificates_step(&m);

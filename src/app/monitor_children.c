@@ -81,6 +81,7 @@ void child_start(struct monitor *m, struct child *c)
     c->restart_ms = 0;
     c->started_ms = clock_ms();
     c->ready = false;
+    c->silent = 0;
     if (!ipc_pair(pair)) {
         log_error("%s cannot be started: %s", child_name(c, name), strerror(errno));
         plan_restart(c);
@@ -259,6 +260,8 @@ void child_read(struct monitor *m, struct child *c)
             child_ready(m, c, &message);
         else if (message.type == IPC_REFUSED)
             child_refused(m, c, ipc_rest(&message, 0).at != NULL ? message.data : "refused");
+        else if (message.type == IPC_PING)
+            c->silent = 0;
         else if (c->kind == PROCESS_CONTROL)
             control_asks(m, &message);
         ipc_release(&message);

@@ -262,6 +262,8 @@ static void on_message(struct worker *w, struct ipc_message *m)
         filter_link_take(&w->filter, ipc_take_fd(m, 0));
     else if (m->type == IPC_PEER && ipc_read(m, &peer, sizeof(peer)) && peer.kind == PROCESS_MINTER)
         minter_link_take(&w->minter, ipc_take_fd(m, 0));
+    else if (m->type == IPC_PING)
+        process_answer_ping(w->args->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))

@@ -30,11 +30,15 @@
 #define PAGE 4096u
 #define NAME_INDEX (2 * TABLE_NAMES) /* a power of two */
 #define READ_TRIES 64
+#define PHASES_ROOM 16u
+
+_Static_assert(PHASE_COUNT <= PHASES_ROOM, "a phase fits beside the session's number");
 
 struct header {
     struct hash_key key;
     _Atomic uint64_t counters[COUNTERS];
     _Atomic uint64_t reasons[R_COUNT];
+    _Atomic uint64_t at;                      /* session * PHASES_ROOM + phase; 0: in no session */
     char names[TABLE_NAMES][TABLE_NAME_SIZE]; /* written once each; number 0 stays "" */
 };
 
@@ -351,6 +355,19 @@ uint32_t shard_clear(struct shard *s, void (*lost)(const struct record *last, vo
     count_set(s, COUNT_WEBSOCKETS_OPEN, 0);
     count_set(s, COUNT_ROWS_HIGH, 0);
     return open;
+}
+
+void shard_at(struct shard *s, uint64_t session, enum phase phase)
+{
+    atomic_store_explicit(&s->header->at, session * PHASES_ROOM + phase, memory_order_relaxed);
+}
+
+uint64_t shard_at_read(const struct shard *s, enum phase *phase)
+{
+    uint64_t at = atomic_load_explicit(&s->header->at, memory_order_relaxed);
+
+    *phase = (enum phase)(at % PHASES_ROOM);
+    return at / PHASES_ROOM;
 }
 
 name_id table_intern(struct shard *s, const char *name)

@@ -61,6 +61,7 @@ static void reap(void *arg)
 {
     struct engine *e = arg;
 
+    shard_at(e->shard, 0, PHASE_SNIFF);
     while (e->dead != NULL) {
         struct session *s = e->dead;
 

@@ -121,6 +121,7 @@ void session_run(struct session *s)
     if (s->running || session_is_dead(s))
         return;
     s->running = true;
+    shard_at(s->engine->shard, s->number, s->phase);
     while (moved && !session_is_dead(s)) {
         moved = s->tls != NULL && handshake_run(s);
         if (!session_is_dead(s))

@@ -180,6 +180,19 @@ static void test_new_writer_finds_all(void **state)
     assert_int_equal(count_read(f->reader, COUNT_ROWS_HIGH), 2);
 }
 
+static void test_what_it_is_at(void **state)
+{
+    struct fixture *f = *state;
+    enum phase phase = PHASE_COUNT;
+
+    assert_int_equal(shard_at_read(f->reader, &phase), 0);
+    shard_at(f->writer, UINT32_MAX + 1ull, PHASE_CLOSING);
+    assert_int_equal(shard_at_read(f->reader, &phase), UINT32_MAX + 1ull);
+    assert_int_equal(phase, PHASE_CLOSING);
+    shard_at(f->writer, 0, PHASE_SNIFF);
+    assert_int_equal(shard_at_read(f->reader, &phase), 0);
+}
+
 static void test_counters(void **state)
 {
     struct fixture *f = *state;
@@ -415,6 +428,7 @@ int main(void)
         FRESH(test_names),
         FRESH(test_long_name_is_cut),
         FRESH(test_new_writer_finds_all),
+        FRESH(test_what_it_is_at),
         FRESH(test_counters),
         FRESH(test_clients),
         FRESH(test_clients_churn),

@@ -136,7 +136,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 19);
+    assert_int_equal(seen, 20);
 }
 
 static void later_keys_name_their_capability(void **state)
@@ -195,6 +195,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(conf->timeouts.tunnel_idle, 600000);
     assert_int_equal(conf->timeouts.message, 60000);
     assert_int_equal(conf->timeouts.drain, 30000);
+    assert_int_equal(conf->timeouts.stall, 5000);
     assert_int_equal(conf->packet_filter.line, 0);
     assert_string_equal(conf->packet_filter.table, "postern");
     assert_false(conf->packet_filter.open_on_exit);
