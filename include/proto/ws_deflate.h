@@ -26,7 +26,7 @@ void ws_deflate_no_context(struct ws_deflate *offer);
 /* An offer as it is passed on, e.g. "permessage-deflate; client_max_window_bits", or an agreement as the client is told. Returns
  * `out`, which holds WS_DEFLATE_TEXT bytes; "" if it is not on. */
 #define WS_DEFLATE_TEXT 160
-const char *ws_deflate_text(const struct ws_deflate *offer, bool is_offer, char *out);
+const char *ws_deflate_text(const struct ws_deflate *d, bool is_offer, char *out);
 /*
  * Checks the answer's Sec-WebSocket-Extensions against the offer that was passed on (offer->on false: there must be none). R_NONE
  * with the agreement in `out`, or R_EXTENSION_UNOFFERED.

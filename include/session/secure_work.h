@@ -78,7 +78,7 @@ struct tls_context *secure_find(struct secure_work *w, const struct digest *dige
 struct tls_context *secure_remember(struct secure_work *w, const struct digest *digest, struct tls_context *context);
 
 /* The sites of one listener. */
-void secure_make_sites(struct secure_work *w, size_t listener);
+void secure_make_sites(struct secure_work *w, size_t index);
 /* Contexts towards servers; true if a policy inspects. */
 bool secure_make_upstreams(struct secure_work *w);
 void secure_make_inspect(struct secure_work *w);

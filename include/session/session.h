@@ -310,7 +310,7 @@ void report_unowned(struct engine *e, const struct row *last, enum reason why);
 /* A side took bytes that waited for it. */
 void session_moved(struct session *s, const struct stream *side);
 void timers_update(struct session *s);
-void timers_fire(void *session);
+void timers_fire(void *arg);
 
 /* sockets.c: sockets with the client's address, made by the filter process */
 bool sockets_are_wanted(const struct session *s);

@@ -183,6 +183,7 @@ bool admin_open(struct control *c)
 void admin_close(struct control *c)
 {
     while (c->admins != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): admin_free() takes the first out of the list */
         admin_free(c->admins);
     if (c->admin_event != NULL)
         event_free(c->admin_event);

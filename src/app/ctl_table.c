@@ -65,7 +65,7 @@ const char *ctl_table_nat(const json_t *row, const char *key, char out[CELL])
     to = without_port(row, to, to_shown);
     snprintf(out, CELL, "%s%s%s%s%s", from ? "from " : "", from ? from : "", from && to ? " " : "", to ? "to " : "", to ? to : "");
     if (out[0] == '\0')
-        strcpy(out, "-");
+        snprintf(out, CELL, "-");
     return out;
 }
 
@@ -77,7 +77,7 @@ const char *ctl_table_tls(const json_t *row, const char *key, char out[CELL])
 
     (void)key;
     if (way == NULL && !server)
-        strcpy(out, "-");
+        snprintf(out, CELL, "-");
     else
         snprintf(out, CELL, "%s%s%s", way != NULL ? way : "", way != NULL && server ? ", " : "", server ? "to server" : "");
     return out;

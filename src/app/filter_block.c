@@ -39,7 +39,7 @@ bool filter_block(struct filter *f, const struct network *network, uint32_t seco
         return false;
     }
     if (blocks_count(f->blocks) >= BLOCKS_MAX && !blocks_has(f->blocks, &network->base, clock_ms())) {
-        snprintf(error, NFT_ERROR, "%u networks are blocked: that is the most", BLOCKS_MAX);
+        snprintf(error, NFT_ERROR, "%d networks are blocked: that is the most", BLOCKS_MAX);
         return false;
     }
     if (!nft_block(f->nft, network, seconds, error))

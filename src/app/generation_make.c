@@ -236,7 +236,7 @@ void blueprint_free(struct blueprint *b)
 {
     if (b == NULL)
         return;
-    for (size_t i = 0; b->sets != NULL && i < b->conf->policy_count; i++)
+    for (size_t i = 0; b->conf != NULL && b->sets != NULL && i < b->conf->policy_count; i++)
         close_if_open(b->sets[i].fd);
     free(b->sets);
     generation_tls_free(b);

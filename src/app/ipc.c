@@ -15,7 +15,7 @@
 #define SEND_BUFFER (4 * IPC_BYTES)
 
 union control {
-    struct cmsghdr align;
+    struct cmsghdr first;
     char bytes[CMSG_SPACE(sizeof(int) * IPC_FDS)];
 };
 
@@ -41,10 +41,10 @@ static bool send_pieces(int fd, struct iovec *pieces, size_t count, const int *f
         memset(&control, 0, sizeof(control));
         header.msg_control = &control;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
-        CMSG_FIRSTHDR(&header)->cmsg_level = SOL_SOCKET;
-        CMSG_FIRSTHDR(&header)->cmsg_type = SCM_RIGHTS;
-        CMSG_FIRSTHDR(&header)->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&header)), fds, sizeof(int) * fd_count);
+        control.first.cmsg_level = SOL_SOCKET;
+        control.first.cmsg_type = SCM_RIGHTS;
+        control.first.cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+        memcpy(CMSG_DATA(&control.first), fds, sizeof(int) * fd_count);
     }
     do
         sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);

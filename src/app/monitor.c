@@ -90,8 +90,8 @@ static bool read_first_generation(struct monitor *m)
         fatal("%s", strerror(errno));
     name_instance(instance);
     m->current = blueprint_make(m->path, 1, instance, NULL, error_file, warning_file);
-    fclose(error_file);
-    fclose(warning_file);
+    fclose(error_file);   // cppcheck-suppress nullPointerRedundantCheck ; fatal() does not return
+    fclose(warning_file); // cppcheck-suppress nullPointerRedundantCheck ; likewise
     monitor_log_lines("", errors, true);
     monitor_log_lines("", warnings, false);
     free(errors);

@@ -129,6 +129,8 @@ static int exchange(int fd, const char *command, const json_t *request, bool raw
 
     if (in == NULL || !send_request(fd, request)) {
         fprintf(stderr, "posternctl: %s\n", strerror(errno));
+        if (in != NULL)
+            fclose(in);
         return EXIT_FAULT;
     }
     while ((watch || lines == 0) && getline(&line, &room, in) > 0) {

@@ -378,6 +378,7 @@ bool addr_special_block(size_t index, struct network *block)
     while (special_blocks[four].family == AF_INET)
         four++;
     index -= blocks;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): the table begins with those of IPv4 */
     if (index / four >= kinds)
         return false;
     wrap(&special_blocks[index % four], &wrappers[index / four], block);

@@ -64,28 +64,28 @@ static bool next_word(struct span *line, const char *comments, struct span *word
     return word->len > 0;
 }
 
-/* Makes room for `more` behind `used`; false: no memory. */
-static bool reserve(void **memory, size_t *room, size_t used, size_t more, size_t unit)
+/* `memory` with room for `more` behind `used`, as realloc() would; NULL: there is none, and `memory` is as it was. */
+static void *reserve(void *memory, size_t *room, size_t used, size_t more, size_t unit)
 {
     size_t wanted = *room > 0 ? 2 * *room : 1024;
-    void *grown;
 
     if (used + more <= *room)
-        return true;
-    grown = realloc(*memory, wanted * unit);
-    if (grown == NULL)
-        return false;
-    *memory = grown;
-    *room = wanted;
-    return true;
+        return memory;
+    memory = realloc(memory, wanted * unit);
+    if (memory != NULL)
+        *room = wanted;
+    return memory;
 }
 
 static bool add(struct parsing *p, const char *name, const struct addr *addr)
 {
     size_t len = strlen(name);
+    struct entry *entries = reserve(p->entries, &p->room, p->count, 1, sizeof(*entries));
+    char *names = reserve(p->names, &p->names_room, p->used, len + 1, 1);
 
-    if (!reserve((void **)&p->entries, &p->room, p->count, 1, sizeof(*p->entries)) ||
-        !reserve((void **)&p->names, &p->names_room, p->used, len + 1, 1))
+    p->entries = entries != NULL ? entries : p->entries;
+    p->names = names != NULL ? names : p->names;
+    if (entries == NULL || names == NULL)
         return false;
     p->entries[p->count++] = (struct entry){ (uint32_t)p->used, *addr };
     p->names[p->used] = (char)len;

@@ -153,7 +153,7 @@ static bool read_upstream(struct conf_reader *r, const char *text, unsigned line
     out->tls = strncasecmp(text, HTTPS, strlen(HTTPS)) == 0;
     if (out->tls)
         text += strlen(HTTPS);
-    host = span_of(text, colon > text ? (size_t)(colon - text) : 0);
+    host = span_of(text, colon != NULL && colon > text ? (size_t)(colon - text) : 0);
     if (addr_parse_port(&out->ip, span_str(text))) {
         out->port = out->ip.port;
         return span_cstr(span_str(addr_text(&out->ip, literal)), out->host, sizeof(out->host));

@@ -107,7 +107,8 @@ void conf_report_finish(struct conf_report *report, struct conf_messages *out)
     if (report->no_memory || out->errors == NULL || out->warnings == NULL) {
         report->no_memory = true;
         drop_remarks(report);
-        conf_messages_fini(out);
+        free(out->errors);
+        free(out->warnings);
         *out = (struct conf_messages){ .error_count = 1, .errors = no_memory_errors };
         return;
     }

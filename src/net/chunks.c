@@ -43,6 +43,7 @@ void chunks_take(struct chunks *q, struct loop *loop, size_t len)
     q->len -= (uint32_t)len;
     while (len > 0) {
         struct chunk *first = q->first;
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): q->len bytes are in the chunks, and no more are taken */
         size_t n = first->end - first->start;
 
         if (len < n) {

@@ -182,6 +182,7 @@ void resolver_free(struct resolver *r)
     for (size_t i = 0; i < BUCKETS; i++) {
         while (r->buckets[i] != NULL) {
             while (r->buckets[i]->waiting != NULL)
+                /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): resolver_cancel() takes it out of the list */
                 resolver_cancel(r->buckets[i]->waiting);
             forget(r->buckets[i]);
         }
@@ -376,6 +377,7 @@ struct resolver_query *resolver_ask(struct resolver *r, struct span name, resolv
     if (e != NULL)
         forget(e);
     while (r->entries >= ENTRIES_MAX && r->oldest != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): forget() takes the oldest out of its lists */
         forget(r->oldest);
     if (r->entries >= ENTRIES_MAX || (e = make_entry(r, name)) == NULL)
         return NULL;

@@ -154,10 +154,11 @@ static enum reason tokenize(struct h1_head *head, struct span bytes, const struc
 
 static enum reason read_host(struct h1_head *head)
 {
+    const struct h1_field *host = h1_find(head, H1_HOST);
     size_t count = h1_count(head, H1_HOST);
 
-    if (count == 1)
-        head->host = h1_find(head, H1_HOST)->value;
+    if (host != NULL && count == 1)
+        head->host = host->value;
     return count > 1 || (count == 0 && head->minor == 1) || (count == 1 && head->host.len == 0) ? R_HOST_MALFORMED : R_NONE;
 }
 

@@ -163,7 +163,7 @@ static bool take_control(struct ws_reader *r, struct run *run, const struct ws_h
 {
     struct span payload = span_of((const char *)run->at + run->done + h->size, (size_t)h->payload);
     uint16_t code = 0;
-    enum ws_way way;
+    enum ws_way way = WS_PASS;
 
     set_mask(r, h);
     if (h->opcode == WS_CLOSE)

@@ -32,6 +32,7 @@ static void free_pending(struct pending *p)
 void explain_cancel_all(struct engine *e)
 {
     while (e->explaining != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): free_pending() takes the first out of the list */
         free_pending(e->explaining);
 }
 

@@ -106,6 +106,7 @@ void pool_free(struct pool *pool)
     if (pool == NULL)
         return;
     while (pool->idle != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): end() takes the first out of the list */
         end(pool->idle);
     timer_clear(loop_wheel(pool->engine->loop), &pool->sweep);
     free(pool);
