@@ -20,7 +20,10 @@ void nft_close(struct nft *n);
 /* One transaction: all of it or nothing. false: nothing has changed, and `error` is one line: what the kernel or the parser
  * said, and behind it the line of `text` that is meant. */
 MUST_CHECK bool nft_commit(struct nft *n, const char *text, char *error);
-/* The same without changing anything. */
+/* The same, and `listing` is what nft_list(n, true) says of it; NULL also if anybody changed the ruleset in between, since it may
+ * then be theirs. */
+MUST_CHECK bool nft_commit_listed(struct nft *n, const char *text, char **listing, char *error);
+/* nft_commit() without changing anything. */
 MUST_CHECK bool nft_try(struct nft *n, const char *text, char *error);
 
 /* The committed table as nft prints it: with counters and timeouts for people, or (`bare`) without counters and without what the

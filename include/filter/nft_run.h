@@ -11,6 +11,7 @@ struct nft_watch {
     struct mnl_socket *socket;
     int own_socket;    /* of libnftables */
     uint32_t own_port; /* its netlink port; 0: not known, then every change counts as another's */
+    unsigned seen;     /* transactions so far, whoever sent them */
 };
 
 struct nft {

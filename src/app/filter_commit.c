@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COMMIT_TRIES 3
 #define CHECK_SHARE 20 /* looks that nobody asked for take at most one part in this many of the time */
 
 /* Policy routing delivers what TPROXY takes, and what comes back to a socket that has a client's address. */
@@ -58,8 +59,25 @@ static char *compile(const struct filter *f, const struct generation *g, bool bl
     return text;
 }
 
+/* A listing that may be of what others made of the table must not become what has to stay: it is 0 then, if it is so again and
+ * again, and the next check commits once more. */
+static bool commit_listed(struct nft *nft, const char *text, uint64_t *listing, char *error)
+{
+    char *said;
+
+    for (int i = 0; i < COMMIT_TRIES; i++) {
+        if (!nft_commit_listed(nft, text, &said, error))
+            return false;
+        *listing = said != NULL && said[0] != '\0' ? digest(said) : 0;
+        free(said);
+        if (*listing != 0)
+            return true;
+    }
+    return true;
+}
+
 /* Both in one transaction; `second` may be NULL. */
-static bool commit_texts(struct nft *nft, const char *first, const char *second, char *error)
+static bool commit_texts(struct nft *nft, const char *first, const char *second, uint64_t *listing, char *error)
 {
     size_t size = strlen(first) + (second != NULL ? strlen(second) : 0) + 2;
     char *text = malloc(size);
@@ -70,12 +88,12 @@ static bool commit_texts(struct nft *nft, const char *first, const char *second,
         return false;
     }
     snprintf(text, size, "%s\n%s", first, second != NULL ? second : "");
-    good = nft_commit(nft, text, error);
+    good = commit_listed(nft, text, listing, error);
     free(text);
     return good;
 }
 
-/* 0: it is not there, or cannot be listed. So a table that went between its commit and this is seen by the next check. */
+/* 0: it is not there, or cannot be listed. */
 static uint64_t listing_digest(struct nft *nft)
 {
     char *listing = nft_list(nft, true);
@@ -90,10 +108,10 @@ bool filter_holds(struct filter *f)
     return f->listing != 0 && listing_digest(f->nft) == f->listing;
 }
 
-static void remember(struct filter *f, uint64_t text, struct nft *nft)
+static void remember(struct filter *f, uint64_t text, uint64_t listing)
 {
     f->text = text;
-    f->listing = listing_digest(nft);
+    f->listing = listing;
     memcpy(f->stats->table, f->table, sizeof(f->table));
     atomic_store_explicit(&f->stats->text, f->text, memory_order_relaxed);
     atomic_store_explicit(&f->stats->listing, f->listing, memory_order_relaxed);
@@ -106,14 +124,15 @@ static bool commit_table(struct filter *f, struct nft *nft, const struct generat
 {
     char *bare = compile(f, g, false), *text = compile(f, g, true), *removal = old != NULL ? ruleset_removal(old) : NULL;
     bool good = bare != NULL && text != NULL && (old == NULL || removal != NULL);
+    uint64_t listing;
 
     if (!good)
         snprintf(error, NFT_ERROR, "no memory for the ruleset");
     else if (old != NULL || digest(bare) != f->text || f->listing == 0 || listing_digest(nft) != f->listing) {
-        good = commit_texts(nft, text, removal, error);
+        good = commit_texts(nft, text, removal, &listing, error);
         if (good) {
             snprintf(f->table, sizeof(f->table), "%s", g->conf->packet_filter.table);
-            remember(f, digest(bare), nft);
+            remember(f, digest(bare), listing);
         }
     } else
         log_debug("the table is as it should be: nothing to commit");
@@ -214,9 +233,10 @@ bool filter_commit(struct filter *f, struct generation *g, char *error)
 static void mend_table(struct filter *f)
 {
     char *text = compile(f, f->current, true), error[NFT_ERROR] = "no memory for the ruleset";
+    uint64_t listing;
 
-    if (text != NULL && nft_commit(f->nft, text, error)) {
-        remember(f, f->text, f->nft);
+    if (text != NULL && commit_listed(f->nft, text, &listing, error)) {
+        remember(f, f->text, listing);
         atomic_fetch_add_explicit(&f->stats->mended, 1, memory_order_relaxed);
         f->in_trouble = false;
         log_info("table inet %s is committed again", f->table);

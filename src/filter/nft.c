@@ -254,3 +254,21 @@ char *nft_list(struct nft *n, bool bare)
         drop_blocks(text);
     return text;
 }
+
+bool nft_commit_listed(struct nft *n, const char *text, char **listing, char *error)
+{
+    unsigned before;
+
+    *listing = NULL;
+    (void)nft_watch_read(n); /* whatever others did to the table before is replaced */
+    before = n->watch.seen;
+    if (!nft_commit(n, text, error))
+        return false;
+    *listing = nft_list(n, true);
+    (void)nft_watch_read(n);
+    if (n->watch.seen - before != 1) {
+        free(*listing);
+        *listing = NULL;
+    }
+    return true;
+}

@@ -66,14 +66,25 @@ int nft_watch_fd(const struct nft *n)
     return mnl_socket_get_fd(n->watch.socket);
 }
 
-static bool has_foreign(const struct nft_watch *w, const char *buffer, int len)
+static bool has_foreign(struct nft_watch *w, const char *buffer, int len)
 {
     const struct nlmsghdr *message = (const void *)buffer;
+    bool foreign = false;
 
-    for (; mnl_nlmsg_ok(message, len); message = mnl_nlmsg_next(message, &len))
-        if (message->nlmsg_type == NEWGEN && (w->own_port == 0 || message->nlmsg_pid != w->own_port))
-            return true;
-    return false;
+    for (; mnl_nlmsg_ok(message, len); message = mnl_nlmsg_next(message, &len)) {
+        if (message->nlmsg_type != NEWGEN)
+            continue;
+        w->seen++;
+        foreign |= w->own_port == 0 || message->nlmsg_pid != w->own_port;
+    }
+    return foreign;
+}
+
+/* Some were lost. */
+static bool have_overrun(struct nft_watch *w)
+{
+    w->seen += 2;
+    return true;
 }
 
 bool nft_watch_read(struct nft *n)
@@ -89,7 +100,7 @@ bool nft_watch_read(struct nft *n)
         else if (errno == EAGAIN)
             return foreign;
         else if (errno == ENOBUFS || errno == ENOSPC)
-            foreign = true; /* some were lost */
+            foreign = have_overrun(&n->watch);
         else if (errno != EINTR)
             return true;
     }

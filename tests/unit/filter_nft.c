@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <net/if.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -437,6 +438,52 @@ static void test_watch_load(void **state)
     nft_close(n);
 }
 
+/* Another process that adds a rule again and again, until it is killed. */
+static pid_t start_meddling(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct nft *n = nft_open("t", error);
+
+        for (bool good = n != NULL && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0; good;)
+            good = nft_commit(n, "add rule inet t in accept", error) || strstr(error, "No such file") != NULL;
+        _exit(1);
+    }
+    return child;
+}
+
+/* What is listed behind a commit is what was committed, or nothing. */
+static void test_listed_commit(void **state)
+{
+    static const char text[] = "add table inet t\ndelete table inet t\n" TABLE;
+    struct nft *n = open_in_namespace();
+    char *alone, *listing;
+    pid_t child;
+    int unsure = 0;
+
+    (void)state;
+    assert_true(nft_commit_listed(n, text, &alone, error));
+    assert_non_null(alone);
+    child = start_meddling();
+    for (int i = 0; i < 5000 && unsure < 50; i++) {
+        assert_true(nft_commit_listed(n, text, &listing, error));
+        if (listing != NULL)
+            assert_string_equal(listing, alone);
+        unsure += listing == NULL;
+        free(listing);
+    }
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(unsure, 50);
+    assert_true(nft_commit_listed(n, text, &listing, error));
+    assert_non_null(listing);
+    assert_string_equal(listing, alone);
+    free(listing);
+    free(alone);
+    nft_close(n);
+}
+
 /* Is the right line named, although such a process must not be looked at by others, and /proc/self is root's? */
 static bool names_line(struct nft *n)
 {
@@ -492,11 +539,12 @@ static void test_unprivileged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),  cmocka_unit_test(test_no_descriptor), cmocka_unit_test(test_close_on_exec),
-        cmocka_unit_test(test_list),   cmocka_unit_test(test_failing),       cmocka_unit_test(test_try),
-        cmocka_unit_test(test_blocks), cmocka_unit_test(test_overlap),       cmocka_unit_test(test_blocks_of_others),
-        cmocka_unit_test(test_expiry), cmocka_unit_test(test_no_table),      cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_watch),  cmocka_unit_test(test_watch_load),    cmocka_unit_test(test_unprivileged),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_no_descriptor), cmocka_unit_test(test_close_on_exec),
+        cmocka_unit_test(test_list),         cmocka_unit_test(test_failing),       cmocka_unit_test(test_try),
+        cmocka_unit_test(test_blocks),       cmocka_unit_test(test_overlap),       cmocka_unit_test(test_blocks_of_others),
+        cmocka_unit_test(test_expiry),       cmocka_unit_test(test_no_table),      cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_watch),        cmocka_unit_test(test_watch_load),    cmocka_unit_test(test_listed_commit),
+        cmocka_unit_test(test_unprivileged),
     };
 
     is_root = geteuid() == 0;
