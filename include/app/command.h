@@ -11,8 +11,8 @@
  * One request on the control socket: a JSON object in a line, { "command": NAME, ... }. Reading is pure: what can be answered from
  * the view is answered at once, everything else says what has to be done. The requests (what they take): status | sessions
  * (filters) | watch (filters) | show (id) | kill (id or filters) | explain (id, or method, url, from, interface, listener, headers,
- * address, resolve) | denials (count) | reload | drain | log (level) | block (address, seconds) | unblock (address) | blocks |
- * filter | doctor | inspected
+ * address, resolve) | denials (count) | reload | upgrade | drain | log (level) | block (address, seconds) | unblock (address) |
+ * blocks | filter | doctor | inspected
  */
 enum command_kind {
     COMMAND_REPLY,    /* `reply` is the whole answer */
@@ -22,6 +22,7 @@ enum command_kind {
     COMMAND_EXPLAIN,  /* `question` goes to a worker */
     COMMAND_ASK,      /* `question` goes to the filter process */
     COMMAND_RELOAD,
+    COMMAND_UPGRADE,
     COMMAND_DRAIN,
     COMMAND_LOG /* `level` */
 };

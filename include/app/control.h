@@ -38,7 +38,8 @@ struct control {
     struct client *clients[CLIENTS_MAX];
     struct admin *admins; /* a list */
     unsigned admin_clients;
-    bool reload_running;
+    bool serves; /* no other posternd does */
+    bool reload_running, upgrade_running;
     uint64_t next_request;
     struct ipc_message message;
 };
@@ -56,6 +57,8 @@ void clients_on_explained(struct control *c, uint64_t request, struct span answe
 /* A piece of filter's answer to IPC_ASK: JSON text when all pieces are put together. */
 void clients_on_answer(struct control *c, const struct wire_answer *head, struct span piece);
 void clients_on_reloaded(struct control *c, enum reload_end end, struct span report);
+/* The end of an upgrade: the process that serves now, or 0 and why this one stays. */
+void clients_on_upgraded(struct control *c, int32_t pid, struct span why);
 /* This worker, or filter, will not answer any more. */
 void clients_on_worker_gone(struct control *c, unsigned worker);
 void clients_on_filter_gone(struct control *c);
@@ -63,5 +66,7 @@ void clients_on_filter_gone(struct control *c);
 /* admin_http.c */
 MUST_CHECK bool admin_open(struct control *c);
 void admin_close(struct control *c);
+/* Accepts no more; who is connected gets an answer. */
+void admin_retire(struct control *c);
 
 #endif

@@ -21,6 +21,7 @@ enum waiting {
     WAIT_WATCH,
     WAIT_RELOAD_TURN,
     WAIT_RELOAD,
+    WAIT_UPGRADE,
     WAIT_KILL,
     WAIT_EXPLAIN,
     WAIT_ROUTE,

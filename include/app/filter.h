@@ -42,6 +42,7 @@ struct filter {
     uint64_t text, listing; /* digests: what was committed (without blocks), and what the kernel then listed (bare) */
     bool routed;            /* policy routing is wanted */
     bool routed4, routed6;  /* and was there when it had been installed */
+    bool standby;           /* another posternd commits the table, or may: nothing is mended */
     bool in_trouble;        /* what has to be mended could not be: said once */
     uint64_t check_ms;      /* when the table is looked at again, whether or not the kernel told of a change */
     struct conntrack *conntrack;
@@ -65,6 +66,8 @@ MUST_CHECK bool filter_commit(struct filter *f, struct generation *g, char *erro
 /* Are policy routing and the table as they were committed? If not, says so and mends them. The table only when `check_ms` is past.
  */
 void filter_check(struct filter *f);
+/* In the next turn. */
+void filter_check_soon(struct filter *f);
 /* Is it? Changes nothing. */
 bool filter_holds(struct filter *f);
 /* Removes table and policy routing. */

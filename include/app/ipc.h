@@ -27,12 +27,17 @@ enum ipc_type {
     IPC_LOG_LEVEL, /* uint32_t enum log_level; from control: asks the monitor to tell everybody */
     IPC_LOG_FILE,  /* logger; descriptor, or none: discard */
     IPC_DRAIN,     /* worker: uint64_t milliseconds; from control: asks the monitor to stop gently, empty */
+    IPC_HAND_OVER, /* another posternd serves from now on. worker: uint64_t milliseconds; control, filter: empty */
+    IPC_SERVE,     /* worker, control, filter that were started beside another posternd: it has handed over */
+    IPC_STANDBY,   /* filter: uint32_t, may another posternd commit its table? */
     IPC_STOP,      /* worker: end now. filter: uint32_t, remove the rules? and end */
     IPC_STATUS,    /* control: struct wire_status */
     IPC_PING,      /* worker, control, minter: does its loop turn? Empty, answered by the same */
     /* control and monitor */
     IPC_RELOAD,   /* control asks, empty */
     IPC_RELOADED, /* uint32_t enum reload_end, then text: what was wrong, or warnings */
+    IPC_UPGRADE,  /* control asks, empty */
+    IPC_UPGRADED, /* int32_t the pid of the posternd that serves now, or 0 and then text: why this one stays */
     /* control and worker */
     IPC_KILL,      /* uint64_t request, then uint64_t numbers[] */
     IPC_KILLED,    /* struct wire_killed */

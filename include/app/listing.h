@@ -21,7 +21,8 @@ struct listing {
     uint32_t row;
     uint64_t count;
     uint64_t since_us, begun_us;
-    uint64_t ended[WRITERS_MAX]; /* sequence of the last ended stream that was looked at */
+    uint64_t ended[WRITERS_MAX];     /* sequence of the last ended stream that was looked at */
+    uint64_t ended_old[WRITERS_MAX]; /* the same of the posternd before */
 };
 
 /* From the beginning, with all rows. */

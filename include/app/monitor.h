@@ -6,17 +6,19 @@
 #include "app/generation_make.h"
 #include "app/ipc.h"
 #include "app/listeners.h"
+#include "app/notify.h"
 #include "app/privileges.h"
 #include "app/process.h"
 #include "app/runtime_dir.h"
 #include "app/table_lock.h"
+#include "app/upgrade.h"
 #include "net/tls.h"
 
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
- * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs) and monitor_reload.c (a new generation, from files to
- * everybody's answer).
+ * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs), monitor_reload.c (a new generation, from files to everybody's
+ * answer) and monitor_upgrade.c (a new binary, from both sides).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 4)
 
@@ -58,10 +60,31 @@ struct tickets {
     uint64_t renew_ms; /* when to make a new one */
 };
 
+/* What this posternd has to do with another one. */
+enum upgrade_role {
+    UPGRADE_NONE,
+    UPGRADE_STARTING, /* a new one was started, and is not ready */
+    UPGRADE_LEFT,     /* the new one serves, this one drains */
+    UPGRADE_WAITING,  /* this is the new one: everything is prepared, the old one serves */
+    UPGRADE_FOLLOWING /* this one serves, the old one drains */
+};
+
+struct upgrade {
+    enum upgrade_role role;
+    bool wanted, for_control; /* asked for, not begun; control waits for the end */
+    pid_t pid;                /* of the other one; 0: none */
+    int channel;              /* to it; -1: none */
+    uint64_t deadline_ms;     /* of STARTING */
+    char why[UPGRADE_TEXT];   /* what the new one said before it failed; empty: nothing */
+    struct handover from;     /* of the new one: what it was given */
+};
+
 enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };
 
 struct monitor {
-    const char *path; /* of the configuration; NULL: the embedded default */
+    const char *path;   /* of the configuration; NULL: the embedded default */
+    const char *binary; /* where a new one is looked for; NULL: not known */
+    char **argv;
     struct blueprint *current;
     struct listeners listeners;
     struct runtime_dir runtime;
@@ -72,8 +95,11 @@ struct monitor {
     size_t child_count;
     struct reload reload;
     struct tickets tickets;
-    uint64_t watch_ms; /* when the watchdog looks again */
-    uint64_t look_ms;  /* when to look at the certificates again; 0: not planned */
+    struct upgrade upgrade;
+    struct notify notify;
+    uint64_t first_number; /* of sessions: those of the posternd before are below it */
+    uint64_t watch_ms;     /* when the watchdog looks again */
+    uint64_t look_ms;      /* when to look at the certificates again; 0: not planned */
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
@@ -94,6 +120,14 @@ uint64_t monitor_session_limit(const struct monitor *m);
 void monitor_stop(struct monitor *m, int exit_code);
 /* Lets streams end until timeouts.drain. */
 void monitor_drain(struct monitor *m);
+/* The same, while another posternd accepts. */
+void monitor_leave(struct monitor *m);
+/* The access log again, for everybody. */
+void monitor_reopen_log(struct monitor *m);
+/* Says on which addresses it serves. */
+void monitor_say_ready(const struct monitor *m);
+/* To the service manager: which generation is in force. */
+void monitor_notify_ready(const struct monitor *m);
 
 /* monitor_fork.c: what a child does after the fork; `ipc` is its end. */
 _Noreturn void child_run(const struct monitor *m, const struct child *c, int ipc);
@@ -103,6 +137,32 @@ _Noreturn void child_run(const struct monitor *m, const struct child *c, int ipc
 MUST_CHECK bool child_introduce(struct monitor *m, struct child *c);
 /* New socket pairs between it and all who live and speak with it; filter and minter speak only when they are ready. */
 void child_connect(struct monitor *m, struct child *c);
+
+/* The sockets of `from` that this worker serves, without those at addresses of `without`. false with errno set. */
+MUST_CHECK bool child_send_listeners(const struct monitor *m, const struct child *c, enum ipc_type type,
+                                     const struct listeners *from, const struct listeners *without);
+
+/* monitor_upgrade.c */
+/* Replaces the binary; what speaks against it is logged, and told to control if it asked. */
+void upgrade_ask(struct monitor *m, bool for_control);
+/* Begins an upgrade that was asked for; ends one that takes too long. */
+void upgrade_step(struct monitor *m);
+/* Reads what the other posternd says. */
+void upgrade_heard(struct monitor *m);
+/* The new posternd, our child, has ended. */
+void upgrade_child_died(struct monitor *m, int status);
+/* This posternd stops: so does a new one that is not ready, or, if `at_once`, the old one that drains. */
+void upgrade_stop(struct monitor *m, bool at_once);
+/* Takes up what the environment says was passed on. false: it is not what it should be. */
+MUST_CHECK bool upgrade_begin(struct monitor *m);
+/* Does this posternd follow another one, with a configuration that it can follow with? false: `error` says why not. */
+MUST_CHECK bool upgrade_fits(const struct monitor *m, const struct conf *conf, char *error, size_t size);
+/* All children of the new posternd are ready: the old one may hand over. */
+void upgrade_ready(struct monitor *m);
+/* To the log, and to the posternd that waits for this one to get ready. */
+void upgrade_complain(struct monitor *m, const char *text);
+/* Must the end wait for the other posternd? */
+bool upgrade_holds(const struct monitor *m);
 
 /* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard; filter's flows live on, so nothing is reported.
  */
@@ -174,7 +234,8 @@ void monitor_log_lines(const char *before, const char *text, bool failed);
 bool monitor_open_log(struct monitor *m, const struct conf *conf, char *error);
 void monitor_send_log(struct monitor *m);
 
-/* Runs posternd with this configuration (NULL: the embedded default) until it is stopped; returns the exit status. */
-int monitor_main(const char *path);
+/* Runs posternd with this configuration (NULL: the embedded default) until it is stopped; returns the exit status. `argv`: how
+ * it was started, and how a new binary is. */
+int monitor_main(const char *path, char **argv);
 
 #endif

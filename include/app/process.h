@@ -14,14 +14,19 @@ enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FIL
 
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
 struct process_args {
-    int ipc;                          /* to the monitor; end-of-file: the monitor is dead */
-    int alive;                        /* struct shared: the worker's end [1], or the others' [0] */
-    unsigned worker, workers;         /* index of this worker (filter: how many workers there are), and how many there are */
-    unsigned writers;                 /* of shards and rings: the workers, and the filter process whether or not it runs */
-    uint32_t rows;                    /* of each shard */
-    int shards[WRITERS_MAX];          /* a worker writes its own and reads the others; filter writes its own; the rest read all */
-    int rings[WRITERS_MAX];           /* who writes has its own; the logger all; control all, to read how many were dropped */
-    int log_wake;                     /* who writes, and the logger */
+    int ipc;                  /* to the monitor; end-of-file: the monitor is dead */
+    int alive;                /* struct shared: the worker's end [1], or the others' [0] */
+    unsigned worker, workers; /* index of this worker (filter: how many workers there are), and how many there are */
+    bool waits;               /* another posternd serves until IPC_SERVE */
+    uint64_t first_number;    /* of sessions: none below it is given */
+    unsigned writers;         /* of shards and rings: the workers, and the filter process whether or not it runs */
+    uint32_t rows;            /* of each shard */
+    int shards[WRITERS_MAX];  /* a worker writes its own and reads the others; filter writes its own; the rest read all */
+    int rings[WRITERS_MAX];   /* who writes has its own; the logger all; control all, to read how many were dropped */
+    int log_wake;             /* who writes, and the logger */
+    unsigned old_writers;     /* control: shards of the posternd before this one, while it drains */
+    uint32_t old_rows;
+    int old_shards[WRITERS_MAX];
     int log_stats;                    /* logger writes, control reads */
     int filter_stats;                 /* filter writes, control reads */
     int control_socket, admin_socket; /* control; listening */
@@ -42,6 +47,7 @@ struct wire_status {
     uint64_t files;                               /* RLIMIT_NOFILE */
     pid_t monitor, logger, control;
     pid_t filter, minter; /* 0: there is none */
+    pid_t predecessor;    /* a posternd whose place this one took, and that still drains; 0: none */
     uint16_t generation;
     uint8_t log_level, draining;
     uint32_t filter_restarts, filter_ready;

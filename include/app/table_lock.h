@@ -18,6 +18,8 @@ struct table_lock {
  * the name. That is a warning, and the lock is not held.
  */
 MUST_CHECK bool table_lock_take(struct table_lock *lock, const char *table, char *error);
+/* The lock that another posternd held, as its descriptor. */
+void table_lock_inherit(struct table_lock *lock, const char *table, int fd);
 void table_lock_drop(struct table_lock *lock);
 /* Drops `lock`; what `from` held is its own now. */
 void table_lock_move(struct table_lock *lock, struct table_lock *from);

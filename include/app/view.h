@@ -15,6 +15,11 @@ struct view {
     uint32_t rows;
     struct shard *shards[WRITERS_MAX];
     struct ring rings[WRITERS_MAX];
+    struct {
+        unsigned writers; /* 0: none */
+        uint32_t rows;
+        struct shard *shards[WRITERS_MAX];
+    } old; /* of a posternd whose place this one took, while it drains: looked at, not counted */
     const struct log_stats *log_stats;
     const struct filter_stats *filter_stats; /* NULL: in tests */
     const struct generation *generation;     /* NULL: none yet */
@@ -35,8 +40,13 @@ MUST_CHECK bool stream_id_parse(struct stream_id *out, struct span text, unsigne
 /* The sum of a counter over all shards; COUNT_LOG_DROPPED also counts what the logger could not write. */
 uint64_t view_count(const struct view *v, enum counter c);
 uint64_t view_reason(const struct view *v, enum reason r);
+/* All shards, one after the other: those of our writers, then those of the posternd before. */
+unsigned view_tables(const struct view *v);
+const struct shard *view_table(const struct view *v, unsigned table);
 /* How far the rows of a shard have to be read. */
-uint32_t view_rows_high(const struct view *v, unsigned writer);
+uint32_t view_rows_high(const struct view *v, unsigned table);
+/* As row_read(); what the posternd before still has is ROW_DRAINING. */
+bool view_row_read(const struct view *v, unsigned table, uint32_t index, struct row *out, struct tls_facts *tls);
 /* The name of the configuration file, for messages. */
 const char *view_file(const struct view *v);
 /* Is there a packet filter in the configuration in force? */
@@ -46,8 +56,9 @@ bool view_has_minter(const struct view *v);
 /* Are all workers, filter and minter if they are configured, up and serving? */
 bool view_healthy(const struct view *v);
 
-/* The live row, or the newest ended record, of a stream; false if neither is there. `tls`: as row_read() has it. */
-MUST_CHECK bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out, struct tls_facts *tls);
-MUST_CHECK bool view_find_record(const struct view *v, const struct stream_id *id, struct record *out);
+/* The shard with the live row, or the newest ended record, of a stream; NULL if it is not there. `tls`: as row_read() has it. */
+MUST_CHECK const struct shard *view_find_row(const struct view *v, const struct stream_id *id, struct row *out,
+                                             struct tls_facts *tls);
+MUST_CHECK const struct shard *view_find_record(const struct view *v, const struct stream_id *id, struct record *out);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/reason.h"
 
 /* The words that rows, log and posternctl use; each enum has its names in src/base/row.c. */
-enum row_state { ROW_FREE, ROW_NEW, ROW_ESTABLISHED, ROW_RELATED, ROW_CLOSING, ROW_CLOSED, ROW_STATE_COUNT };
+enum row_state { ROW_FREE, ROW_NEW, ROW_ESTABLISHED, ROW_RELATED, ROW_CLOSING, ROW_CLOSED, ROW_DRAINING, ROW_STATE_COUNT };
 enum phase {
     PHASE_SNIFF,
     PHASE_SOCKS,

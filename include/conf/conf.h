@@ -259,7 +259,7 @@ struct conf_limits {
 };
 
 struct conf_timeouts {
-    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, message, drain, stall;
+    uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, message, drain, stall, upgrade;
 };
 
 struct conf {

@@ -35,6 +35,9 @@ void flows_set_generation(struct flows *f, struct generation *g);
  * not, that is counted (R_OVERLOAD) and tried again with the next event or dump. An entry that is over opens none.
  */
 void flows_event(struct flows *f, const struct conntrack_entry *entry);
+/* Another posternd keeps the rows: those that there are go without a record, and no others are opened, until it is taken back.
+ * Sessions are joined as ever. */
+void flows_retire(struct flows *f, bool on);
 /* A dump begins and ends: rows of entries that it did not show end now. */
 void flows_dump_begin(struct flows *f);
 void flows_dump_end(struct flows *f);

@@ -34,6 +34,7 @@ struct flows {
     struct generation *generation; /* NULL: none yet */
     struct hash_key key;
     uint32_t count, dump;
+    bool retired; /* no rows */
     uint64_t next_number;
     struct flow *tuples[FLOWS_BUCKETS], *names[FLOWS_BUCKETS];
 };

@@ -98,6 +98,9 @@ void engine_unlisten(struct engine *e, const struct addr *address);
 /* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called
  * once. */
 void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg);
+/* The same while another posternd accepts: an idle connection is not closed at once, since its client may be about to ask. Its next
+ * answer says that it was the last. */
+void engine_hand_over(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg);
 uint32_t engine_open_sessions(const struct engine *e);
 
 /* What the filter process answered. The row of session `number` gets the facts of its conntrack entry. */

@@ -41,6 +41,7 @@ struct engine {
     struct loop_source own_source;
     struct timer own_timer;
     bool draining, paused;
+    bool handed_over; /* ... while another posternd accepts: nobody is cut off who was not told to go */
     struct timer drain_timer;
     uint64_t held; /* bytes of memory that messages take that are held (ws_hold.c) */
     void (*on_empty)(void *arg);

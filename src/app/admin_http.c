@@ -180,6 +180,15 @@ bool admin_open(struct control *c)
     return c->admin_event != NULL && event_add(c->admin_event, NULL) == 0;
 }
 
+void admin_retire(struct control *c)
+{
+    if (c->admin_event != NULL)
+        event_free(c->admin_event);
+    c->admin_event = NULL;
+    if (c->args->admin_socket >= 0)
+        close(c->args->admin_socket);
+}
+
 void admin_close(struct control *c)
 {
     while (c->admins != NULL)

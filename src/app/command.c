@@ -24,7 +24,7 @@ static bool read_id(struct command *c, const struct view *v, const json_t *objec
 {
     struct span text = text_at(object, "id");
 
-    if (stream_id_parse(&c->id, text, v->writers))
+    if (stream_id_parse(&c->id, text, v->writers > v->old.writers ? v->writers : v->old.writers))
         return true;
     reply_error(c, stream_id_parse(&c->id, text, WRITERS_MAX) ? "no such session: there is no worker of that number"
                                                               : "an id is W-N or W-N-K: worker, session, request");
@@ -73,13 +73,22 @@ static void read_show(struct command *c, const struct view *v, json_t *object)
         c->reply = reply_show(v, &c->id);
 }
 
+/* Has the posternd before this one this session? */
+static bool is_before(const struct view *v, const struct stream_id *id)
+{
+    struct tls_facts tls[DIRECTIONS];
+    struct row row;
+
+    return v->old.writers > 0 && view_find_row(v, id, &row, tls) != NULL && row.state == ROW_DRAINING;
+}
+
 static void read_kill(struct command *c, const struct view *v, json_t *object)
 {
     c->kind = COMMAND_KILL;
     c->by_id = json_object_get(object, "id") != NULL;
-    if (c->by_id)
-        (void)read_id(c, v, object);
-    else if (read_filters(c, object) && c->filters.count == 0)
+    if (c->by_id && read_id(c, v, object) && is_before(v, &c->id))
+        reply_error(c, "that session is the posternd's before this one, and ends when that has drained");
+    else if (!c->by_id && read_filters(c, object) && c->filters.count == 0)
         reply_error(c, "kill needs an id or a filter");
 }
 
@@ -114,6 +123,13 @@ static void read_reload(struct command *c, const struct view *v, json_t *object)
     (void)v;
     (void)object;
     c->kind = COMMAND_RELOAD;
+}
+
+static void read_upgrade(struct command *c, const struct view *v, json_t *object)
+{
+    (void)v;
+    (void)object;
+    c->kind = COMMAND_UPGRADE;
 }
 
 static void read_drain(struct command *c, const struct view *v, json_t *object)
@@ -178,10 +194,11 @@ static const struct {
     const char *name;
     void (*read)(struct command *c, const struct view *v, json_t *object);
 } commands[] = {
-    { "status", read_status }, { "sessions", read_sessions }, { "watch", read_watch },     { "show", read_show },
-    { "kill", read_kill },     { "explain", read_explain },   { "denials", read_denials }, { "reload", read_reload },
-    { "drain", read_drain },   { "log", read_log },           { "block", read_block },     { "unblock", read_unblock },
-    { "blocks", read_plain },  { "filter", read_plain },      { "doctor", read_plain },    { "inspected", read_inspected },
+    { "status", read_status },   { "sessions", read_sessions }, { "watch", read_watch },     { "show", read_show },
+    { "kill", read_kill },       { "explain", read_explain },   { "denials", read_denials }, { "reload", read_reload },
+    { "drain", read_drain },     { "log", read_log },           { "block", read_block },     { "unblock", read_unblock },
+    { "blocks", read_plain },    { "filter", read_plain },      { "doctor", read_plain },    { "inspected", read_inspected },
+    { "upgrade", read_upgrade },
 };
 
 static void read_object(struct command *c, const struct view *v, json_t *object)

@@ -105,6 +105,19 @@ static json_t *minter_state(const struct view *v)
     return state;
 }
 
+/* The posternd before this one, while it drains. */
+static json_t *predecessor_state(const struct view *v)
+{
+    json_t *state = json_object();
+    uint64_t open = 0;
+
+    for (unsigned i = 0; i < v->old.writers; i++)
+        open += count_read(v->old.shards[i], COUNT_SESSIONS_OPEN);
+    put_number(state, "pid", (uint64_t)v->status.predecessor);
+    put_number(state, "sessions", open);
+    return state;
+}
+
 json_t *reply_status(const struct view *v)
 {
     json_t *status = json_object();
@@ -122,6 +135,8 @@ json_t *reply_status(const struct view *v)
     put_number(status, "log_dropped", view_count(v, COUNT_LOG_DROPPED));
     (void)json_object_set_new(status, "sessions", session_counts(v));
     (void)json_object_set_new(status, "workers", worker_list(v));
+    if (v->status.predecessor != 0)
+        (void)json_object_set_new(status, "draining", predecessor_state(v));
     if (v->generation == NULL)
         return status;
     if (view_has_filter(v))
@@ -142,26 +157,28 @@ static json_t *not_found(void)
 json_t *reply_show(const struct view *v, const struct stream_id *id)
 {
     struct tls_facts tls[DIRECTIONS];
+    const struct shard *shard;
     struct record record;
     struct row row;
 
-    if (view_find_row(v, id, &row, tls))
-        return json_pack("{s:b,s:o}", "live", 1, "session", row_object(&row, tls, v->shards[id->worker], view_file(v)));
-    if (view_find_record(v, id, &record))
-        return json_pack("{s:b,s:o}", "live", 0, "session", record_object(&record, v->shards[id->worker], view_file(v)));
+    if ((shard = view_find_row(v, id, &row, tls)) != NULL)
+        return json_pack("{s:b,s:o}", "live", 1, "session", row_object(&row, tls, shard, view_file(v)));
+    if ((shard = view_find_record(v, id, &record)) != NULL)
+        return json_pack("{s:b,s:o}", "live", 0, "session", record_object(&record, shard, view_file(v)));
     return not_found();
 }
 
 json_t *reply_explain(const struct view *v, const struct stream_id *id)
 {
     struct tls_facts tls[DIRECTIONS];
+    const struct shard *shard;
     struct record record;
     struct row row;
 
-    if (view_find_record(v, id, &record))
-        return record_explained(&record, v->shards[id->worker], view_file(v));
-    if (view_find_row(v, id, &row, tls))
-        return row_explained(&row, tls, v->shards[id->worker], view_file(v));
+    if ((shard = view_find_record(v, id, &record)) != NULL)
+        return record_explained(&record, shard, view_file(v));
+    if ((shard = view_find_row(v, id, &row, tls)) != NULL)
+        return row_explained(&row, tls, shard, view_file(v));
     return not_found();
 }
 

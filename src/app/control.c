@@ -34,8 +34,33 @@ static void map_shared(struct control *c)
         fatal("shared memory cannot be mapped: %s", strerror(errno));
 }
 
+/* The table of the posternd before this one. Without it everything else goes on. */
+static void map_old(struct control *c)
+{
+    const struct process_args *a = c->args;
+    struct view *v = &c->view;
+
+    v->old.rows = a->old_rows;
+    for (unsigned i = 0; i < a->old_writers; i++) {
+        v->old.shards[i] = shard_map(a->old_shards[i], a->old_rows, false);
+        close(a->old_shards[i]);
+        if (v->old.shards[i] == NULL)
+            log_error("the sessions that drain cannot be listed: %s", strerror(errno));
+        else if (v->old.writers == i)
+            v->old.writers++;
+    }
+}
+
+static void unmap_old(struct control *c)
+{
+    for (unsigned i = 0; i < c->args->old_writers; i++)
+        shard_unmap(c->view.old.shards[i]);
+    memset(&c->view.old, 0, sizeof(c->view.old));
+}
+
 static void unmap_shared(struct control *c)
 {
+    unmap_old(c);
     for (unsigned i = 0; i < c->view.writers; i++) {
         shared_unmap_ring(&c->view.rings[i]);
         shard_unmap(c->view.shards[i]);
@@ -132,6 +157,22 @@ static void commit(struct control *c)
     c->view.generation = c->current = g;
 }
 
+static void take_status(struct control *c, const struct ipc_message *m)
+{
+    if (!ipc_read(m, &c->view.status, sizeof(c->view.status)))
+        log_error("the monitor's status cannot be read");
+    else if (c->serves && c->view.status.predecessor == 0)
+        unmap_old(c);
+}
+
+/* Another posternd served until now. */
+static void serve(struct control *c)
+{
+    c->serves = true;
+    if (!admin_open(c))
+        log_error("the admin listener cannot be served");
+}
+
 static void on_monitor_message(struct control *c, struct ipc_message *m)
 {
     uint32_t word;
@@ -144,10 +185,16 @@ static void on_monitor_message(struct control *c, struct ipc_message *m)
         commit(c);
     else if (m->type == IPC_PEER)
         take_peer(c, m);
-    else if (m->type == IPC_STATUS && !ipc_read(m, &c->view.status, sizeof(c->view.status)))
-        log_error("the monitor's status cannot be read");
     else if (m->type == IPC_PING)
         process_answer_ping(c->monitor);
+    else if (m->type == IPC_STATUS)
+        take_status(c, m);
+    else if (m->type == IPC_SERVE)
+        serve(c);
+    else if (m->type == IPC_HAND_OVER)
+        admin_retire(c);
+    else if (m->type == IPC_UPGRADED && ipc_read(m, &word, sizeof(word)))
+        clients_on_upgraded(c, (int32_t)word, ipc_rest(m, sizeof(word)));
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_RELOADED && ipc_read(m, &word, sizeof(word)))
@@ -171,6 +218,7 @@ static void on_monitor(int fd, short what, void *arg)
     c->monitor = -1;
     c->view.status.draining = true;
     clients_on_reloaded(c, RELOAD_REFUSED, SPAN("the monitor is gone"));
+    clients_on_upgraded(c, 0, SPAN("the monitor is gone"));
 }
 
 /* End-of-file: the last worker and the monitor have ended. */
@@ -196,6 +244,8 @@ static void start(struct control *c)
 
     json_object_seed(0);
     map_shared(c);
+    map_old(c);
+    c->serves = !c->args->waits;
     c->monitor = c->args->ipc;
     c->next_request = (uint64_t)getpid() << 32;
     for (unsigned i = 0; i < WORKERS_MAX; i++)
@@ -209,7 +259,7 @@ static void start(struct control *c)
     c->tick_event = event_new(c->base, -1, EV_PERSIST, on_tick, c);
     if (c->monitor_event == NULL || event_add(c->monitor_event, NULL) < 0 || c->alive_event == NULL ||
         event_add(c->alive_event, NULL) < 0 || c->tick_event == NULL || event_add(c->tick_event, &second) < 0 || !clients_open(c) ||
-        !admin_open(c))
+        (c->serves && !admin_open(c)))
         fatal("the control socket cannot be served");
 }
 

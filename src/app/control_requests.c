@@ -206,6 +206,21 @@ static void do_reload(struct client *client)
         client_reply_error(client, "the monitor cannot be asked");
 }
 
+/* What is told when it is over is told to everybody who waits, so only one may. */
+static void do_upgrade(struct client *client)
+{
+    struct control *c = client->control;
+
+    wait_for(client, WAIT_UPGRADE);
+    client->seconds_left = ANSWER_S + (c->current != NULL ? c->current->conf->timeouts.upgrade / 1000 : 0);
+    if (c->upgrade_running)
+        client_reply_error(client, "an upgrade is under way");
+    else if (c->monitor >= 0 && ipc_send(c->monitor, IPC_UPGRADE, NULL, 0))
+        c->upgrade_running = true;
+    else
+        client_reply_error(client, "the monitor cannot be asked");
+}
+
 static void tell_monitor(struct client *client, enum ipc_type type, const void *data, size_t len)
 {
     if (client->control->monitor >= 0 && ipc_send(client->control->monitor, type, data, len))
@@ -248,6 +263,9 @@ static void run(struct client *client, struct command *command)
         break;
     case COMMAND_RELOAD:
         do_reload(client);
+        break;
+    case COMMAND_UPGRADE:
+        do_upgrade(client);
         break;
     case COMMAND_DRAIN:
         tell_monitor(client, IPC_DRAIN, NULL, 0);
@@ -380,10 +398,10 @@ void clients_on_filter_gone(struct control *c)
     }
 }
 
-static json_t *reload_answer(const struct control *c, enum reload_end end, struct span report)
+/* A list of lines. */
+static json_t *lines_of(struct span report)
 {
-    bool good = end == RELOAD_DONE;
-    json_t *lines = json_array(), *answer = json_pack("{s:b}", "ok", good);
+    json_t *lines = json_array();
 
     while (report.len > 0) {
         const char *lf = memchr(report.at, '\n', report.len);
@@ -392,14 +410,38 @@ static json_t *reload_answer(const struct control *c, enum reload_end end, struc
         (void)json_array_append_new(lines, json_stringn(report.at, len));
         report = span_skip(report, len + 1);
     }
+    return lines;
+}
+
+static json_t *reload_answer(const struct control *c, enum reload_end end, struct span report)
+{
+    bool good = end == RELOAD_DONE;
+    json_t *answer = json_pack("{s:b}", "ok", good);
+
     if (!good)
         (void)json_object_set_new(answer, "error",
                                   json_string(end == RELOAD_REFUSED ? "the old configuration stays in force"
                                                                     : "the new configuration is in force, but not everywhere"));
     if (c->current != NULL)
         (void)json_object_set_new(answer, "generation", json_integer(c->current->number));
-    (void)json_object_set_new(answer, good ? "warnings" : "errors", lines);
+    (void)json_object_set_new(answer, good ? "warnings" : "errors", lines_of(report));
     return answer;
+}
+
+void clients_on_upgraded(struct control *c, int32_t pid, struct span why)
+{
+    c->upgrade_running = false;
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = c->clients[i];
+
+        if (client == NULL || client->waiting != WAIT_UPGRADE)
+            continue;
+        if (pid != 0)
+            reply(client, json_pack("{s:b,s:I}", "ok", 1, "pid", (json_int_t)pid));
+        else
+            reply(client, json_pack("{s:b,s:s,s:o}", "ok", 0, "error", "the running posternd stays", "errors", lines_of(why)));
+        (void)client_serve(client);
+    }
 }
 
 void clients_on_reloaded(struct control *c, enum reload_end end, struct span report)

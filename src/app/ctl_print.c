@@ -327,6 +327,8 @@ void ctl_print(const char *command, const json_t *answer)
     else if (strcmp(command, "reload") == 0) {
         printf("generation %s is in force\n", ctl_table_cell(answer, "generation", text));
         ctl_table_lines(json_object_get(answer, "warnings"), "warning: ");
-    } else
+    } else if (strcmp(command, "upgrade") == 0)
+        printf("process %s serves\n", ctl_table_cell(answer, "pid", text));
+    else
         puts("ok");
 }

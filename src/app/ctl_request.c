@@ -26,6 +26,7 @@ const char ctl_commands[] = "  status                     what runs, since when,
                             "                             certificates clients refused\n"
                             "  kill ID | FILTER...        ends sessions\n"
                             "  reload                     reads the configuration again\n"
+                            "  upgrade                    replaces the program by the one that lies in its place now\n"
                             "  drain                      stops: lets streams end until timeouts.drain\n"
                             "  log LEVEL                  error, warn, info or debug\n"
                             "  block ADDR|NETWORK [SECONDS]\n"
@@ -177,7 +178,7 @@ usage:
 
 json_t *ctl_request(int argc, char **argv)
 {
-    static const char *const alone[] = { "status", "reload", "drain", "filter", "doctor", "blocks", "inspected" };
+    static const char *const alone[] = { "status", "reload", "upgrade", "drain", "filter", "doctor", "blocks", "inspected" };
     const char *command = argv[0];
 
     for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)

@@ -103,20 +103,25 @@ static void refuse(struct filter *f, const char *error)
         stop(f, 1);
 }
 
+static void judge_again(struct filter *f)
+{
+    size_t deleted = flows_judge_again(f->flows, f->conntrack);
+
+    if (deleted > 0)
+        log_info("%zu flows that the policy does not open were ended", deleted);
+}
+
 /* The generation is in force: flows are seen, and judged, with its eyes. */
 static void adopt(struct filter *f, struct generation *g)
 {
     bool first = f->current == NULL;
-    size_t deleted;
 
     generation_unref(f->current);
     f->current = g;
     flows_set_generation(f->flows, g);
     if (first)
         count_bytes();
-    deleted = flows_judge_again(f->flows, f->conntrack);
-    if (deleted > 0)
-        log_info("%zu flows that the policy does not open were ended", deleted);
+    judge_again(f);
     tell_monitor(f, IPC_ACCEPTED, &g->number, sizeof(g->number));
 }
 
@@ -135,9 +140,25 @@ static void commit(struct filter *f)
     }
 }
 
+/* Until now another posternd followed the flows. */
+static void serve(struct filter *f)
+{
+    flows_retire(f->flows, false);
+    if (f->current != NULL)
+        judge_again(f);
+}
+
+/* Another posternd may commit the table now, or may not any more: then all must be as it was. */
+static void stand_by(struct filter *f, bool on)
+{
+    f->standby = on;
+    if (!on)
+        filter_check_soon(f);
+}
+
 static void on_monitor_message(struct filter *f, struct ipc_message *m)
 {
-    uint32_t remove;
+    uint32_t remove, on;
 
     if (m->type == IPC_GENERATION)
         generation_begin(&f->inbox, m);
@@ -149,6 +170,12 @@ static void on_monitor_message(struct filter *f, struct ipc_message *m)
         peers_take(f, m);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
+    else if (m->type == IPC_STANDBY && ipc_read(m, &on, sizeof(on)))
+        stand_by(f, on);
+    else if (m->type == IPC_HAND_OVER)
+        flows_retire(f->flows, true); /* standing by for good */
+    else if (m->type == IPC_SERVE)
+        serve(f);
     else if (m->type == IPC_STOP && ipc_read(m, &remove, sizeof(remove)))
         stop(f, remove && !filter_remove(f) ? 1 : 0);
 }
@@ -224,7 +251,7 @@ static void open_flows(struct filter *f)
         .shard = f->shard, .worker = f->args->worker, .log = &f->log, .log_wake = f->args->log_wake, .joined = on_joined, .arg = f
     };
 
-    args.first_number = count_read(f->shard, COUNT_SESSIONS_OPENED) + 1;
+    args.first_number = f->args->first_number + count_read(f->shard, COUNT_SESSIONS_OPENED) + 1;
     f->conntrack = conntrack_open();
     if (f->conntrack == NULL)
         fatal("connection tracking: %s", strerror(errno));
@@ -234,6 +261,8 @@ static void open_flows(struct filter *f)
     f->flows = flows_new(&args);
     f->blocks = blocks_new();
     f->hostile = hostile_new();
+    if (f->flows != NULL && f->args->waits)
+        flows_retire(f->flows, true);
     if (f->flows == NULL || f->blocks == NULL || f->hostile == NULL)
         fatal("no memory");
 }

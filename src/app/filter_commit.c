@@ -192,6 +192,13 @@ static void on_watch(int fd, short what, void *arg)
         (void)event_add(f->late_event, &soon);
 }
 
+void filter_check_soon(struct filter *f)
+{
+    static const struct timeval now = { 0, 0 };
+
+    (void)event_add(f->late_event, &now);
+}
+
 static void close_table(struct filter *f)
 {
     if (f->watch_event != NULL)
@@ -280,7 +287,7 @@ void filter_check(struct filter *f)
 {
     uint64_t began = clock_ms();
 
-    if (f->current == NULL)
+    if (f->current == NULL || f->standby)
         return;
     check_routing(f);
     if (began < f->check_ms)

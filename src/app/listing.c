@@ -20,6 +20,8 @@ void listing_init(struct listing *l, const struct view *v, const struct filters 
     l->begun_us = v->now_us;
     for (unsigned i = 0; i < v->writers; i++)
         l->ended[i] = count_read(v->shards[i], COUNT_ENDED);
+    for (unsigned i = 0; i < v->old.writers; i++)
+        l->ended_old[i] = count_read(v->old.shards[i], COUNT_ENDED);
 }
 
 void listing_next(struct listing *l, const struct view *v)
@@ -66,13 +68,14 @@ static bool fill_rows(struct listing *l, const struct view *v, struct evbuffer *
     struct tls_facts tls[DIRECTIONS];
     struct row row;
 
-    for (; l->worker < v->writers; l->worker++, l->row = 0)
+    for (; l->worker < view_tables(v); l->worker++, l->row = 0)
         while (l->row < view_rows_high(v, l->worker)) {
-            const struct shard *shard = v->shards[l->worker];
+            const struct shard *shard = view_table(v, l->worker);
 
             if (is_full(out))
                 return false;
-            if (row_read(shard, l->row++, &row, tls) && is_wanted(l, &row) && filters_fit(&l->filters, &row, tls, shard))
+            if (view_row_read(v, l->worker, l->row++, &row, tls) && is_wanted(l, &row) &&
+                filters_fit(&l->filters, &row, tls, shard))
                 add_object(l, out, row_object(&row, tls, shard, view_file(v)));
         }
     return true;
@@ -83,9 +86,10 @@ static bool fill_ended(struct listing *l, const struct view *v, struct evbuffer 
 {
     struct record record;
 
-    for (; l->worker < v->writers; l->worker++) {
-        const struct shard *shard = v->shards[l->worker];
-        uint64_t newest = count_read(shard, COUNT_ENDED), *at = &l->ended[l->worker];
+    for (; l->worker < view_tables(v); l->worker++) {
+        const struct shard *shard = view_table(v, l->worker);
+        uint64_t newest = count_read(shard, COUNT_ENDED);
+        uint64_t *at = l->worker < v->writers ? &l->ended[l->worker] : &l->ended_old[l->worker - v->writers];
 
         if (newest - *at > TABLE_ENDED)
             *at = newest - TABLE_ENDED;

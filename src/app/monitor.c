@@ -82,6 +82,7 @@ static void name_instance(char out[INSTANCE_TEXT])
 /* Everything that a start needs from files; every error at once. */
 static bool read_first_generation(struct monitor *m)
 {
+    uint16_t number = (uint16_t)(m->upgrade.from.generation % UINT16_MAX + 1);
     char instance[INSTANCE_TEXT], *errors = NULL, *warnings = NULL;
     size_t error_len, warning_len;
     FILE *error_file = open_memstream(&errors, &error_len), *warning_file = open_memstream(&warnings, &warning_len);
@@ -89,10 +90,10 @@ static bool read_first_generation(struct monitor *m)
     if (error_file == NULL || warning_file == NULL)
         fatal("%s", strerror(errno));
     name_instance(instance);
-    m->current = blueprint_make(m->path, 1, instance, NULL, error_file, warning_file);
+    m->current = blueprint_make(m->path, number, instance, NULL, error_file, warning_file);
     fclose(error_file);   // cppcheck-suppress nullPointerRedundantCheck ; fatal() does not return
     fclose(warning_file); // cppcheck-suppress nullPointerRedundantCheck ; likewise
-    monitor_log_lines("", errors, true);
+    upgrade_complain(m, errors);
     monitor_log_lines("", warnings, false);
     free(errors);
     free(warnings);
@@ -102,10 +103,16 @@ static bool read_first_generation(struct monitor *m)
 static bool open_admin(struct monitor *m, char *error, size_t size)
 {
     const struct addr *address = &m->current->conf->admin;
+    struct addr inherited;
 
     if (address->family == 0)
         return true;
-    m->admin = listener_open(address, false, error, size);
+    if (m->upgrade.from.admin >= 0 && listener_find(m->upgrade.from.admin, &inherited) && addr_eq(&inherited, address)) {
+        m->admin = m->upgrade.from.admin;
+        m->upgrade.from.admin = -1;
+        return true;
+    }
+    m->admin = listener_open(address, error, size);
     return m->admin >= 0;
 }
 
@@ -113,6 +120,11 @@ static bool lock_table(struct monitor *m, const struct conf *conf, char *error)
 {
     if (conf->packet_filter.line == 0)
         return true;
+    if (m->upgrade.from.lock >= 0) { /* the same table: upgrade_fits() */
+        table_lock_inherit(&m->lock, conf->packet_filter.table, m->upgrade.from.lock);
+        m->upgrade.from.lock = -1;
+        return true;
+    }
     if (!table_lock_take(&m->lock, conf->packet_filter.table, error))
         return false;
     if (error[0] != '\0')
@@ -120,21 +132,49 @@ static bool lock_table(struct monitor *m, const struct conf *conf, char *error)
     return true;
 }
 
+static bool open_runtime_dir(struct monitor *m, const struct conf *conf, char *error, size_t size)
+{
+    int folder = m->upgrade.from.folder;
+
+    if (folder < 0 || !runtime_dir_is(folder, conf->runtime_dir))
+        return runtime_dir_open(&m->runtime, conf->runtime_dir, error, size);
+    m->upgrade.from.folder = -1;
+    return runtime_dir_inherit(&m->runtime, folder, conf->runtime_dir, error, size);
+}
+
+/* Sockets that another posternd serves are bound and nothing more until it is our turn. */
+static bool open_listeners(struct monitor *m, const struct conf *conf, unsigned workers, char *error, size_t size)
+{
+    struct listeners before = { 0, NULL };
+    struct handover *from = &m->upgrade.from;
+    bool good;
+
+    if (from->channel < 0)
+        return listeners_prepare(&m->listeners, conf, &before, workers, error, size);
+    if (!listeners_adopt(&before, from->listening, from->listening_count)) {
+        snprintf(error, size, "the listening sockets of the running posternd cannot be taken over");
+        return false;
+    }
+    from->listening_count = 0;
+    good = listeners_bind(&m->listeners, conf, &before, workers, error, size);
+    listeners_commit(&before, &m->listeners);
+    return good;
+}
+
 static bool open_everything(struct monitor *m)
 {
     const struct conf *conf = m->current->conf;
     unsigned workers = count_workers(conf);
     char error[FILE_ERROR];
-    struct listeners none = { 0, NULL };
 
-    if (!monitor_may_filter(conf, error, sizeof(error)) || !identity_find(&m->identity, conf->user, error, sizeof(error)) ||
-        !runtime_dir_open(&m->runtime, conf->runtime_dir, error, sizeof(error)) || !lock_table(m, conf, error) ||
-        !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
-        !listeners_prepare(&m->listeners, conf, &none, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
-        log_error("%s", error);
+    if (!monitor_may_filter(conf, error, sizeof(error)) || !upgrade_fits(m, conf, error, sizeof(error)) ||
+        !identity_find(&m->identity, conf->user, error, sizeof(error)) || !open_runtime_dir(m, conf, error, sizeof(error)) ||
+        !lock_table(m, conf, error) || !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
+        !open_listeners(m, conf, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
+        upgrade_complain(m, error);
         return false;
     }
-    listeners_want_interfaces(&m->listeners, workers, zones_need_interfaces(conf));
+    listeners_want_interfaces(&m->listeners, zones_need_interfaces(conf));
     m->files = privileges_raise_files();
     if (!shared_open(&m->shared, workers, rows_a_worker(m, conf, workers))) {
         log_error("shared memory: %s", strerror(errno));
@@ -149,7 +189,7 @@ static bool open_everything(struct monitor *m)
 static void close_everything(struct monitor *m)
 {
     struct listeners none = { 0, NULL };
-    const int single[] = { m->admin, m->log, m->signals, m->devnull };
+    const int single[] = { m->admin, m->log, m->signals, m->devnull, m->upgrade.channel };
 
     tickets_close(m);
     listeners_commit(&m->listeners, &none);
@@ -157,12 +197,13 @@ static void close_everything(struct monitor *m)
     runtime_dir_close(&m->runtime);
     shared_close(&m->shared);
     blueprint_free(m->current);
+    upgrade_forget(&m->upgrade.from);
     for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
         if (single[i] >= 0)
             close(single[i]);
 }
 
-static void say_ready(const struct monitor *m)
+void monitor_say_ready(const struct monitor *m)
 {
     const struct conf *conf = m->current->conf;
     char address[ADDR_TEXT], policies[64];
@@ -176,6 +217,17 @@ static void say_ready(const struct monitor *m)
                  addr_port_text(&conf->listeners[i].address, address), policies);
     if (conf->listener_count == 0)
         log_info("ready: no listeners");
+    monitor_notify_ready(m);
+}
+
+void monitor_notify_ready(const struct monitor *m)
+{
+    char status[64];
+
+    if (m->life != LIFE_SERVING)
+        return;
+    snprintf(status, sizeof(status), "Serving, generation %u", m->current->number);
+    notify_ready(&m->notify, status);
 }
 
 void monitor_stop(struct monitor *m, int exit_code)
@@ -183,29 +235,46 @@ void monitor_stop(struct monitor *m, int exit_code)
     if (m->life >= LIFE_STOPPING)
         return;
     reload_cancel(m);
+    upgrade_stop(m, true);
+    if (m->life < LIFE_DRAINING)
+        notify_stopping(&m->notify, 2 * STOP_MS);
     m->life = LIFE_STOPPING;
     m->life_deadline_ms = clock_ms() + STOP_MS;
     m->exit_code = exit_code;
     children_tell_workers(m, IPC_STOP, NULL, 0);
 }
 
-void monitor_drain(struct monitor *m)
+static void drain(struct monitor *m, enum ipc_type how)
 {
     uint64_t ms = m->current->conf->timeouts.drain;
     struct listeners none = { 0, NULL };
 
-    if (m->life >= LIFE_DRAINING)
-        return;
     log_info("draining: streams may take %llu ms", (unsigned long long)ms);
-    reload_cancel(m);
     m->life = LIFE_DRAINING;
     m->life_deadline_ms = clock_ms() + ms + DRAIN_GRACE_MS;
-    children_tell_workers(m, IPC_DRAIN, &ms, sizeof(ms));
+    children_tell_workers(m, how, &ms, sizeof(ms));
     listeners_commit(&m->listeners, &none); /* each worker closes its own when its queue is empty */
     monitor_tell_status(m);
 }
 
-static void reopen_log(struct monitor *m)
+void monitor_drain(struct monitor *m)
+{
+    if (m->life >= LIFE_DRAINING)
+        return;
+    reload_cancel(m);
+    upgrade_stop(m, false);
+    notify_stopping(&m->notify, m->current->conf->timeouts.drain + DRAIN_GRACE_MS + 2 * STOP_MS);
+    drain(m, IPC_DRAIN);
+}
+
+void monitor_leave(struct monitor *m)
+{
+    child_tell(monitor_control(m), IPC_HAND_OVER, NULL, 0);
+    child_tell(monitor_filter(m), IPC_HAND_OVER, NULL, 0);
+    drain(m, IPC_HAND_OVER);
+}
+
+void monitor_reopen_log(struct monitor *m)
 {
     char error[FILE_ERROR];
 
@@ -213,6 +282,8 @@ static void reopen_log(struct monitor *m)
         log_error("the access log stays as it is: %s", error);
     else
         monitor_send_log(m);
+    if (m->upgrade.role == UPGRADE_FOLLOWING)
+        (void)upgrade_say(m->upgrade.channel, UPGRADE_REOPEN, "");
 }
 
 static void on_signal(struct monitor *m, uint32_t number)
@@ -222,10 +293,10 @@ static void on_signal(struct monitor *m, uint32_t number)
         m->reload.wanted = true;
         break;
     case SIGUSR1:
-        reopen_log(m);
+        monitor_reopen_log(m);
         break;
     case SIGUSR2:
-        log_warn("this version cannot replace its binary while it runs: SIGUSR2 does nothing");
+        upgrade_ask(m, false);
         break;
     case SIGTERM:
         if (m->life == LIFE_SERVING)
@@ -255,7 +326,8 @@ static void read_signals(struct monitor *m)
 static void flush(struct monitor *m)
 {
     struct child *filter = monitor_filter(m);
-    uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0;
+    uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0 &&
+                      m->upgrade.role != UPGRADE_LEFT; /* ... and only if they are ours */
 
     m->life = LIFE_FLUSHING;
     m->life_deadline_ms = clock_ms() + STOP_MS;
@@ -274,7 +346,7 @@ static bool live(struct monitor *m)
 
     if (m->life == LIFE_STARTING && children_all_ready(m)) {
         m->life = LIFE_SERVING;
-        say_ready(m);
+        upgrade_ready(m);
     }
     if (m->life == LIFE_DRAINING && late)
         monitor_stop(m, 0);
@@ -285,7 +357,7 @@ static bool live(struct monitor *m)
     if ((m->life == LIFE_DRAINING || m->life == LIFE_STOPPING) && children_workers_gone(m) &&
         (late || !child_is_dying(monitor_filter(m))))
         flush(m);
-    return m->life != LIFE_FLUSHING || !children_all_gone(m);
+    return m->life != LIFE_FLUSHING || !children_all_gone(m) || upgrade_holds(m);
 }
 
 static int wait_ms(const struct monitor *m)
@@ -296,6 +368,10 @@ static int wait_ms(const struct monitor *m)
         soonest = m->life_deadline_ms;
     if (m->reload.running && m->reload.deadline_ms < soonest)
         soonest = m->reload.deadline_ms;
+    if (m->upgrade.role == UPGRADE_STARTING && m->upgrade.deadline_ms < soonest)
+        soonest = m->upgrade.deadline_ms;
+    if (m->notify.watchdog_ms != 0 && m->notify.next_ms < soonest)
+        soonest = m->notify.next_ms;
     if (m->tickets.renew_ms < soonest)
         soonest = m->tickets.renew_ms;
     if (m->life == LIFE_SERVING && m->watch_ms < soonest)
@@ -308,36 +384,59 @@ static int wait_ms(const struct monitor *m)
 
 static void wait_for_events(struct monitor *m)
 {
-    struct pollfd fds[CHILDREN_MAX + 1] = { { .fd = m->signals, .events = POLLIN } };
+    struct pollfd fds[CHILDREN_MAX + 2] = { { .fd = m->signals, .events = POLLIN } };
 
     for (size_t i = 0; i < m->child_count; i++)
         fds[i + 1] = (struct pollfd){ .fd = m->children[i].ipc, .events = POLLIN };
-    if (poll(fds, m->child_count + 1, wait_ms(m)) < 0 && errno != EINTR)
+    fds[m->child_count + 1] = (struct pollfd){ .fd = m->upgrade.channel, .events = POLLIN };
+    if (poll(fds, m->child_count + 2, wait_ms(m)) < 0 && errno != EINTR)
         fatal("poll: %s", strerror(errno));
     clock_tick();
     for (size_t i = 0; i < m->child_count; i++)
         if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0)
             child_read(m, &m->children[i]);
+    if (fds[m->child_count + 1].fd >= 0 && fds[m->child_count + 1].revents != 0)
+        upgrade_heard(m);
     if (fds[0].revents != 0)
         read_signals(m);
 }
 
-int monitor_main(const char *path)
+/* Found now: once it is replaced, the kernel only knows where it was. A path that was given may be a link that will point
+ * elsewhere. */
+static const char *find_binary(char **argv)
 {
-    static struct monitor m = {
-        .admin = -1, .log = -1, .signals = -1, .devnull = -1, .lock.fd = -1, .reload = { .log = -1, .lock.fd = -1 }
-    };
+    static char path[PATH_MAX];
+    ssize_t len;
+
+    if (strchr(argv[0], '/') != NULL)
+        return argv[0];
+    len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    return len > 0 ? path : NULL;
+}
+
+int monitor_main(const char *path, char **argv)
+{
+    static struct monitor m = { .admin = -1,
+                                .log = -1,
+                                .signals = -1,
+                                .devnull = -1,
+                                .lock.fd = -1,
+                                .reload = { .log = -1, .lock.fd = -1 },
+                                .upgrade = { .channel = -1 } };
 
     log_open("monitor", LOG_LEVEL_INFO);
     clock_tick();
     m.path = path;
+    m.argv = argv;
+    m.binary = find_binary(argv);
     m.started_us = clock_wall_us();
     m.runtime.folder = m.runtime.socket = -1;
     memset(&m.shared, 0xff, sizeof(m.shared));
     if (!h1_self_test())
         fatal("the HTTP parser is not the strict one that Postern needs");
+    notify_open(&m.notify);
     block_signals(&m);
-    if (!read_first_generation(&m) || !open_everything(&m)) {
+    if (!upgrade_begin(&m) || !read_first_generation(&m) || !open_everything(&m)) {
         close_everything(&m);
         return 1;
     }
@@ -352,6 +451,9 @@ int monitor_main(const char *path)
             children_restart(&m);
         watch_step(&m);
         reload_step(&m);
+        upgrade_step(&m);
+        if (m.upgrade.role != UPGRADE_WAITING)
+            notify_step(&m.notify);
         tickets_step(&m);
         certificates_step(&m);
     }

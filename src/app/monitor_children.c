@@ -181,10 +181,13 @@ void children_reap(struct monitor *m)
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == m->upgrade.pid)
+            upgrade_child_died(m, status);
         for (size_t i = 0; i < m->child_count; i++)
             if (m->children[i].pid == pid)
                 child_died(m, &m->children[i], status);
+    }
 }
 
 void monitor_set_log_level(struct monitor *m, enum log_level level)
@@ -230,7 +233,10 @@ static void child_refused(struct monitor *m, struct child *c, const char *why)
         minter_refused(m, why, text, sizeof(text));
         why = text;
     }
-    log_error("%s: %s", child_name(c, name), why);
+    if (m->life == LIFE_STARTING)
+        upgrade_complain(m, why);
+    else
+        log_error("%s: %s", child_name(c, name), why);
     if (c->awaited)
         reload_answer(m, c, why);
     if (m->life == LIFE_STARTING)
@@ -244,6 +250,8 @@ static void control_asks(struct monitor *m, const struct ipc_message *message)
 
     if (message->type == IPC_RELOAD)
         m->reload.wanted = m->reload.wanted_by_control = true;
+    else if (message->type == IPC_UPGRADE)
+        upgrade_ask(m, true);
     else if (message->type == IPC_DRAIN)
         monitor_drain(m);
     else if (message->type == IPC_LOG_LEVEL && ipc_read(message, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)
@@ -326,6 +334,7 @@ void monitor_tell_status(struct monitor *m)
                                   .minter = monitor_minter(m)->pid,
                                   .minter_restarts = monitor_minter(m)->restarts,
                                   .minter_ready = monitor_minter(m)->ready,
+                                  .predecessor = m->upgrade.role == UPGRADE_FOLLOWING ? m->upgrade.pid : 0,
                                   .generation = m->current->number,
                                   .log_level = (uint8_t)m->log_level,
                                   .draining = m->life > LIFE_SERVING };

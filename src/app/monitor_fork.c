@@ -24,6 +24,9 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     args->writers = s->writers;
     args->rows = s->rows;
     args->owner = geteuid();
+    args->waits = m->upgrade.role == UPGRADE_WAITING;
+    args->first_number = m->first_number;
+    args->old_writers = 0;
     if (c->kind == PROCESS_MINTER) /* nothing else */
         return;
     args->alive = s->alive[c->kind == PROCESS_WORKER || c->kind == PROCESS_FILTER ? 1 : 0];
@@ -45,6 +48,9 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
         args->log_stats = s->stats_ro;
         args->filter_stats = s->filter_ro;
         args->control_socket = m->runtime.socket;
+        args->old_writers = m->upgrade.from.writers;
+        args->old_rows = m->upgrade.from.rows;
+        memcpy(args->old_shards, m->upgrade.from.shards, sizeof(args->old_shards[0]) * args->old_writers);
         args->admin_socket = m->admin;
         break;
     case PROCESS_FILTER:
@@ -73,6 +79,8 @@ static size_t list_descriptors(const struct process_args *args, int *keep)
             keep[count++] = args->shards[i];
         if (args->rings[i] >= 0)
             keep[count++] = args->rings[i];
+        if (args->old_shards[i] >= 0)
+            keep[count++] = args->old_shards[i];
     }
     return count;
 }
@@ -91,7 +99,7 @@ static void reset_signals(void)
 
 void child_run(const struct monitor *m, const struct child *c, int ipc)
 {
-    int keep[2 * WRITERS_MAX + 8], code = 1;
+    int keep[3 * WRITERS_MAX + 8], code = 1;
     struct process_args args;
     char name[32], title[16];
 

@@ -11,32 +11,52 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The listening sockets of one worker, as many a message as it can carry. */
-static bool send_listeners(struct monitor *m, struct child *c)
-{
+/* Sockets on their way to a worker, as many a message as it can carry. */
+struct batch {
     struct addr addresses[IPC_FDS];
     int fds[IPC_FDS];
-    size_t count = 0;
+    size_t count;
+};
 
-    for (size_t i = 0; i < m->listeners.count; i++) {
-        addresses[count] = m->listeners.items[i].address;
-        fds[count++] = m->listeners.items[i].fds[c->index];
-        if (count < IPC_FDS && i + 1 < m->listeners.count)
-            continue;
-        if (!ipc_send_fds(c->ipc, IPC_LISTEN, addresses, count * sizeof(addresses[0]), fds, count))
-            return false;
-        count = 0;
+static bool send_batch(const struct child *c, enum ipc_type type, struct batch *b)
+{
+    size_t count = b->count;
+
+    b->count = 0;
+    return count == 0 ||
+           ipc_send_fds(c->ipc, type, b->addresses, count * sizeof(b->addresses[0]), b->fds, type == IPC_LISTEN ? count : 0);
+}
+
+bool child_send_listeners(const struct monitor *m, const struct child *c, enum ipc_type type, const struct listeners *from,
+                          const struct listeners *without)
+{
+    struct batch b = { .count = 0 };
+    int fds[WORKERS_MAX];
+
+    for (size_t i = 0; i < from->count; i++) {
+        size_t count =
+            listeners_has(without, &from->items[i].address) ? 0 : listening_of(&from->items[i], c->index, m->shared.workers, fds);
+
+        for (size_t k = 0; k < count; k++) {
+            if (b.count == IPC_FDS && !send_batch(c, type, &b))
+                return false;
+            b.addresses[b.count] = from->items[i].address;
+            b.fds[b.count++] = fds[k];
+        }
     }
-    return true;
+    return send_batch(c, type, &b);
 }
 
 /* Filter that is started by a reload gets what it is asked about; everybody else what is in force. */
 static bool send_generation(struct monitor *m, struct child *c)
 {
+    const struct listeners none = { 0, NULL };
     const struct blueprint *next = c->kind == PROCESS_FILTER ? m->reload.next : NULL;
     const struct blueprint *b = next != NULL && next->conf->packet_filter.line != 0 ? next : m->current;
 
-    return monitor_send_generation(m, b, c) && (c->kind != PROCESS_WORKER || send_listeners(m, c)) &&
+    return monitor_send_generation(m, b, c) &&
+           (c->kind != PROCESS_WORKER || m->upgrade.role == UPGRADE_WAITING ||
+            child_send_listeners(m, c, IPC_LISTEN, &m->listeners, &none)) &&
            ipc_send(c->ipc, IPC_COMMIT, &b->number, sizeof(b->number));
 }
 

@@ -87,23 +87,11 @@ static void warn_fixed(struct monitor *m, const struct conf *now)
                 now->limits.sessions, (unsigned long long)monitor_session_limit(m));
 }
 
-static void send_difference(struct child *c, enum ipc_type type, const struct listeners *from, const struct listeners *without)
+static void send_difference(const struct monitor *m, const struct child *c, enum ipc_type type, const struct listeners *from,
+                            const struct listeners *without)
 {
-    struct addr addresses[IPC_FDS];
-    int fds[IPC_FDS];
-    size_t count = 0;
-
-    for (size_t i = 0; i <= from->count; i++) {
-        if (count == IPC_FDS || (i == from->count && count > 0)) {
-            if (!ipc_send_fds(c->ipc, type, addresses, count * sizeof(addresses[0]), fds, type == IPC_LISTEN ? count : 0))
-                log_error("worker %u cannot be told its listeners: %s", c->index, strerror(errno));
-            count = 0;
-        }
-        if (i == from->count || listeners_has(without, &from->items[i].address))
-            continue;
-        addresses[count] = from->items[i].address;
-        fds[count++] = from->items[i].fds[c->index];
-    }
+    if (!child_send_listeners(m, c, type, from, without))
+        log_error("worker %u cannot be told its listeners: %s", c->index, strerror(errno));
 }
 
 /* Sends what is new to one child, and expects its answer. */
@@ -114,10 +102,10 @@ static void tell_child(struct monitor *m, struct child *c, const struct listener
     if (c->ipc < 0 || c->kind == PROCESS_LOGGER || c->kind == PROCESS_FILTER || c->kind == PROCESS_MINTER)
         return;
     if (worker)
-        send_difference(c, IPC_UNLISTEN, old, &m->listeners);
+        send_difference(m, c, IPC_UNLISTEN, old, &m->listeners);
     c->awaited = monitor_send_generation(m, m->current, c);
     if (worker && c->awaited)
-        send_difference(c, IPC_LISTEN, &m->listeners, old);
+        send_difference(m, c, IPC_LISTEN, &m->listeners, old);
     if (c->awaited && ipc_send(c->ipc, IPC_COMMIT, &m->current->number, sizeof(m->current->number)))
         return;
     c->awaited = false;
@@ -145,7 +133,7 @@ static void adopt(struct monitor *m)
     struct listeners old = m->listeners;
     struct reload *r = &m->reload;
 
-    listeners_want_interfaces(&r->listeners, m->shared.workers, zones_need_interfaces(r->next->conf));
+    listeners_want_interfaces(&r->listeners, zones_need_interfaces(r->next->conf));
     blueprint_free(m->current);
     m->current = r->next;
     m->listeners = r->listeners;
@@ -287,6 +275,7 @@ static void begin(struct monitor *m)
         return;
     }
     r->running = true;
+    notify_reloading(&m->notify);
     r->end = RELOAD_DONE;
     r->minter_agreed = false;
     if (!prepare(m))
@@ -331,6 +320,7 @@ static void finish(struct monitor *m)
     free(r->text);
     r->text = NULL;
     r->running = r->for_control = false;
+    monitor_notify_ready(m);
     monitor_tell_status(m);
 }
 

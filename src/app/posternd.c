@@ -28,8 +28,9 @@ static const char usage[] = "usage: posternd [-c FILE] [-n | -T] [--teardown] [-
                             "  -V           print the version and exit\n"
                             "  -h           print this and exit\n"
                             "\n"
-                            "Signals: HUP reads the configuration again, USR1 opens the log again, TERM stops and\n"
-                            "lets streams end until timeouts.drain, a second TERM or INT stops at once.\n"
+                            "Signals: HUP reads the configuration again, USR1 opens the log again, USR2 replaces the\n"
+                            "program by the one that lies in its place now, TERM stops and lets streams end until\n"
+                            "timeouts.drain, a second TERM or INT stops at once.\n"
                             "Exit status: 0 a clean stop, 1 an error in the configuration or at the start.\n"
                             "posternctl(1) talks to a running posternd.\n";
 
@@ -98,5 +99,5 @@ int main(int argc, char **argv)
     case RUN:
         break;
     }
-    return monitor_main(path);
+    return monitor_main(path, argv);
 }

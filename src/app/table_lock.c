@@ -75,6 +75,13 @@ bool table_lock_take(struct table_lock *lock, const char *table, char *error)
     return false;
 }
 
+void table_lock_inherit(struct table_lock *lock, const char *table, int fd)
+{
+    *lock = (struct table_lock){ .fd = fd };
+    snprintf(lock->table, sizeof(lock->table), "%s", table);
+    (void)listen(fd, QUEUE); /* who asks is told of us from now on */
+}
+
 void table_lock_drop(struct table_lock *lock)
 {
     if (lock->fd >= 0)

@@ -60,11 +60,31 @@ uint64_t view_reason(const struct view *v, enum reason r)
     return sum;
 }
 
-uint32_t view_rows_high(const struct view *v, unsigned writer)
+unsigned view_tables(const struct view *v)
 {
-    uint64_t high = count_read(v->shards[writer], COUNT_ROWS_HIGH);
+    return v->writers + v->old.writers;
+}
 
-    return high < v->rows ? (uint32_t)high : v->rows;
+const struct shard *view_table(const struct view *v, unsigned table)
+{
+    return table < v->writers ? v->shards[table] : v->old.shards[table - v->writers];
+}
+
+uint32_t view_rows_high(const struct view *v, unsigned table)
+{
+    uint64_t high = count_read(view_table(v, table), COUNT_ROWS_HIGH);
+    uint32_t rows = table < v->writers ? v->rows : v->old.rows;
+
+    return high < rows ? (uint32_t)high : rows;
+}
+
+bool view_row_read(const struct view *v, unsigned table, uint32_t index, struct row *out, struct tls_facts *tls)
+{
+    if (!row_read(view_table(v, table), index, out, tls))
+        return false;
+    if (table >= v->writers)
+        out->state = ROW_DRAINING;
+    return true;
 }
 
 const char *view_file(const struct view *v)
@@ -94,17 +114,25 @@ bool view_healthy(const struct view *v)
     return !v->status.draining;
 }
 
-bool view_find_row(const struct view *v, const struct stream_id *id, struct row *out, struct tls_facts *tls)
+static bool find_row_in(const struct view *v, unsigned table, const struct stream_id *id, struct row *out, struct tls_facts *tls)
 {
-    for (uint32_t i = 0; i < view_rows_high(v, id->worker); i++)
-        if (row_read(v->shards[id->worker], i, out, tls) && out->number == id->number)
+    for (uint32_t i = 0; i < view_rows_high(v, table); i++)
+        if (view_row_read(v, table, i, out, tls) && out->number == id->number)
             return id->exchange == 0 || id->exchange == out->exchanges;
     return false;
 }
 
-bool view_find_record(const struct view *v, const struct stream_id *id, struct record *out)
+const struct shard *view_find_row(const struct view *v, const struct stream_id *id, struct row *out, struct tls_facts *tls)
 {
-    const struct shard *shard = v->shards[id->worker];
+    if (id->worker < v->writers && find_row_in(v, id->worker, id, out, tls))
+        return v->shards[id->worker];
+    if (id->worker < v->old.writers && find_row_in(v, v->writers + id->worker, id, out, tls))
+        return v->old.shards[id->worker];
+    return NULL;
+}
+
+static bool find_record_in(const struct shard *shard, const struct stream_id *id, struct record *out)
+{
     uint64_t newest = count_read(shard, COUNT_ENDED), oldest = newest > TABLE_ENDED ? newest - TABLE_ENDED : 0;
 
     for (uint64_t sequence = newest; sequence > oldest; sequence--)
@@ -112,4 +140,13 @@ bool view_find_record(const struct view *v, const struct stream_id *id, struct r
             (id->exchange == 0 || id->exchange == out->exchange))
             return true;
     return false;
+}
+
+const struct shard *view_find_record(const struct view *v, const struct stream_id *id, struct record *out)
+{
+    if (id->worker < v->writers && find_record_in(v->shards[id->worker], id, out))
+        return v->shards[id->worker];
+    if (id->worker < v->old.writers && find_record_in(v->old.shards[id->worker], id, out))
+        return v->old.shards[id->worker];
+    return NULL;
 }

@@ -59,12 +59,15 @@ static void on_empty(void *arg)
     loop_stop(w->loop);
 }
 
-static void drain(struct worker *w, uint64_t ms)
+static void drain(struct worker *w, uint64_t ms, bool handed_over)
 {
     if (w->draining)
         return;
     w->draining = true;
-    engine_drain(w->engine, ms, on_empty, w);
+    if (handed_over)
+        engine_hand_over(w->engine, ms, on_empty, w);
+    else
+        engine_drain(w->engine, ms, on_empty, w);
 }
 
 static void tell_monitor(struct worker *w, enum ipc_type type, const void *data, size_t len)
@@ -266,8 +269,10 @@ static void on_message(struct worker *w, struct ipc_message *m)
         process_answer_ping(w->args->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
-    else if (m->type == IPC_DRAIN && ipc_read(m, &ms, sizeof(ms)))
-        drain(w, ms);
+    else if (m->type == IPC_SERVE)
+        listen_on_pending(w);
+    else if ((m->type == IPC_DRAIN || m->type == IPC_HAND_OVER) && ipc_read(m, &ms, sizeof(ms)))
+        drain(w, ms, m->type == IPC_HAND_OVER);
     else if (m->type == IPC_STOP)
         loop_stop(w->loop);
 }
@@ -286,7 +291,7 @@ static void on_monitor(void *arg, unsigned what)
         return;
     loop_remove(w->loop, &w->monitor_source);
     log_error("the monitor is gone: draining");
-    drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0);
+    drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0, false);
 }
 
 /* Maps what is shared and gives the descriptors back: sessions need them. */
@@ -337,7 +342,7 @@ static void start(struct worker *w)
                                                   .shards = w->shards,
                                                   .log = &w->log,
                                                   .log_wake = a->log_wake,
-                                                  .first_number = opened > 0 ? opened + 2 : 1,
+                                                  .first_number = a->first_number + (opened > 0 ? opened + 2 : 1),
                                                   .filter = filter_link_calls(&w->filter),
                                                   .minter = minter_link_calls(&w->minter) });
     if (w->engine == NULL)

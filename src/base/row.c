@@ -12,7 +12,8 @@
         return (unsigned)v < (count) ? names[v] : "?";                                                                             \
     }
 
-NAME_FUNCTION(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED")
+NAME_FUNCTION(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED",
+              "DRAINING")
 NAME_FUNCTION(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "handshake", "http", "tunnel-wait", "peek", "tunnel",
               "upgrade-wait", "websocket", "closing", "dead")
 NAME_FUNCTION(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse", "forwarded")

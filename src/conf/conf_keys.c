@@ -187,6 +187,7 @@ const struct conf_key conf_keys[] = {
     SECONDS(IN_TIMEOUTS, "message", timeouts.message, 60000, "From the first byte of a WebSocket message that is held to its last."),
     SECONDS(IN_TIMEOUTS, "drain", timeouts.drain, 30000, "From the order to end to the end of streams that are still open."),
     SECONDS(IN_TIMEOUTS, "stall", timeouts.stall, 5000, "Without a sign of life of a process; then it is replaced."),
+    SECONDS(IN_TIMEOUTS, "upgrade", timeouts.upgrade, 30000, "For a new posternd to get ready, in an upgrade."),
 
     ITEMS("zones", IN_ZONE, CONF_ZONE, zones, zone_count, conf_zone, MAX_ZONES,
           "Named sets of addresses; the first that fits; in no zone: denied."),

@@ -31,6 +31,20 @@ static void forget(struct flows *f, struct flow *flow, void *arg)
     flow_remove(f, flow);
 }
 
+static void forget_row(struct flows *f, struct flow *flow, void *arg)
+{
+    (void)arg;
+    if (flow->row != NULL)
+        forget(f, flow, NULL);
+}
+
+void flows_retire(struct flows *f, bool on)
+{
+    f->retired = on;
+    if (on)
+        flow_each(f, forget_row, NULL);
+}
+
 void flows_free(struct flows *f)
 {
     if (f == NULL)
@@ -100,7 +114,7 @@ static void admit(struct flows *f, const struct conntrack_entry *entry)
 {
     struct flow *flow;
 
-    if (!flow_is_governed(entry) || entry->state == CONNTRACK_CLOSED)
+    if (f->retired || !flow_is_governed(entry) || entry->state == CONNTRACK_CLOSED)
         return;
     flow = flow_add(f, entry);
     if (flow == NULL) {
@@ -130,7 +144,7 @@ void flows_event(struct flows *f, const struct conntrack_entry *entry)
         end(f, flow);
     else if (flow->joined && changed)
         f->args.joined(f->args.arg, flow->worker, flow->number, &flow->entry);
-    else if (flow->row == NULL && !flow->joined && !flow->left)
+    else if (flow->row == NULL && !flow->joined && !flow->left && !f->retired)
         flow_row_open(f, flow);
 }
 

@@ -205,7 +205,14 @@ void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), vo
     accept_end(e);
     timer_init(&e->drain_timer, on_drain_over, e);
     timer_set(loop_wheel(e->loop), &e->drain_timer, clock_ms() + ms + 1);
-    for_each_session(e, drain_one);
+    if (!e->handed_over)
+        for_each_session(e, drain_one);
+}
+
+void engine_hand_over(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), void *arg)
+{
+    e->handed_over = true;
+    engine_drain(e, ms, on_empty, arg);
 }
 
 static void end_for(struct session *s, enum reason why)

@@ -406,7 +406,7 @@ static bool may_share(struct session *s, const struct exchange *x)
 void exchange_end(struct session *s, enum reason why, enum closer by)
 {
     struct exchange *x = s->exchange;
-    bool keeps_client = x->keeps_client && x->request_done && !s->engine->draining;
+    bool keeps_client = x->keeps_client && x->request_done && !(s->engine->draining && !s->engine->handed_over);
     bool keeps_server =
         x->keeps_server && ledger_is_settled(&s->ledger) && x->reuse != REUSE_NEVER && !s->server.eof && !s->server.broken;
     bool shares = may_share(s, x);

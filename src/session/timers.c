@@ -139,8 +139,9 @@ static struct due due_of_websocket(const struct session *s, const struct conf_ti
 static struct due due_of_closing(const struct session *s, const struct conf_timeouts *t)
 {
     bool waits = stream_waiting(&s->client) > 0 || stream_waiting(&s->server) > 0;
+    bool hurries = s->engine->draining && !s->engine->handed_over;
 
-    return (struct due){ s->progress + (waits && !s->engine->draining ? t->body : LINGER_MS), R_NONE };
+    return (struct due){ s->progress + (waits && !hurries ? t->body : LINGER_MS), R_NONE };
 }
 
 static struct due find_due(const struct session *s)

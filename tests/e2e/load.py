@@ -6,7 +6,7 @@ from lib.http1 import Client
 
 
 class Load:
-    """`threads` keep-alive clients; each connection makes `per_connection` requests, then another is opened. Stops after `total`
+    """`threads` keep-alive clients; each connection makes `per_connection` requests, or as many as it is told that it may, then another is opened. Stops after `total`
     requests, or when told."""
 
     def __init__(self, stage, threads=8, total=None, per_connection=50, proxies=None):
@@ -33,8 +33,9 @@ class Load:
                 continue
             port, done = client.port, 0
             try:
-                while done < self.per_connection and self._next():
-                    self._ask(client)
+                goes_on = True
+                while goes_on and done < self.per_connection and self._next():
+                    goes_on = self._ask(client)
                     done += 1
             except (OSError, ConnectionError) as error:
                 with self._lock:
@@ -47,6 +48,7 @@ class Load:
             self.answered += 1
             if answer.status != 200 or answer.body != b"ok":
                 self.wrong.append((answer.status, answer.body[:100]))
+        return answer.value("connection") != "close"
 
     def stop(self):
         self._stop.set()

@@ -70,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(command.by_id ? command.id.worker < view.writers : command.filters.count > 0);
         break;
     case COMMAND_RELOAD:
+    case COMMAND_UPGRADE:
     case COMMAND_DRAIN:
     case COMMAND_LOG:
         break;

@@ -31,7 +31,7 @@ class Stage:
     """`layer`: in clear, or over TLS (lib/layers.py). Where requests go through a tunnel, targets are in origin form: `url` is empty."""
 
     def __init__(self, routes=None, handler=None, origin=True, arguments=(), layer=layers.CLEAR, environment=None,
-                 **overrides):
+                 program=Postern, **overrides):
         self.lease, self.layer = Lease(), layer
         prefix = self.prefix = self.lease.prefix
         self.settings = settings(prefix, **overrides)
@@ -42,7 +42,7 @@ class Stage:
         self.tls = layers.origin_context(layer, prefix)
         self.origin = Origin(f"{prefix}.1", ORIGIN_PORT, routes, handler, tls=self.tls) if origin else None
         try:
-            self.postern = Postern(self.settings, arguments=arguments, environment=environment)
+            self.postern = program(self.settings, arguments=arguments, environment=environment)
         except BaseException:
             self._release()
             raise

@@ -97,9 +97,106 @@ static void test_transparent(void **state)
     walk("[::1]:39129");
 }
 
+static bool connects(const struct addr *to)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(to, &sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = connect(fd, (struct sockaddr *)&sa, len) == 0;
+
+    close(fd);
+    return good;
+}
+
+static unsigned accept_all(int fd)
+{
+    unsigned count = 0;
+    int client;
+
+    while ((client = accept(fd, NULL, NULL)) >= 0) {
+        close(client);
+        count++;
+    }
+    return count;
+}
+
+static size_t descriptors(const struct listeners *set, int fds[WORKERS_MAX])
+{
+    return listening_of(&set->items[0], 0, 1, fds);
+}
+
+/* Bound but not listening gets nobody; another posternd's sockets are taken over, and added to. */
+static void test_passed_on(void **state)
+{
+    struct conf_listener listener = one("127.0.97.3:39130", MODE_EXPLICIT, INTERCEPT_TPROXY);
+    struct conf conf = { .listeners = &listener, .listener_count = 1 };
+    struct listeners first, adopted, second;
+    int fds[WORKERS_MAX], own[WORKERS_MAX];
+    char error[256];
+
+    (void)state;
+    assert_true(listeners_bind(&first, &conf, &none, 1, error, sizeof(error)));
+    assert_false(connects(&listener.address));
+    assert_true(listeners_listen(&first, error, sizeof(error)));
+    assert_true(connects(&listener.address));
+    assert_int_equal(descriptors(&first, fds), 1);
+    assert_true(listeners_adopt(&adopted, fds, 1));
+    assert_true(listeners_bind(&second, &conf, &adopted, 3, error, sizeof(error)));
+    assert_int_equal(descriptors(&second, own), 3);
+    assert_int_equal(own[0], fds[0]);
+    assert_int_equal(accept_all(own[0]), 1);
+    for (int i = 0; i < 32; i++)
+        assert_true(connects(&listener.address));
+    assert_int_equal(accept_all(own[0]), 32); /* the others do not listen */
+    listeners_cancel(&second, &adopted);
+    assert_true(connects(&listener.address));
+    listeners_commit(&adopted, &none);
+    assert_false(listeners_adopt(&adopted, (int[]){ STDERR_FILENO }, 1));
+    listeners_cancel(&adopted, &none);
+    first.count = 0; /* its socket was closed with those that took it over */
+    listeners_commit(&first, &none);
+}
+
+/* Three sockets, two workers: the third gets nobody any more, and who is in its queue is still there for the worker that has it. */
+static void test_fewer_workers(void **state)
+{
+    struct conf_listener listener = one("127.0.97.3:39131", MODE_EXPLICIT, INTERCEPT_TPROXY);
+    struct conf conf = { .listeners = &listener, .listener_count = 1 };
+    struct listeners set;
+    int fds[WORKERS_MAX], of[WORKERS_MAX];
+    unsigned queued[3];
+    char error[256];
+
+    (void)state;
+    assert_true(listeners_prepare(&set, &conf, &none, 3, error, sizeof(error)));
+    assert_int_equal(descriptors(&set, fds), 3);
+    assert_int_equal(listening_of(&set.items[0], 0, 2, of), 2);
+    assert_true(of[0] == fds[0] && of[1] == fds[2]);
+    assert_int_equal(listening_of(&set.items[0], 1, 2, of), 1);
+    assert_int_equal(of[0], fds[1]);
+    for (int i = 0; i < 90; i++)
+        assert_true(connects(&listener.address));
+    listeners_steer(&set, 2);
+    for (int i = 0; i < 90; i++)
+        assert_true(connects(&listener.address));
+    for (int i = 0; i < 3; i++)
+        queued[i] = accept_all(fds[i]);
+    assert_int_equal(queued[0] + queued[1] + queued[2], 180);
+    for (int i = 0; i < 90; i++)
+        assert_true(connects(&listener.address));
+    assert_int_equal(accept_all(fds[2]), 0);
+    assert_true(accept_all(fds[0]) > 0 && accept_all(fds[1]) > 0);
+    listeners_steer(&set, 3);
+    for (int i = 0; i < 200; i++)
+        assert_true(connects(&listener.address));
+    assert_true(accept_all(fds[2]) > 0);
+    listeners_commit(&set, &none);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_transparent) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_transparent), cmocka_unit_test(test_passed_on),
+                                        cmocka_unit_test(test_fewer_workers) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,36 @@ static void test_one_posternd_a_folder(void **state)
     runtime_dir_close(&second);
 }
 
+/* Another posternd takes over: its socket comes into the place of ours in one step, and our end removes nothing of it. */
+static void test_changes_hands(void **state)
+{
+    struct runtime_dir first, second, third;
+    char path[160];
+    ino_t pid_file;
+
+    (void)state;
+    assert_true(opens(&first, folder));
+    assert_true(runtime_dir_publish(&first));
+    pid_file = first.pid_file;
+    assert_true(runtime_dir_is(first.folder, folder));
+    assert_false(runtime_dir_is(first.folder, base));
+    assert_true(runtime_dir_inherit(&second, dup(first.folder), folder, error, sizeof(error)));
+    assert_string_equal(second.path, socket_path);
+    assert_true(second.socket_file != first.socket_file);
+    assert_true(runtime_dir_publish(&second));
+    assert_true(second.pid_file != pid_file);
+    runtime_dir_close(&first);
+    assert_int_equal(access(socket_path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/posternd.pid", folder);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_false(opens(&third, folder)); /* the lock is still held */
+    runtime_dir_close(&second);
+    assert_int_equal(access(socket_path, F_OK), -1);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_true(opens(&third, folder));
+    runtime_dir_close(&third);
+}
+
 static void test_stale_socket_is_replaced(void **state)
 {
     struct runtime_dir r;
@@ -261,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_socket_is_ours_alone),
         cmocka_unit_test(test_one_posternd_a_folder),
+        cmocka_unit_test(test_changes_hands),
         cmocka_unit_test(test_stale_socket_is_replaced),
         cmocka_unit_test(test_what_stands_in_the_way),
         cmocka_unit_test(test_folders),
