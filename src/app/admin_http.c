@@ -112,6 +112,10 @@ static void on_read(struct bufferevent *buffer, void *arg)
     enum reason why = R_NONE;
     uint32_t head_len = 0;
 
+    if (bytes.at == NULL && bytes.len > 0) {
+        admin_free(a);
+        return;
+    }
     if (!a->answered && bytes.len > 0)
         switch (h1_scan(&a->scan, H1_REQUEST, &limits, bytes, &head_len, &why)) {
         case H1_MORE:
@@ -167,9 +171,8 @@ static void on_accept(int listener, short what, void *arg)
     c->admins = a;
     c->admin_clients++;
     bufferevent_setcb(a->buffer, on_read, on_written, on_event, a);
-    bufferevent_setwatermark(a->buffer, EV_READ, 0, HEAD_BYTES + 1024);
-    (void)bufferevent_set_timeouts(a->buffer, &read_time, &write_time);
-    (void)bufferevent_enable(a->buffer, EV_READ | EV_WRITE);
+    if (bufferevent_set_timeouts(a->buffer, &read_time, &write_time) != 0 || bufferevent_enable(a->buffer, EV_READ | EV_WRITE) != 0)
+        admin_free(a);
 }
 
 bool admin_open(struct control *c)

@@ -26,7 +26,8 @@ static void client_free(struct client *client)
     free(client);
 }
 
-/* Answers what has come in. false: the client is gone. */
+/* Answers what has come in. false: the client is gone. Who asks ahead of answers is not read for a while; libevent's own mark for
+ * that (bufferevent_setwatermark) does not survive a failed allocation. */
 bool client_serve(struct client *client)
 {
     struct evbuffer *in = bufferevent_get_input(client->buffer);
@@ -37,6 +38,8 @@ bool client_serve(struct client *client)
         client_request(client, span_of(line, len));
         free(line);
     }
+    if (!client->closing && client->waiting == WAIT_NOTHING && evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF).pos >= 0)
+        client->closing = true; /* no memory for the line */
     if (client->waiting == WAIT_NOTHING && !client->closing && evbuffer_get_length(in) > CONTROL_LINE) {
         client_reply_error(client, "the request is longer than 64 KiB");
         client->closing = true;
@@ -45,6 +48,10 @@ bool client_serve(struct client *client)
         client_free(client);
         return false;
     }
+    if (evbuffer_get_length(in) > CONTROL_LINE)
+        (void)bufferevent_disable(client->buffer, EV_READ);
+    else
+        (void)bufferevent_enable(client->buffer, EV_READ);
     return true;
 }
 
@@ -102,10 +109,12 @@ static struct client *client_new(struct control *c, int fd)
         return NULL;
     }
     bufferevent_setcb(client->buffer, on_read, on_written, on_event, client);
-    bufferevent_setwatermark(client->buffer, EV_READ, 0, CONTROL_LINE + 1);
-    (void)bufferevent_set_timeouts(client->buffer, &idle, &slow);
-    (void)bufferevent_enable(client->buffer, EV_READ | EV_WRITE);
-    return client;
+    if (bufferevent_set_timeouts(client->buffer, &idle, &slow) == 0 && bufferevent_enable(client->buffer, EV_READ | EV_WRITE) == 0)
+        return client;
+    (void)bufferevent_setfd(client->buffer, -1); /* it is the caller's still */
+    bufferevent_free(client->buffer);
+    free(client);
+    return NULL;
 }
 
 /* A place for a new client. When all are taken the one that has been idle longest gives way: who only connects locks nobody out. */

@@ -38,7 +38,8 @@ static void reply(struct client *client, json_t *answer)
     client->waiting = WAIT_NOTHING;
     client->seconds_idle = 0;
     client_forget(client);
-    (void)evbuffer_add_printf(out, "%s\n", text != NULL ? text : "{\"error\":\"no memory\"}");
+    if (evbuffer_add_printf(out, "%s\n", text != NULL ? text : "{\"error\":\"no memory\"}") < 0)
+        client->closing = true; /* it is not left waiting */
     free(text);
     json_decref(answer);
 }

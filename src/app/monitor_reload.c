@@ -263,6 +263,18 @@ static bool prepare(struct monitor *m)
     return false;
 }
 
+/* Without memory there may be no text. */
+static void tell_control(struct monitor *m, struct span text)
+{
+    uint32_t end = m->reload.end;
+
+    text.len = text.len < IPC_BYTES - sizeof(end) ? text.len : IPC_BYTES - sizeof(end);
+    if (m->reload.for_control && monitor_control(m)->ipc >= 0 &&
+        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &end, sizeof(end), text))
+        log_error("control cannot be told of the reload: %s", strerror(errno));
+    m->reload.for_control = false;
+}
+
 static void begin(struct monitor *m)
 {
     struct reload *r = &m->reload;
@@ -271,7 +283,9 @@ static void begin(struct monitor *m)
     r->wanted = r->wanted_by_control = false;
     r->report = open_memstream(&r->text, &r->text_len);
     if (r->report == NULL) {
+        r->end = RELOAD_REFUSED;
         log_error("reload: %s", strerror(errno));
+        tell_control(m, SPAN("no memory\n"));
         return;
     }
     r->running = true;
@@ -286,7 +300,7 @@ static void begin(struct monitor *m)
 
 void monitor_log_lines(const char *before, const char *text, bool failed)
 {
-    for (const char *line = text; *line != '\0';) {
+    for (const char *line = text != NULL ? text : "no memory\n"; *line != '\0';) {
         int len = (int)strcspn(line, "\n");
 
         if (failed)
@@ -300,8 +314,6 @@ void monitor_log_lines(const char *before, const char *text, bool failed)
 static void finish(struct monitor *m)
 {
     struct reload *r = &m->reload;
-    uint32_t end = r->end;
-    struct span text;
 
     if (r->end == RELOAD_DONE && m->current->conf->packet_filter.line == 0)
         table_lock_drop(&m->lock); /* the rules are gone */
@@ -313,13 +325,10 @@ static void finish(struct monitor *m)
         log_error("reload failed: generation %u is in force, but not everywhere", m->current->number);
     else
         log_info("reloaded: generation %u", m->current->number);
-    text = span_of(r->text, r->text_len < IPC_BYTES - sizeof(end) ? r->text_len : IPC_BYTES - sizeof(end));
-    if (r->for_control && monitor_control(m)->ipc >= 0 &&
-        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &end, sizeof(end), text))
-        log_error("control cannot be told of the reload: %s", strerror(errno));
+    tell_control(m, span_of(r->text, r->text != NULL ? r->text_len : 0));
     free(r->text);
     r->text = NULL;
-    r->running = r->for_control = false;
+    r->running = false;
     monitor_notify_ready(m);
     monitor_tell_status(m);
 }

@@ -317,10 +317,12 @@ bool stream_waits_again(const struct stream *s)
 
 void stream_write_none(struct stream *s)
 {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
         ask_for_room(s);
         return;
     }
+    if (errno == ENOBUFS || errno == ENOMEM)
+        s->failed = true; /* the connection stands: neither an edge nor an end would tell the owner */
     stream_stop_writing(s);
     s->can_read = true; /* what the peer said before it closed still lies there: an early answer */
     loop_again(s->loop, &s->again);

@@ -2,10 +2,14 @@
 """What the tests of faults share: long forms, root, namespaces, and programs that may not be on this machine."""
 import os
 import shutil
+import sys
 
 import pytest
 
 from lib import netns
+
+# Faults on the wire ring are played with its own stage.
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "wire"))
 
 
 @pytest.fixture

@@ -233,7 +233,12 @@ class Steady:
                 raise
         self.retried += 1
         self._drop(link)
-        return await self._exchange(await self._dial(), number)
+        link = await self._dial()
+        try:
+            return await self._exchange(link, number)
+        except BaseException:
+            self._drop(link)
+            raise
 
     async def _exchange(self, link, number):
         body, began = content(number, length=self.body), time.monotonic()

@@ -121,8 +121,10 @@ struct dial *dial_start(struct loop *loop, const struct dial_to *to, void (*done
     size_t index = first_of(to);
     int fds[2];
 
-    if (d == NULL || index >= to->count)
+    if (index >= to->count)
         fatal("nothing to dial");
+    if (d == NULL)
+        return NULL;
     wire_pair(fds);
     *d = (struct dial){ .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = fds[0], .index = index };
     d->taken = &dials[last++ % DIALS_MAX];
