@@ -32,7 +32,7 @@ static const char usage[] = "usage: posternd [-c FILE] [-n | -T] [--teardown] [-
                             "program by the one that lies in its place now, TERM stops and lets streams end until\n"
                             "timeouts.drain, a second TERM or INT stops at once.\n"
                             "Exit status: 0 a clean stop, 1 an error in the configuration or at the start.\n"
-                            "posternctl(1) talks to a running posternd.\n";
+                            "posternctl(8) talks to a running posternd.\n";
 
 enum what { RUN, CHECK, PRINT, TEARDOWN };
 

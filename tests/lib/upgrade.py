@@ -61,10 +61,7 @@ class Replaceable(Postern):
         """A copy of `source`, or a shell script, where the program lies. As an installer does it: a new file under the old name."""
         new = self.binary + ".new"
         if script is None:
-            try:
-                os.link(source, new)
-            except OSError:
-                shutil.copy(source, new)
+            shutil.copy(source, new)
         else:
             with open(new, "w") as file:
                 file.write(f"#!/bin/sh\n{script}\n")
