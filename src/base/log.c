@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The diagnostic log: one line, one write(2), so that lines of several processes do not mix. It knows nothing of the access log,
+ * The diagnostic log: one line, one write(2), so that lines of several processes do not mix. Nobody waits for a reader that has
+ * stopped: what finds no room is counted, and the count is told with the next line that does. It knows nothing of the access log,
  * which is a stream of records of its own (base/record.h).
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static char process_name[32] = "posternd";
 static enum log_level threshold = LOG_LEVEL_INFO;
+static unsigned lost; /* lines that found no room */
 
 void log_open(const char *process, enum log_level level)
 {
@@ -51,6 +54,14 @@ const char *log_level_name(enum log_level level)
     return level_names[level];
 }
 
+/* A pipe with room has room for a line (pipe(7), PIPE_BUF). */
+static bool has_room(void)
+{
+    struct pollfd standard_error = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+    return poll(&standard_error, 1, 0) != 0;
+}
+
 static void write_line(enum log_level level, const char *format, va_list args)
 {
     char line[1024];
@@ -70,8 +81,15 @@ static void write_line(enum log_level level, const char *format, va_list args)
     vsnprintf(line + used, sizeof(line) - used - 1, format, args);
     used = strlen(line);
     line[used++] = '\n';
-    if (write(STDERR_FILENO, line, used) < 0) {
+    if (!has_room())
+        lost++;
+    else if (write(STDERR_FILENO, line, used) < 0) {
         /* Nobody is left to tell. */
+    } else if (lost > 0) {
+        unsigned count = lost;
+
+        lost = 0;
+        log_warn("%u lines before this one found no room", count);
     }
     errno = saved;
 }
