@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/mutant.h"
 #include "policy/zones.h"
 #include "proto/h1.h"
 #include "session/engine.h"
@@ -432,7 +433,7 @@ int monitor_main(const char *path, char **argv)
     m.started_us = clock_wall_us();
     m.runtime.folder = m.runtime.socket = -1;
     memset(&m.shared, 0xff, sizeof(m.shared));
-    if (!h1_self_test())
+    if (FAULT(C18_START, !h1_self_test()))
         fatal("the HTTP parser is not the strict one that Postern needs");
     notify_open(&m.notify);
     block_signals(&m);

@@ -7,6 +7,8 @@
  */
 #include "policy/ledger.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 void ledger_init(struct ledger *l)
@@ -27,7 +29,7 @@ static enum reason condemned(struct ledger *l, enum reason why)
 
 static void step(struct ledger *l, enum ledger_state from, enum ledger_state to)
 {
-    l->state = l->state == from ? to : LEDGER_CONDEMNED;
+    l->state = FAULT(LEDGER_STEP, l->state != from) ? LEDGER_CONDEMNED : to;
 }
 
 void ledger_open(struct ledger *l, bool upgrade_asked, unsigned interim_max)
@@ -60,13 +62,13 @@ enum reason ledger_bytes(struct ledger *l)
     case LEDGER_TUNNEL:
         return R_NONE;
     case LEDGER_ANSWERED:
-        return condemned(l, R_SURPLUS_ANSWER);
+        return FAULT(LEDGER_SURPLUS_BYTES, true) ? condemned(l, R_SURPLUS_ANSWER) : R_NONE;
     case LEDGER_IDLE:
-        return condemned(l, R_UNSOLICITED_BYTES);
+        return FAULT(C17_LEDGER, true) ? condemned(l, R_UNSOLICITED_BYTES) : R_NONE;
     case LEDGER_CONDEMNED:
         break;
     }
-    return R_UNSOLICITED_BYTES;
+    return FAULT(LEDGER_STAYS_CONDEMNED, true) ? R_UNSOLICITED_BYTES : R_NONE;
 }
 
 bool ledger_wants_position(const struct ledger *l)
@@ -77,27 +79,27 @@ bool ledger_wants_position(const struct ledger *l)
 enum reason ledger_causality(struct ledger *l, bool acknowledged)
 {
     l->first_seen = true;
-    if (l->state != LEDGER_ASKED || !acknowledged)
+    if (FAULT(LEDGER_CAUSALITY, l->state != LEDGER_ASKED || !acknowledged))
         return condemned(l, R_ANSWER_BEFORE_REQUEST);
     return R_NONE;
 }
 
 enum reason ledger_answer(struct ledger *l, unsigned status)
 {
-    if (l->state != LEDGER_ASKED)
+    if (FAULT(LEDGER_SECOND_ANSWER, l->state != LEDGER_ASKED))
         return condemned(l, R_SURPLUS_ANSWER);
     if (status == 101)
-        return l->upgrade_asked ? R_NONE : condemned(l, R_UPGRADE_UNASKED);
+        return FAULT(LEDGER_UPGRADE_UNASKED, !l->upgrade_asked) ? condemned(l, R_UPGRADE_UNASKED) : R_NONE;
     if (status >= 200) {
         l->state = LEDGER_ANSWERING;
         return R_NONE;
     }
-    return ++l->interim > l->interim_max ? condemned(l, R_INTERIM_LIMIT) : R_NONE;
+    return FAULT(LEDGER_INTERIM, ++l->interim > l->interim_max) ? condemned(l, R_INTERIM_LIMIT) : R_NONE;
 }
 
 void ledger_upgrade(struct ledger *l)
 {
-    step(l, LEDGER_ASKED, l->upgrade_asked ? LEDGER_UPGRADED : LEDGER_CONDEMNED);
+    step(l, LEDGER_ASKED, FAULT(LEDGER_UPGRADE, !l->upgrade_asked) ? LEDGER_CONDEMNED : LEDGER_UPGRADED);
 }
 
 void ledger_answer_end(struct ledger *l)
@@ -107,5 +109,5 @@ void ledger_answer_end(struct ledger *l)
 
 bool ledger_is_settled(const struct ledger *l)
 {
-    return l->state == LEDGER_IDLE;
+    return !FAULT(LEDGER_SETTLED, l->state != LEDGER_IDLE);
 }

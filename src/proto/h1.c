@@ -8,6 +8,8 @@
  */
 #include "proto/h1_fields.h"
 
+#include "base/mutant.h"
+
 #include <llhttp.h>
 #include <string.h>
 
@@ -41,7 +43,7 @@ static int on_url(llhttp_t *parser, const char *at, size_t len)
     struct reading *r = parser->data;
 
     r->head->target = span_of(at, len);
-    return len <= r->limits->uri_bytes ? 0 : stop(r, R_URI_TOO_LONG);
+    return FAULT(C3_URI, len > r->limits->uri_bytes) ? stop(r, R_URI_TOO_LONG) : 0;
 }
 
 /* An empty name passes through llhttp 8. */
@@ -51,9 +53,10 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
     struct h1_head *head = r->head;
     struct span name = span_of(at, len);
 
-    if (len == 0)
+    if (FAULT(C8_EMPTY, len == 0))
         return stop(r, R_HEAD_MALFORMED);
-    if (len > H1_NAME_BYTES || head->field_count == H1_FIELDS_MAX || head->field_count == r->limits->header_count)
+    if (FAULT(C3_NAME, len > H1_NAME_BYTES) || head->field_count == H1_FIELDS_MAX ||
+        FAULT(C3_FIELDS, head->field_count == r->limits->header_count))
         return stop(r, R_HEAD_TOO_LARGE);
     h1_add(head, (struct h1_field){ name, span_of(at + len, 0), h1_name_find(name), false });
     return 0;
@@ -140,7 +143,7 @@ static enum reason tokenize(struct h1_head *head, struct span bytes, const struc
     llhttp_init(&parser, head->kind == H1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
     parser.data = &reading;
     error = llhttp_execute(&parser, bytes.at, bytes.len);
-    if (head->kind == H1_REQUEST && is_foreign(parser.method))
+    if (FAULT(C4_FOREIGN, head->kind == H1_REQUEST && is_foreign(parser.method)))
         return R_METHOD_UNKNOWN;
     if (error != HPE_PAUSED)
         return refusal(&reading, error, bytes);
@@ -159,7 +162,9 @@ static enum reason read_host(struct h1_head *head)
 
     if (host != NULL && count == 1)
         head->host = host->value;
-    return count > 1 || (count == 0 && head->minor == 1) || (count == 1 && head->host.len == 0) ? R_HOST_MALFORMED : R_NONE;
+    if (FAULT(C7_TWICE, count > 1) || FAULT(C7_MISSING, count == 0 && head->minor == 1))
+        return R_HOST_MALFORMED;
+    return FAULT(C7_EMPTY, count == 1 && head->host.len == 0) ? R_HOST_MALFORMED : R_NONE;
 }
 
 /* RFC 9110 10.1.1: HTTP/1.0 clients do not know interim answers, whatever they send. */

@@ -9,6 +9,8 @@
 #include "proto/h1_body.h"
 #include "proto/h1_line.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 void h1_body_init(struct h1_body *body, enum h1_framing framing, uint64_t length, uint64_t limit)
@@ -21,7 +23,7 @@ static bool has_room(const struct h1_body *body, uint64_t more)
 {
     uint64_t limit = body->limit > 0 && body->limit < INT64_MAX ? body->limit : INT64_MAX;
 
-    return more <= limit - body->total;
+    return !FAULT(C10_LIMIT, more > limit - body->total);
 }
 
 /* Hands out at most `most` bytes of payload. */
@@ -66,7 +68,7 @@ static enum reason take_digit(struct h1_body *body, char c)
 {
     int digit = byte_hex(c);
 
-    if (digit < 0 || body->digits == H1_CHUNK_DIGITS)
+    if (digit < 0 || FAULT(C3_CHUNK_DIGITS, body->digits == H1_CHUNK_DIGITS))
         return R_BODY_MALFORMED;
     body->digits++;
     body->left = body->left << 4 | (unsigned)digit;
@@ -123,7 +125,7 @@ static enum reason take_value(struct h1_body *body, char c)
 
 static enum reason take_quoted(struct h1_body *body, char c)
 {
-    if (!is_quotable((unsigned char)c))
+    if (FAULT(C2_CHUNK_QUOTED, !is_quotable((unsigned char)c)))
         return R_BODY_MALFORMED;
     if (body->state == CHUNK_EXT_ESCAPED)
         body->state = CHUNK_EXT_QUOTED;
@@ -149,7 +151,7 @@ static enum reason open_chunk(struct h1_body *body)
 static enum reason expect(struct h1_body *body, char c, char want, enum h1_chunk_state next)
 {
     body->state = next;
-    return c == want ? R_NONE : R_BODY_MALFORMED;
+    return FAULT(C2_CHUNK_END, c != want) ? R_BODY_MALFORMED : R_NONE;
 }
 
 /* One byte around the payload. */
@@ -159,7 +161,7 @@ static enum reason take(struct h1_body *body, char c)
     case CHUNK_SIZE:
         return take_size(body, c);
     case CHUNK_SIZE_LF:
-        return c == '\n' ? open_chunk(body) : R_BODY_MALFORMED;
+        return FAULT(C2_CHUNK_LINE, c != '\n') ? R_BODY_MALFORMED : open_chunk(body);
     case CHUNK_EXT_NAME_FIRST:
     case CHUNK_EXT_NAME:
         return take_name(body, c);
@@ -198,7 +200,8 @@ static enum reason take_between(struct h1_body *body, struct span *in)
         *in = span_skip(*in, 1);
         if (is_extension(body->state))
             body->line++;
-        if (body->line > H1_EXTENSION_BYTES || body->extensions + body->line > H1_EXTENSIONS_BYTES)
+        if (FAULT(C3_EXTENSION, body->line > H1_EXTENSION_BYTES) ||
+            FAULT(C3_EXTENSIONS, body->extensions + body->line > H1_EXTENSIONS_BYTES))
             why = R_BODY_MALFORMED;
     }
     return why;
@@ -218,7 +221,7 @@ static enum h1_body_result next_of_trailers(struct h1_body *body, struct span *i
     body->line = (uint32_t)at;
     if (end == H1_MORE && window.len < H1_TRAILER_BYTES)
         return H1_BODY_MORE;
-    if (end != H1_DONE || !h1_trailers_check(span_of(window.at, at)))
+    if (FAULT(C2_TRAILER, end != H1_DONE) || !h1_trailers_check(span_of(window.at, at)))
         return H1_BODY_BAD;
     *trailers = span_of(window.at, at);
     *in = span_skip(*in, at + 2);
@@ -284,9 +287,9 @@ bool h1_body_may_end(const struct h1_body *body)
     case H1_UNTIL_CLOSE:
         return true;
     case H1_LENGTH:
-        return body->left == 0;
+        return !FAULT(C16_SHORT, body->left > 0);
     case H1_CHUNKED:
-        return body->state == CHUNK_COMPLETE;
+        return !FAULT(C16_CHUNKS, body->state != CHUNK_COMPLETE);
     }
     return false;
 }

@@ -8,6 +8,8 @@
  */
 #include "proto/h1_fields.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 #define SLOTS 128
@@ -88,15 +90,15 @@ static enum reason take_option(struct options *o, struct span option)
 {
     enum h1_name id = h1_name_find(option);
 
-    if (!span_is_token(option) || o->count++ == H1_OPTIONS_MAX || (BIT(id) & framing_or_host))
+    if (FAULT(C15_TOKEN, !span_is_token(option)) || o->count++ == H1_OPTIONS_MAX || FAULT(C15_FRAMING, BIT(id) & framing_or_host))
         return R_HEAD_MALFORMED;
-    if (span_ieq(option, SPAN("close")))
+    if (FAULT(C15_CLOSE, span_ieq(option, SPAN("close"))))
         o->close = true;
     else if (span_ieq(option, SPAN("keep-alive")))
         o->keep_alive = true;
     else if (id == H1_UPGRADE)
         o->upgrade = true;
-    else if (id == H1_OTHER)
+    else if (FAULT(C15_NAMED, id == H1_OTHER))
         o->other[o->other_count++] = option;
     else if (!(BIT(id) & end_to_end))
         o->known |= BIT(id);

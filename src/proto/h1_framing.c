@@ -6,14 +6,16 @@
  */
 #include "proto/h1_fields.h"
 
+#include "base/mutant.h"
+
 enum reason h1_length_read(struct span value, uint64_t *length)
 {
     for (size_t i = 0; i < value.len; i++)
-        if (value.at[i] < '0' || value.at[i] > '9')
+        if (FAULT(C10_DIGITS, value.at[i] < '0' || value.at[i] > '9'))
             return R_FRAMING_AMBIGUOUS;
-    if (value.len == 0)
+    if (FAULT(C10_EMPTY, value.len == 0))
         return R_FRAMING_AMBIGUOUS;
-    return value.len <= 19 && span_u64(value, INT64_MAX, length) ? R_NONE : R_BODY_TOO_LARGE;
+    return FAULT(C10_SIZE, value.len > 19 || !span_u64(value, INT64_MAX, length)) ? R_BODY_TOO_LARGE : R_NONE;
 }
 
 /* What the message itself says. */
@@ -23,11 +25,12 @@ static enum reason read_declared(struct h1_head *head)
     enum reason why = R_NONE;
 
     head->framing = H1_NO_BODY;
-    if (h1_count(head, H1_CONTENT_LENGTH) + h1_count(head, H1_TRANSFER_ENCODING) > 1)
+    if (FAULT(C9_COUNT, h1_count(head, H1_CONTENT_LENGTH) + h1_count(head, H1_TRANSFER_ENCODING) > 1))
         return R_FRAMING_AMBIGUOUS;
     if (coding != NULL) {
         head->framing = H1_CHUNKED;
-        why = head->minor == 1 && span_ieq(coding->value, SPAN("chunked")) ? R_NONE : R_FRAMING_AMBIGUOUS;
+        if (FAULT(C9_VERSION, head->minor == 0) || FAULT(C9_CODING, !span_ieq(coding->value, SPAN("chunked"))))
+            why = R_FRAMING_AMBIGUOUS;
     } else if (length != NULL) {
         head->framing = H1_LENGTH;
         head->has_length = true;
@@ -45,7 +48,7 @@ enum reason h1_framing_request(struct h1_head *head)
 {
     enum reason why = read_declared(head);
 
-    if (why == R_NONE && (head->is_connect || head->upgrade) && has_body(head))
+    if (why == R_NONE && FAULT(C13_BODY, (head->is_connect || head->upgrade) && has_body(head)))
         why = R_FRAMING_AMBIGUOUS;
     return why;
 }
@@ -53,9 +56,9 @@ enum reason h1_framing_request(struct h1_head *head)
 /* A 101 ends HTTP on the connection: only if we asked for that, and with nothing that speaks of a body. */
 static enum reason switching_check(const struct h1_head *head, const struct h1_asked *asked)
 {
-    if (!asked->upgrade)
+    if (FAULT(C13_UNASKED, !asked->upgrade))
         return R_UPGRADE_UNASKED;
-    return head->upgrade && head->framing == H1_NO_BODY ? R_NONE : R_FRAMING_AMBIGUOUS;
+    return FAULT(C13_SWITCH, !head->upgrade || head->framing != H1_NO_BODY) ? R_FRAMING_AMBIGUOUS : R_NONE;
 }
 
 enum reason h1_framing_response(struct h1_head *head, const struct h1_asked *asked)
@@ -66,9 +69,10 @@ enum reason h1_framing_response(struct h1_head *head, const struct h1_asked *ask
 
     if (why == R_NONE && head->status == 101)
         why = switching_check(head, asked);
-    if (why == R_NONE && (interim || head->status == 204) && has_body(head))
+    if (why == R_NONE && FAULT(C12_BODY, (interim || head->status == 204) && has_body(head)))
         why = R_FRAMING_AMBIGUOUS;
-    if (asked->head || tunnel || interim || head->status == 204 || head->status == 304) {
+    if (FAULT(C12_HEAD, asked->head) || FAULT(C12_TUNNEL, tunnel) || interim ||
+        FAULT(C12_STATUS, head->status == 204 || head->status == 304)) {
         head->framing = H1_NO_BODY;
     } else if (head->framing == H1_NO_BODY) {
         head->framing = H1_UNTIL_CLOSE;

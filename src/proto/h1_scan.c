@@ -8,6 +8,8 @@
  */
 #include "proto/h1_line.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 #define METHOD_BYTES 32      /* the longest registered method has 17 */
@@ -19,7 +21,7 @@ static enum reason method_check(struct span line)
     for (size_t i = 0; i < line.len; i++) {
         if (line.at[i] == ' ' && i > 0)
             return R_NONE;
-        if (!byte_is_token((unsigned char)line.at[i]))
+        if (FAULT(C1_TOKEN, !byte_is_token((unsigned char)line.at[i])))
             return R_HEAD_MALFORMED;
         if (i == METHOD_BYTES)
             return R_METHOD_UNKNOWN;
@@ -34,9 +36,10 @@ static bool is_digit(char c)
 
 static enum reason version_check(struct span v)
 {
-    if (v.len != 8 || !span_starts(v, SPAN("HTTP/")) || !is_digit(v.at[5]) || v.at[6] != '.' || !is_digit(v.at[7]))
+    if (FAULT(C4_PROTOCOL,
+              v.len != 8 || !span_starts(v, SPAN("HTTP/")) || !is_digit(v.at[5]) || v.at[6] != '.' || !is_digit(v.at[7])))
         return R_HEAD_MALFORMED;
-    return v.at[5] == '1' && v.at[7] <= '1' ? R_NONE : R_VERSION_UNSUPPORTED;
+    return FAULT(C4_VERSION, v.at[5] != '1' || v.at[7] > '1') ? R_VERSION_UNSUPPORTED : R_NONE;
 }
 
 static bool is_visible_ascii(struct span s)
@@ -54,7 +57,7 @@ static enum reason request_line_check(struct span line)
     const char *first = memchr(line.at, ' ', line.len);
     const char *second = first ? memchr(first + 1, ' ', (size_t)(end - first - 1)) : NULL;
 
-    if (second == NULL || !is_visible_ascii(span_of(first + 1, (size_t)(second - first - 1))))
+    if (second == NULL || FAULT(C5_TARGET, !is_visible_ascii(span_of(first + 1, (size_t)(second - first - 1)))))
         return R_HEAD_MALFORMED;
     return version_check(span_of(second + 1, (size_t)(end - second - 1)));
 }
@@ -77,9 +80,9 @@ static enum reason start_line_check(enum h1_kind kind, const struct h1_limits *l
     enum reason why;
 
     if (kind == H1_RESPONSE)
-        return status_line_fits(line) && !(complete && line.len < STATUS_LINE) ? R_NONE : R_RESPONSE_MALFORMED;
+        return FAULT(C14_STATUS, !status_line_fits(line) || (complete && line.len < STATUS_LINE)) ? R_RESPONSE_MALFORMED : R_NONE;
     why = method_check(line);
-    if (why == R_NONE && line.len > (size_t)limits->uri_bytes + REQUEST_LINE_MORE)
+    if (why == R_NONE && FAULT(C3_URI, line.len > (size_t)limits->uri_bytes + REQUEST_LINE_MORE))
         why = R_URI_TOO_LONG;
     return why == R_NONE && complete ? request_line_check(line) : why;
 }
@@ -92,11 +95,11 @@ static enum reason line_check(const struct h1_scan *scan, enum h1_kind kind, con
 
     if (scan->lines == 0)
         why = start_line_check(kind, limits, line, end == H1_DONE);
-    else if (line.len > 0 && (line.at[0] == ' ' || line.at[0] == '\t'))
+    else if (FAULT(C8_FOLD, line.len > 0 && (line.at[0] == ' ' || line.at[0] == '\t')))
         why = R_HEAD_MALFORMED;
-    else if (scan->lines > limits->header_count && line.len > 0)
+    else if (FAULT(C3_FIELDS, scan->lines > limits->header_count && line.len > 0))
         why = R_HEAD_TOO_LARGE;
-    return why == R_NONE && end == H1_BAD ? R_HEAD_MALFORMED : why;
+    return why == R_NONE && FAULT(C2_HEAD, end == H1_BAD) ? R_HEAD_MALFORMED : why;
 }
 
 /* Moves behind the CRLF at scan->at. */
@@ -115,7 +118,7 @@ enum h1_progress h1_scan(struct h1_scan *scan, enum h1_kind kind, const struct h
         size_t at = scan->at;
         enum h1_progress end = h1_line_end(window, &at);
         struct span line = span_of(in.at + scan->line_start, at - scan->line_start);
-        bool leading = kind == H1_REQUEST && scan->line_start == 0;
+        bool leading = kind == H1_REQUEST && scan->lines == 0 && !FAULT(C1_LEADING, scan->line_start > 0);
 
         scan->at = (uint32_t)at;
         if (end == H1_DONE && line.len == 0 && leading) {
@@ -123,7 +126,7 @@ enum h1_progress h1_scan(struct h1_scan *scan, enum h1_kind kind, const struct h
             continue;
         }
         *why = line_check(scan, kind, limits, line, end);
-        if (*why == R_NONE && end == H1_MORE && window.len == limits->header_bytes)
+        if (*why == R_NONE && FAULT(C3_HEAD, end == H1_MORE && window.len == limits->header_bytes))
             *why = R_HEAD_TOO_LARGE;
         if (*why != R_NONE) {
             *why = kind == H1_RESPONSE ? R_RESPONSE_MALFORMED : *why;

@@ -7,6 +7,8 @@
 #include "proto/h1_body.h"
 #include "proto/h1_fields.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 static const struct span passed_on[] = {
@@ -50,10 +52,10 @@ bool h1_trailers_check(struct span section)
 
     while (next_line(&section, &line)) {
         name = name_of(line);
-        if (++count > H1_TRAILER_FIELDS || !span_is_token(name))
+        if (FAULT(C3_TRAILERS, ++count > H1_TRAILER_FIELDS) || FAULT(C8_TRAILER, !span_is_token(name)))
             return false;
         id = h1_name_find(name);
-        if (id == H1_CONTENT_LENGTH || id == H1_TRANSFER_ENCODING || id == H1_HOST)
+        if (FAULT(C11_TRAILER_FRAMING, id == H1_CONTENT_LENGTH || id == H1_TRANSFER_ENCODING || id == H1_HOST))
             return false;
     }
     return true;
@@ -65,7 +67,7 @@ size_t h1_trailers_filter(struct span trailers, char *out)
     size_t written = 0;
 
     while (next_line(&trailers, &line)) {
-        if (!is_passed_on(name_of(line)))
+        if (FAULT(C11_TRAILER, !is_passed_on(name_of(line))))
             continue;
         memcpy(out + written, line.at, line.len);
         written += line.len;

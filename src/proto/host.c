@@ -9,6 +9,8 @@
  */
 #include "proto/host.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 static void set_name(struct host *out, const char *text)
@@ -95,13 +97,13 @@ bool host_parse(struct host *out, struct span text)
     host_clear(out);
     if (text.len >= 2 && text.at[0] == '[')
         return parse_literal(out, text);
-    if (!is_reg_name(text))
+    if (FAULT(C6_NAME, !is_reg_name(text)))
         return false;
     if (addr_parse_loose(&ip, text, 0)) {
         host_from_addr(out, &ip);
         return ip.family != 0;
     }
-    if (!idna_to_ascii(text, out->name) || is_number(last_label(span_str(out->name)))) {
+    if (!idna_to_ascii(text, out->name) || FAULT(C6_NUMBER, is_number(last_label(span_str(out->name))))) {
         set_name(out, "");
         return false;
     }
@@ -132,7 +134,7 @@ bool host_parse_authority(struct host *out, uint16_t *port, struct span text)
         return false;
     if (end == text.len)
         return true;
-    if (!span_u64(span_skip(text, end + 1), UINT16_MAX, &number) || number == 0)
+    if (FAULT(C6_PORT, !span_u64(span_skip(text, end + 1), UINT16_MAX, &number) || number == 0))
         return false;
     *port = (uint16_t)number;
     return true;

@@ -10,6 +10,8 @@
  */
 #include "proto/target.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 /* What a byte means in a path. Refused: controls, space, '#', '\\', '?', DEL and 8-bit bytes. */
@@ -56,7 +58,7 @@ static bool climb(struct writer *w)
 {
     size_t at = w->segment - 1;
 
-    if (at == 0 || w->at[at - 1] == '/')
+    if (at == 0 || FAULT(C6_EMPTY_SEGMENT, w->at[at - 1] == '/'))
         return false;
     while (w->at[at - 1] != '/')
         at--;
@@ -85,7 +87,7 @@ static bool end_segment(struct writer *w, bool slash)
     }
     if (span_eq(segment, SPAN("..")))
         return climb(w);
-    if (is_dots_with_parameters(segment))
+    if (FAULT(C6_DOTS, is_dots_with_parameters(segment)))
         return false;
     if (slash && !put(w, '/'))
         return false;
@@ -99,7 +101,8 @@ static bool put_percent(struct writer *w, struct span rest)
     int high = rest.len > 2 ? byte_hex(rest.at[1]) : -1, low = rest.len > 2 ? byte_hex(rest.at[2]) : -1;
     int byte = high * 16 + low;
 
-    if (high < 0 || low < 0 || byte == '\0' || byte == '\r' || byte == '\n' || byte == '/' || byte == '\\')
+    if (FAULT(C6_ESCAPE, high < 0 || low < 0) ||
+        FAULT(C6_HIDDEN, byte == '\0' || byte == '\r' || byte == '\n' || byte == '/' || byte == '\\'))
         return false;
     return path_byte((uint8_t)byte) == BYTE_UNRESERVED ? put(w, (char)byte) : put_escape(w, (uint8_t)byte);
 }
@@ -122,7 +125,7 @@ static size_t put_byte(struct writer *w, struct span rest)
     case BYTE_REFUSED:
         break;
     }
-    return 0;
+    return !FAULT(C6_PATH, true) && put(w, (char)byte);
 }
 
 static bool normalise(struct target *out, struct span path, char *buffer, size_t size)
@@ -145,7 +148,7 @@ static bool normalise(struct target *out, struct span path, char *buffer, size_t
 static bool query_is_good(struct span query)
 {
     for (size_t i = 0; i < query.len; i++)
-        if (query.at[i] <= ' ' || query.at[i] >= 0x7f || query.at[i] == '#')
+        if (FAULT(C6_QUERY, query.at[i] <= ' ' || query.at[i] >= 0x7f || query.at[i] == '#'))
             return false;
     return true;
 }
@@ -195,14 +198,15 @@ static enum reason parse_authority(struct target *out, struct span text)
 {
     out->form = TARGET_AUTHORITY;
     out->authority = text;
-    return host_parse_authority(&out->host, &out->port, text) && out->port != 0 ? R_NONE : R_TARGET_MALFORMED;
+    return host_parse_authority(&out->host, &out->port, text) && !FAULT(C6_CONNECT_PORT, out->port == 0) ? R_NONE
+                                                                                                         : R_TARGET_MALFORMED;
 }
 
 static enum reason parse_asterisk(struct target *out, struct span method)
 {
     out->form = TARGET_ASTERISK;
     out->path = SPAN("*");
-    return span_eq(method, SPAN("OPTIONS")) ? R_NONE : R_TARGET_MALFORMED;
+    return FAULT(C6_ASTERISK, !span_eq(method, SPAN("OPTIONS"))) ? R_TARGET_MALFORMED : R_NONE;
 }
 
 enum reason target_parse(struct target *out, struct span method, struct span text, char *buffer, size_t size)

@@ -18,6 +18,8 @@
 
 #include "proto/ws_extension.h"
 
+#include "base/mutant.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,7 +160,7 @@ enum reason ws_deflate_answer(const struct h1_head *head, const struct ws_deflat
     memset(out, 0, sizeof(*out));
     if (count == 0)
         return R_NONE;
-    if (count > 1 || !read_answer(h1_find(head, H1_WS_EXTENSIONS)->value, offer, out)) {
+    if (FAULT(ACCEPT_EXTENSION, count > 1 || !read_answer(h1_find(head, H1_WS_EXTENSIONS)->value, offer, out))) {
         memset(out, 0, sizeof(*out));
         return R_EXTENSION_UNOFFERED;
     }

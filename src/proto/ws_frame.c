@@ -18,6 +18,8 @@
 #include "proto/utf8.h"
 #include "proto/ws_frame_header.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 #define NO_STATUS 1005 /* stands for a close frame without a code, never on the wire (RFC 6455 7.1.5) */
@@ -99,7 +101,7 @@ static enum reason end_data(struct ws_reader *r)
 {
     if (!r->fin)
         return R_NONE;
-    if (r->utf8 != 0)
+    if (FAULT(UTF8_CUT, r->utf8 != 0))
         return R_UTF8_INVALID;
     r->message = 0;
     r->message_bytes = 0;
@@ -132,7 +134,7 @@ static enum reason take_payload(struct ws_reader *r, const uint8_t *at, size_t n
     r->mask_at = (uint8_t)((mask_at + n) & 3);
     if (r->message == WS_TEXT && !r->compressed)
         r->utf8 = mask == NULL ? utf8_feed(r->utf8, payload) : utf8_feed_masked(r->utf8, payload, mask, mask_at);
-    if (r->utf8 == UTF8_BAD)
+    if (FAULT(UTF8_MESSAGE, r->utf8 == UTF8_BAD))
         return R_UTF8_INVALID;
     if (r->calls.on_payload != NULL && r->message_way != WS_DROP)
         why = r->calls.on_payload(r->calls.arg, payload, mask, mask_at);
@@ -150,12 +152,12 @@ static enum reason check_close(const struct ws_reader *r, struct span payload, u
     *code = NO_STATUS;
     if (payload.len == 0)
         return R_NONE;
-    if (payload.len == 1)
+    if (FAULT(CLOSE_SIZE, payload.len == 1))
         return R_CLOSE_MALFORMED;
     *code = (uint16_t)((at[0] ^ r->mask[0]) << 8 | (at[1] ^ r->mask[1]));
-    if (!ws_close_code_valid(*code))
+    if (FAULT(CLOSE_CODE, !ws_close_code_valid(*code)))
         return R_CLOSE_MALFORMED;
-    return utf8_feed_masked(0, span_skip(payload, 2), r->mask, 2) != 0 ? R_UTF8_INVALID : R_NONE;
+    return FAULT(CLOSE_UTF8, utf8_feed_masked(0, span_skip(payload, 2), r->mask, 2) != 0) ? R_UTF8_INVALID : R_NONE;
 }
 
 /* Takes a control frame, all of which is there. False: it is not in this run. */

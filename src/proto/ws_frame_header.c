@@ -7,6 +7,8 @@
  */
 #include "proto/ws_frame_header.h"
 
+#include "base/mutant.h"
+
 bool ws_is_control(uint8_t opcode)
 {
     return opcode >= WS_CLOSE;
@@ -14,40 +16,41 @@ bool ws_is_control(uint8_t opcode)
 
 static bool opcode_fits(const struct ws_reader *r, uint8_t opcode, bool fin)
 {
-    if (opcode > WS_PONG || (opcode > WS_BINARY && opcode < WS_CLOSE))
+    if (FAULT(FRAME_OPCODE, opcode > WS_PONG || (opcode > WS_BINARY && opcode < WS_CLOSE)))
         return false;
     if (ws_is_control(opcode))
-        return fin;
-    return (opcode == WS_CONTINUATION) == (r->message != 0);
+        return !FAULT(FRAME_CONTROL_FIN, !fin);
+    return !FAULT(FRAME_CONTINUATION, (opcode == WS_CONTINUATION) != (r->message != 0));
 }
 
 static bool reserved_fit(const struct ws_reader *r, uint8_t first, uint8_t opcode)
 {
     uint8_t bits = first & WS_RESERVED;
 
-    return bits == 0 || (bits == WS_RSV1 && r->limits.compressed && (opcode == WS_TEXT || opcode == WS_BINARY));
+    return !FAULT(FRAME_RESERVED, bits != 0) ||
+           (bits == WS_RSV1 && r->limits.compressed && (opcode == WS_TEXT || opcode == WS_BINARY));
 }
 
 static enum reason check_first(const struct ws_reader *r, uint8_t first)
 {
     uint8_t opcode = first & 0x0f;
 
-    if (r->closed || !opcode_fits(r, opcode, first & WS_FIN) || !reserved_fit(r, first, opcode))
+    if (FAULT(FRAME_AFTER_CLOSE, r->closed) || !opcode_fits(r, opcode, first & WS_FIN) || !reserved_fit(r, first, opcode))
         return R_FRAME_MALFORMED;
     if ((opcode == WS_TEXT && r->limits.no_text) || (opcode == WS_BINARY && r->limits.no_binary))
         return R_OPCODE_DENIED;
-    if (opcode == WS_CONTINUATION && r->limits.fragments > 0 && r->fragments >= r->limits.fragments)
+    if (FAULT(FRAME_FRAGMENTS, opcode == WS_CONTINUATION && r->limits.fragments > 0 && r->fragments >= r->limits.fragments))
         return R_FRAGMENT_LIMIT;
     return R_NONE;
 }
 
 static enum reason check_second(const struct ws_reader *r, uint8_t opcode, uint8_t second)
 {
-    if (r->sender == WS_CLIENT && !(second & WS_MASKED))
+    if (FAULT(FRAME_UNMASKED, r->sender == WS_CLIENT && !(second & WS_MASKED)))
         return R_FRAME_UNMASKED;
-    if (r->sender == WS_SERVER && (second & WS_MASKED))
+    if (FAULT(FRAME_MASKED, r->sender == WS_SERVER && (second & WS_MASKED)))
         return R_FRAME_MASKED;
-    return ws_is_control(opcode) && (second & 0x7f) > WS_CONTROL_MAX ? R_FRAME_MALFORMED : R_NONE;
+    return FAULT(FRAME_CONTROL_SIZE, ws_is_control(opcode) && (second & 0x7f) > WS_CONTROL_MAX) ? R_FRAME_MALFORMED : R_NONE;
 }
 
 static uint64_t big_endian(const uint8_t *at, size_t bytes)
@@ -76,9 +79,9 @@ static enum reason check_length(const struct ws_reader *r, const struct ws_heade
 {
     uint64_t least = form == 127 ? 65536 : form == 126 ? 126 : 0;
 
-    if (h->payload < least)
+    if (FAULT(FRAME_LENGTH_FORM, h->payload < least))
         return R_FRAME_MALFORMED;
-    return !ws_is_control(h->opcode) && is_too_big(r, h->payload) ? R_MESSAGE_TOO_BIG : R_NONE;
+    return FAULT(FRAME_TOO_BIG, !ws_is_control(h->opcode) && is_too_big(r, h->payload)) ? R_MESSAGE_TOO_BIG : R_NONE;
 }
 
 bool ws_header_read(const struct ws_reader *r, const uint8_t *at, size_t available, struct ws_header *h, enum reason *why)

@@ -9,6 +9,8 @@
 #include "proto/utf8.h"
 #include "proto/ws_frame_header.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 #define NOT_A_BYTE 256u
@@ -52,7 +54,7 @@ static inline bool read_frame(const struct fit *fit, const uint8_t *at, size_t a
     if (form == 126) {
         f->header += 2;
         f->payload = (size_t)at[2] << 8 | at[3];
-        form = f->payload < 126 ? 127 : 126;
+        form = FAULT(FRAME_LENGTH_FORM, f->payload < 126) ? 127 : 126;
     }
     return form <= 126 && f->payload <= fit->most && available >= f->header && available - f->header >= f->payload;
 }
@@ -111,7 +113,7 @@ size_t ws_whole_take(struct ws_reader *r, const uint8_t *at, size_t len)
         if (at[done] == fit.binary) {
             n = f.payload < 126 ? count_alike(at + done, len - done, size) : 1;
             binaries += (uint32_t)n;
-        } else if (at[done] == fit.text && is_text(&fit, at + done, &f)) {
+        } else if (at[done] == fit.text && !FAULT(UTF8_WHOLE, !is_text(&fit, at + done, &f))) {
             texts++;
         } else {
             break;

@@ -12,6 +12,8 @@
 
 #include "proto/ws_extension.h"
 
+#include "base/mutant.h"
+
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -140,13 +142,13 @@ enum reason ws_request_check(const struct h1_head *head, struct ws_offer *offer)
     struct span key = only_value(head, H1_WS_KEY);
 
     memset(offer, 0, sizeof(*offer));
-    if (!head->upgrade_websocket || !head->is_get || head->minor != 1)
+    if (!head->upgrade_websocket || FAULT(WS_METHOD, !head->is_get) || head->minor != 1)
         return R_HANDSHAKE_MALFORMED;
-    if (head->framing == H1_CHUNKED || head->length > 0 || h1_count(head, H1_WS_VERSION) > 1)
+    if (head->framing == H1_CHUNKED || head->length > 0 || FAULT(WS_VERSIONS, h1_count(head, H1_WS_VERSION) > 1))
         return R_HANDSHAKE_MALFORMED;
-    if (!span_eq(only_value(head, H1_WS_VERSION), SPAN("13")))
+    if (FAULT(WS_VERSION, !span_eq(only_value(head, H1_WS_VERSION), SPAN("13"))))
         return R_WS_VERSION;
-    if (!is_key(key) || !span_cstr(key, offer->key, sizeof(offer->key)) || !read_lists(head, offer))
+    if (FAULT(WS_KEY, !is_key(key)) || !span_cstr(key, offer->key, sizeof(offer->key)) || FAULT(WS_LISTS, !read_lists(head, offer)))
         return R_HANDSHAKE_MALFORMED;
     ws_deflate_offer(head, &offer->deflate);
     return R_NONE;
@@ -166,11 +168,12 @@ enum reason ws_response_check(const struct h1_head *head, struct ws_offer *offer
     size_t protocols = h1_count(head, H1_WS_PROTOCOL);
     struct span chosen = only_value(head, H1_WS_PROTOCOL);
 
-    if (head->status != 101 || head->minor != 1 || !head->upgrade_websocket)
+    if (head->status != 101 || FAULT(ACCEPT_UPGRADE, head->minor != 1 || !head->upgrade_websocket))
         return R_ACCEPT_MISMATCH;
-    if (head->has_length || h1_find(head, H1_TRANSFER_ENCODING) != NULL || !accept_is_right(head, offer))
+    if (FAULT(ACCEPT_BODY, head->has_length || h1_find(head, H1_TRANSFER_ENCODING) != NULL) ||
+        FAULT(ACCEPT_KEY, !accept_is_right(head, offer)))
         return R_ACCEPT_MISMATCH;
-    if (protocols > 0 && (!span_is_token(chosen) || !list_has(span_str(offer->protocols), chosen)))
+    if (FAULT(ACCEPT_PROTOCOL, protocols > 0 && (!span_is_token(chosen) || !list_has(span_str(offer->protocols), chosen))))
         return R_SUBPROTOCOL_UNOFFERED;
     return ws_deflate_answer(head, &offer->deflate, &offer->agreed);
 }

@@ -9,6 +9,7 @@
 #include "session/text.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -268,7 +269,7 @@ static void answer_complete(struct session *s, struct span trailers, bool surplu
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return;
     }
-    if (surplus)
+    if (FAULT(LEDGER_SURPLUS_BEHIND, surplus))
         ledger_condemn(&s->ledger);
     exchange_end(s, surplus ? R_SURPLUS_ANSWER : R_NONE, surplus ? CLOSER_SERVER : CLOSER_NONE);
 }
@@ -328,7 +329,7 @@ static void server_ended(struct session *s)
         deny_server(s, late);
         return;
     }
-    if (x->answer_final && !reset && !s->server.truncated && h1_body_may_end(&x->answer_body)) {
+    if (x->answer_final && !FAULT(C16_RESET, reset) && !FAULT(C16_TLS, s->server.truncated) && h1_body_may_end(&x->answer_body)) {
         x->keeps_server = false;
         answer_complete(s, span_of(NULL, 0), false);
         return;

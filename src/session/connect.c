@@ -8,6 +8,7 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -107,7 +108,7 @@ void connect_secured(struct session *s)
 {
     if (s->exchange == NULL)
         tunnel_connected(s);
-    else if (stream_look(&s->server) > 0)
+    else if (FAULT(LOOK_FRESH, stream_look(&s->server) > 0))
         deny_server(s, R_ANSWER_BEFORE_REQUEST); /* it spoke as soon as it accepted: nothing was written yet */
     else
         forward_begin(s);
@@ -253,7 +254,7 @@ static bool reuse_own(struct session *s, struct judgement *j)
         return false;
     }
     look = stream_look(&s->server);
-    if (look != 0) {
+    if (FAULT(LOOK_KEPT, look != 0)) {
         if (look > 0)
             report_event(s, R_UNSOLICITED_BYTES, CLOSER_SERVER);
         connect_drop(s, look > 0);

@@ -6,6 +6,8 @@
  */
 #include "session/examine.h"
 
+#include "base/mutant.h"
+
 #include <string.h>
 
 #define DEFAULT_PORT 80
@@ -22,7 +24,7 @@ static enum reason read_host(const struct examine *q, const struct h1_head *head
     *port = 0;
     if (head->host.at == NULL)
         return R_NONE;
-    return host_recall_authority(q->hosts, host, port, head->host) ? R_NONE : R_HOST_MALFORMED;
+    return FAULT(C7_HOST, !host_recall_authority(q->hosts, host, port, head->host)) ? R_HOST_MALFORMED : R_NONE;
 }
 
 /* Absolute-form: the target says where to, and Host must say the same (RFC 9112 3.2.2, strictly). Mostly it does to the letter. */
@@ -38,7 +40,7 @@ static enum reason explicit_target(const struct examine *q, struct judgement *j,
         return why;
     if (target->form != TARGET_ABSOLUTE || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
         return R_TARGET_MALFORMED;
-    if (!alike && host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port)))
+    if (FAULT(C7_EXPLICIT, !alike && host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port))))
         return R_HOST_MISMATCH;
     j->host = j->dial = target->host;
     j->port = target->port ? target->port : DEFAULT_PORT;
@@ -58,7 +60,7 @@ static enum reason tunnel_target(const struct examine *q, struct judgement *j, c
         return why;
     if (target->form == TARGET_AUTHORITY)
         return R_TARGET_MALFORMED;
-    if (host.len == 0 || !host_eq(&host, &tunnel->host) || (port != 0 && port != tunnel->port))
+    if (FAULT(C7_TUNNEL, host.len == 0 || !host_eq(&host, &tunnel->host) || (port != 0 && port != tunnel->port)))
         return R_HOST_MISMATCH;
     if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &host) || (target->port != 0 && target->port != tunnel->port)))
         return R_HOST_MISMATCH;
@@ -86,7 +88,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return why;
     if (target->form == TARGET_AUTHORITY)
         return R_TARGET_MALFORMED;
-    if (target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port)))
+    if (FAULT(C7_REVERSE, target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port))))
         return R_HOST_MISMATCH;
     if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host) && !is_address_of(q->listener, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
@@ -117,7 +119,7 @@ static enum reason transparent_target(const struct examine *q, struct judgement 
         return R_NO_ORIGINAL_DESTINATION;
     if (j->host.len == 0)
         host_from_addr(&j->host, q->original);
-    if (port != 0 && port != q->original->port)
+    if (FAULT(C7_TRANSPARENT, port != 0 && port != q->original->port))
         return R_HOST_MISMATCH;
     if (target->form == TARGET_ABSOLUTE &&
         (!host_eq(&target->host, &j->host) || (target->port != 0 && target->port != q->original->port)))
@@ -172,7 +174,7 @@ static bool is_loop(const struct examine *q, const struct h1_head *head)
 /* What the request is: its protocol, and for a WebSocket its handshake. */
 static enum reason read_protocol(struct judgement *j, const struct h1_head *head, struct ws_offer *offer)
 {
-    if (head->upgrade && !head->upgrade_websocket)
+    if (FAULT(C13_PROTOCOL, head->upgrade && !head->upgrade_websocket))
         return R_UPGRADE_REFUSED;
     j->facts.protocol = head->upgrade_websocket ? CONF_WEBSOCKET : CONF_HTTP;
     j->facts.known |= KNOWN_PROTOCOL;
@@ -205,11 +207,11 @@ enum reason examine_connect(const struct examine *q, const struct h1_head *head,
     struct host host;
     uint16_t port;
 
-    if (why == R_NONE && head->framing != H1_NO_BODY)
+    if (why == R_NONE && FAULT(C13_CONNECT, head->framing != H1_NO_BODY))
         why = R_FRAMING_AMBIGUOUS;
     if (why == R_NONE)
         why = read_host(q, head, &host, &port);
-    if (why == R_NONE && host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port)))
+    if (why == R_NONE && FAULT(C7_CONNECT, host.len > 0 && (!host_eq(&host, &target->host) || (port != 0 && port != target->port))))
         why = R_HOST_MISMATCH;
     return why == R_NONE && is_loop(q, head) ? R_LOOP : why;
 }

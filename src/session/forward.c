@@ -9,6 +9,7 @@
 #include "session/text.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static void write_fields(struct text *t, const struct h1_head *head, const struc
     for (size_t i = 0; i < head->field_count; i++) {
         const struct h1_field *field = &head->fields[i];
 
-        if (field->hop || is_rewritten(field->id, forwarded))
+        if (FAULT(C11_HOP, field->hop) || FAULT(C11_REWRITTEN, is_rewritten(field->id, forwarded)))
             continue;
         if (!x->websocket && (field->id == H1_WS_KEY || field->id == H1_WS_VERSION))
             continue;

@@ -8,6 +8,7 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static void on_ready(void *owner)
     if (stream_has_input(&p->stream) || p->stream.hang_up) {
         int look = stream_look(&p->stream);
 
-        if (look != 0)
+        if (FAULT(LOOK_POOL, look != 0))
             discard(p, look);
         else
             p->stream.can_read = false;
@@ -194,7 +195,7 @@ bool pool_take(struct pool *pool, struct session *s, const struct addr *server, 
             strcmp(p->name, name) != 0)
             continue;
         look = stream_look(&p->stream);
-        if (look == 0)
+        if (!FAULT(LOOK_TAKEN, look != 0))
             return hand_over(p, s);
         discard(p, look);
     }

@@ -9,6 +9,7 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/sanitizer.h"
 
 #include <stdlib.h>
@@ -183,7 +184,7 @@ static bool is_too_long(const struct session *s, const struct h1_head *head)
 {
     uint64_t limit = s->generation->conf->limits.body_bytes;
 
-    return limit != 0 && head->framing == H1_LENGTH && head->length > limit;
+    return FAULT(C10_LIMIT, limit != 0 && head->framing == H1_LENGTH && head->length > limit);
 }
 
 static struct h1_limits head_limits(const struct session *s)
@@ -400,7 +401,7 @@ bool request_on_client(struct session *s)
 static bool may_share(struct session *s, const struct exchange *x)
 {
     return x->reuse == REUSE_SHARED && !s->server_personal && s->tunnel == NULL &&
-           stream_acknowledged(&s->server) == s->server.queued;
+           !FAULT(LOOK_SHARES, stream_acknowledged(&s->server) != s->server.queued);
 }
 
 void exchange_end(struct session *s, enum reason why, enum closer by)

@@ -288,10 +288,15 @@ static void test_early(void **state)
         enum ws_sender sender;
         enum reason why;
     } table[] = {
-        { SPAN("\xc1"), WS_CLIENT, R_FRAME_MALFORMED },          { SPAN("\x80"), WS_CLIENT, R_FRAME_MALFORMED },
-        { SPAN("\x81\x05"), WS_CLIENT, R_FRAME_UNMASKED },       { SPAN("\x81\x85"), WS_SERVER, R_FRAME_MASKED },
-        { SPAN("\x89\x7e"), WS_SERVER, R_FRAME_MALFORMED },      { SPAN("\x81\x7e\x00\x7d"), WS_SERVER, R_FRAME_MALFORMED },
-        { SPAN("\x81\x0a\xed\xa0"), WS_SERVER, R_UTF8_INVALID }, { SPAN("\x81\x7e\x00"), WS_SERVER, R_NONE },
+        { SPAN("\xc1"), WS_CLIENT, R_FRAME_MALFORMED },
+        { SPAN("\x80"), WS_CLIENT, R_FRAME_MALFORMED },
+        { SPAN("\x81\x05"), WS_CLIENT, R_FRAME_UNMASKED },
+        { SPAN("\x81\x85"), WS_SERVER, R_FRAME_MASKED },
+        { SPAN("\x89\x7e"), WS_SERVER, R_FRAME_MALFORMED },
+        { SPAN("\x81\x7e\x00\x7d"), WS_SERVER, R_FRAME_MALFORMED },
+        { SPAN("\x81\x0a\xed\xa0"), WS_SERVER, R_UTF8_INVALID },
+        { SPAN("\x81\x7e\x00"), WS_SERVER, R_NONE },
+        { SPAN("\x88\x01\x03\xe8"), WS_SERVER, R_CLOSE_MALFORMED }, /* what stands behind a close frame is no part of its code */
     };
 
     (void)state;

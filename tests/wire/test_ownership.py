@@ -20,10 +20,12 @@ def test_an_answer_between_requests_is_nobodys(ring):
 
 
 @pytest.mark.not_over("inspected")
-def test_an_answer_that_lies_there_when_the_next_request_comes(ring):
+@pytest.mark.parametrize("first", ["answer", "request"])
+def test_an_answer_that_lies_there_when_the_next_request_comes(ring, first):
+    """Whatever the program is told first: behind a request it sees the answer only because it looks."""
     client, server = ring.kept()
-    server.sock.send(EVIL)
-    client.sock.send(GET)
+    for end, data in ((server, EVIL), (client, GET)) if first == "answer" else ((client, GET), (server, EVIL)):
+        end.sock.send(data)
     ring.settle()
     fresh = ring.server()
     assert server.end and not client.received
@@ -57,11 +59,12 @@ def test_an_answer_before_the_request(ring, listener):
 
 
 @pytest.mark.not_over("inspected")
-def test_bytes_before_a_request_on_a_shared_connection(ring):
+@pytest.mark.parametrize("first", ["answer", "request"])
+def test_bytes_before_a_request_on_a_shared_connection(ring, first):
     _, server = ring.kept("shared")
-    server.sock.send(EVIL)
     other = ring.client("shared")
-    other.sock.send(GET)
+    for end, data in ((server, EVIL), (other, GET)) if first == "answer" else ((other, GET), (server, EVIL)):
+        end.sock.send(data)
     fresh = ring.server()
     assert fresh is not server and not other.received
     ring.say(fresh, OK)
