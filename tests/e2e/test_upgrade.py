@@ -177,7 +177,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_new_binary_that_fails_leaves_the_old_one(what):
-    with replaceable(timeouts={"drain": 10.0, "upgrade": 2.0 if what == "hangs" else 30.0}) as stage, open_socket(stage) as client:
+    with replaceable(timeouts={"drain": 10.0, "upgrade": 1.0 if what == "hangs" else 30.0}) as stage, open_socket(stage) as client:
         script, why = BROKEN[what]
         before = stage.postern.ctl("status")
         stage.postern.replace(script=script.replace("%s", POSTERND))

@@ -11,7 +11,7 @@ import pytest
 
 from lib.dns import NameServer
 from lib.http1 import Client
-from lib.postern import wait_until
+from lib.postern import ROOT, wait_until
 from lib.stage import Stage
 from lib.upgrade import Replaceable, has_ended
 from steady import FOR_LOAD, LONG, footprint, steady
@@ -96,7 +96,7 @@ def test_r08_reloads_good_and_broken():
 
 
 def test_r09_upgrades_under_load():
-    settings = {**FOR_LOAD, "timeouts": {"drain": 3.0}}
+    settings = {**FOR_LOAD, "timeouts": {"drain": 2.0}}
     with Stage(program=Replaceable, workers=2, **settings) as stage, steady(stage, allow=("closed",), back=False) as load:
         for turn in range(UPGRADES):
             stage.postern.write({**stage.settings, "workers": 1 + turn % 3})
@@ -118,6 +118,22 @@ def test_r20_before_its_name_server():
                 with Client(stage.proxy) as fresh:
                     return fresh.request("GET", url, "late.test:8000").status == 200
             wait_until(served, what="the name")
+
+
+def test_r20_before_its_address():
+    """The start ends, and says why: the service's unit tries again until the address is there."""
+    with Stage() as stage:
+        listener = {**stage.settings["listeners"][0], "address": "192.0.2.7:3128"}
+        stage.postern.stop()
+        stage.postern.write({**stage.settings, "listeners": [listener]})
+        with pytest.raises(AssertionError, match="ended with 1(?s:.*)192.0.2.7:3128"):
+            stage.postern.start()
+        stage.postern.write(stage.settings)
+        stage.postern.start()
+        with Client(stage.proxy) as client:
+            assert client.request("GET", f"{stage.url}/", stage.origin_authority).status == 200
+    unit = open(os.path.join(ROOT, "packaging", "postern.service")).read()
+    assert "\nRestart=always\n" in unit and "\nStartLimitIntervalSec=0\n" in unit
 
 
 def fifo(path):

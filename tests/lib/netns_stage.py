@@ -102,7 +102,7 @@ def conntrack_of(line):
 
 
 class NetStage:
-    def __init__(self, intercept="tproxy", start=True, serve=True, names=None, **more):
+    def __init__(self, intercept="tproxy", start=True, serve=True, names=None, program=Postern, **more):
         self._stack = contextlib.ExitStack()
         try:
             self.net = self._stack.enter_context(Topology())
@@ -116,7 +116,7 @@ class NetStage:
                 self._serve()
             more.setdefault("resolver", {"servers": [f"{SERVER[4]}:53"], "hosts": self.hosts, "timeout": 1.0})
             self.settings = settings(intercept, **more)
-            self.postern = Postern(self.settings, start=False, namespace=self.net.gateway)
+            self.postern = program(self.settings, start=False, namespace=self.net.gateway)
             if start:
                 self.postern.start()
         except BaseException:

@@ -49,13 +49,14 @@ class Successor:
 class Replaceable(Postern):
     """Runs a copy of the program, in its own folder, so that a test can put something else in its place."""
 
-    def __init__(self, settings, **options):
+    def __init__(self, settings, start=True, **options):
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.old = []
         super().__init__(settings, start=False, **options)
         self.binary = os.path.join(self.folder, "posternd")
         self.replace()
-        self.start()
+        if start:
+            self.start()
 
     def replace(self, script=None, source=POSTERND):
         """A copy of `source`, or a shell script, where the program lies. As an installer does it: a new file under the old name."""
