@@ -29,6 +29,7 @@ struct process_args {
     int old_shards[WRITERS_MAX];
     int log_stats;                    /* logger writes, control reads */
     int filter_stats;                 /* filter writes, control reads */
+    int health;                       /* workers write, control reads */
     int control_socket, admin_socket; /* control; listening */
     uid_t owner;                      /* whoever started posternd: may use the control socket, as root may */
 };

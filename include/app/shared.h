@@ -2,6 +2,7 @@
 #ifndef POSTERN_APP_SHARED_H
 #define POSTERN_APP_SHARED_H
 
+#include "base/health.h"
 #include "base/ring.h"
 #include "base/table.h"
 
@@ -31,7 +32,8 @@ struct filter_stats {
 
 /*
  * Memory that the processes share, as descriptors: a shard of the session table and a log ring a writer, and the counters of logger
- * and filter. Each has one writer; everybody else gets the descriptor that can only read. The monitor makes it all once.
+ * and filter. But for the health of upstreams each has one writer; everybody else gets the descriptor that can only read. The
+ * monitor makes it all once.
  */
 struct shared {
     unsigned workers, writers;
@@ -40,7 +42,8 @@ struct shared {
     int ring_rw[WRITERS_MAX], ring_ro[WRITERS_MAX];
     int stats_rw, stats_ro;
     int filter_rw, filter_ro;
-    int log_wake; /* eventfd: the logger sleeps on it */
+    int health_rw, health_ro; /* the one that all workers write */
+    int log_wake;             /* eventfd: the logger sleeps on it */
     int alive[2]; /* a pipe that nobody writes to: the monitor and all writers hold [1], so end-of-file on [0] is the end of all */
 };
 
@@ -55,5 +58,7 @@ MUST_CHECK struct log_stats *shared_map_stats(int fd, bool writer);
 void shared_unmap_stats(struct log_stats *stats);
 MUST_CHECK struct filter_stats *shared_map_filter(int fd, bool writer);
 void shared_unmap_filter(struct filter_stats *stats);
+MUST_CHECK struct health *shared_map_health(int fd, bool writer);
+void shared_unmap_health(struct health *health);
 
 #endif

@@ -22,6 +22,7 @@ struct view {
     } old; /* of a posternd whose place this one took, while it drains: looked at, not counted */
     const struct log_stats *log_stats;
     const struct filter_stats *filter_stats; /* NULL: in tests */
+    const struct health *health;             /* NULL: in tests */
     const struct generation *generation;     /* NULL: none yet */
     struct wire_status status;
     uint64_t now_us; /* wall time */
@@ -54,6 +55,8 @@ bool view_has_filter(const struct view *v);
 /* Is there inspection, and so a minter? */
 bool view_has_minter(const struct view *v);
 /* Are all workers, filter and minter if they are configured, up and serving? */
+/* What is known of an upstream of a listener. */
+struct health_facts view_upstream(const struct view *v, const struct conf_listener *listener, const struct conf_upstream *upstream);
 bool view_healthy(const struct view *v);
 
 /* The shard with the live row, or the newest ended record, of a stream; NULL if it is not there. `tls`: as row_read() has it. */

@@ -113,6 +113,7 @@
     X(PEER_RESET, "peer-reset", 502, 1001, "connection_terminated", "A connection was reset.")                                     \
     X(UPSTREAM_REFUSED, "upstream-refused", 502, 1011, "connection_refused", "The server refused the connection.")                 \
     X(UPSTREAM_CLOSED, "upstream-closed", 502, 1011, "connection_terminated", "The server closed without an answer.")              \
+    X(UPSTREAM_DOWN, "upstream-down", 503, 1013, "destination_unavailable", "No server of this service can be reached.")           \
     X(UPSTREAM_CERTIFICATE, "upstream-certificate", 502, 1011, "tls_certificate_error", "The server's certificate is not good.")   \
     X(OVERLOAD, "overload", 503, 1013, "connection_limit_reached", "There are too many streams already.")                          \
     X(MEMORY, "memory", 503, 1013, "proxy_internal_error", "There is no memory left for this.")                                    \

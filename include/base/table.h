@@ -32,6 +32,7 @@
     X(DIALS, "dials_total", "Connections opened to servers.")                                                                      \
     X(REUSES, "reuses_total", "Requests sent on a kept connection.")                                                               \
     X(RETRIES, "retries_total", "Requests sent again because a kept connection had died.")                                         \
+    X(FAILOVERS, "failovers_total", "Requests taken to another upstream because one could not be reached or died.")                \
     X(LOOKUPS, "lookups_total", "Names asked of a resolver.")                                                                      \
     X(ACCEPT_PAUSES, "accept_pauses_total", "Times that accepting was paused for want of descriptors or room.")                    \
     X(TLS_CLIENT_FULL, "tls_client_full_total", "TLS handshakes with clients, without those that resumed a session.")              \

@@ -102,6 +102,16 @@ struct conf_upstream_tls {
     size_t pin_count;
 };
 
+/* Checks of a reverse listener's upstreams. */
+struct conf_health {
+    unsigned line;     /* 0: no group given: they are not checked */
+    char *path;        /* asked for; NULL: a connection is enough */
+    uint32_t status;   /* of a good answer; 0: any from 200 to 399 */
+    uint32_t interval; /* ms from the end of one to the next */
+    uint32_t timeout;  /* ms */
+    uint32_t rise, fall;
+};
+
 enum conf_forwarded { FORWARDED_NONE, FORWARDED_APPEND, FORWARDED_REPLACE };
 
 struct conf_listener {
@@ -112,6 +122,7 @@ struct conf_listener {
     struct conf_strings from;        /* zones of clients; empty: any zone */
     struct conf_upstream *upstreams; /* reverse: at least one */
     size_t upstream_count;
+    struct conf_health health;
     enum conf_forwarded forwarded; /* none (default): such fields of the client are removed and none is added */
     char via[64];                  /* pseudonym of the Via field; "": the instance's own */
     bool via_off;                  /* via = "off": no Via field, no loop check by it */
@@ -306,6 +317,11 @@ void conf_messages_fini(struct conf_messages *messages);
 
 /* Does any listener preserve the addresses of clients? */
 bool conf_preserves_addresses(const struct conf *conf);
+/* Are the upstreams of this listener watched: has it more than one, or checks? */
+bool conf_watches_upstreams(const struct conf_listener *listener);
+#define UPSTREAM_TEXT 280
+/* "host:port", "[address]:port" or "https://host:port"; returns out. */
+char *conf_upstream_text(const struct conf_upstream *upstream, char out[UPSTREAM_TEXT]);
 /* Does a listener speak TLS with its upstreams? */
 bool conf_has_upstream_tls(const struct conf *conf);
 

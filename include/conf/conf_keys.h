@@ -79,6 +79,7 @@ enum conf_group {
     IN_FILTER,
     IN_FORWARD,
     IN_LISTENER_TLS,
+    IN_HEALTH,
     IN_CERTIFICATE,
     IN_UPSTREAM_TLS,
     IN_TLS

@@ -71,6 +71,8 @@ bool stream_is_open(const struct stream *s);
 struct span stream_input(struct stream *s, bool more);
 /* The owner used the first `used` bytes of what stream_input() returned; the rest is kept. false: no memory. */
 MUST_CHECK bool stream_taken(struct stream *s, struct span input, size_t used);
+/* Puts input that was taken back in front of all else that is kept. false: no memory, or no room to read it again. */
+MUST_CHECK bool stream_untake(struct stream *s, struct span input);
 /* Is there anything to read, kept or new, or an end to be seen? */
 bool stream_has_input(const struct stream *s);
 /* Input that was read and not taken. */

@@ -67,6 +67,7 @@ struct engine_args {
     struct shard **shards; /* all of them, mapped; shards[worker] for writing */
     struct ring *log;      /* records for the logger; NULL: none */
     int log_wake;          /* eventfd of the logger */
+    struct health *health; /* of upstreams, shared by all workers; NULL: this one's own */
     uint64_t first_number; /* first N: a restarted worker goes on counting */
     struct engine_filter filter;
     struct engine_minter minter;

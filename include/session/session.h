@@ -73,6 +73,11 @@ struct exchange {
     bool personal; /* it asks for an upgrade, or logs its connection in */
     enum conf_reuse reuse;
     size_t upstream_index; /* reverse: which upstream */
+    /* Of several upstreams (balance.c): where the walk over them began and how far it is; whether one may be used; and the client's
+     * head as it came, for the next one. */
+    size_t first, walked;
+    bool none_usable, taken; /* taken: the head is no longer in the client's stream */
+    char *original;          /* head_len bytes; in head_room, or its own memory; NULL: not kept */
     /* What follows is not cleared for each exchange. */
     struct judgement judge;        /* by judge_init() */
     struct ws_offer offer;         /* of a WebSocket, by examine_request() */
@@ -207,10 +212,25 @@ bool request_is_last_ahead(const struct session *s);
 /* An exchange whose head never became complete, so that it can be refused. */
 void request_begin_refused(struct session *s);
 void exchange_free(struct session *s);
+/* What it keeps of heads. */
+void exchange_free_heads(struct exchange *x);
 /* Those that wait for their next use go. */
 void exchange_free_spare(struct engine *e);
 /* The exchange is over, well or not: record, connections kept or not, the next one. */
 void exchange_end(struct session *s, enum reason why, enum closer by);
+
+/* balance.c: which of a reverse listener's upstreams an exchange goes to, and to which next */
+/* A fresh exchange: its upstream, in turn among those that can be used; where it has a connection, that one's. */
+void balance_begin(struct session *s);
+/* The head lies in `bytes` and was judged: if another upstream may have to be asked, it is kept. */
+void balance_keep(struct session *s, struct span bytes);
+/*
+ * The upstream of the current exchange failed, for this reason; that is noted. true: the exchange goes on with another one, from
+ * its judging on, if it can do no harm: nothing was sent, or it may be sent twice. Otherwise the caller refuses it.
+ */
+MUST_CHECK bool balance_moves(struct session *s, enum reason why);
+/* An answer came by a fresh connection. */
+void balance_worked(struct session *s);
 
 /* connect.c: from a judged target to an open connection */
 /* Resolves judge->host if need be. R_NONE: judge->addresses is filled; R_COUNT: it will be, and session_run() is called then. */

@@ -2,6 +2,7 @@
 #ifndef POSTERN_SESSION_STATE_H
 #define POSTERN_SESSION_STATE_H
 
+#include "base/health.h"
 #include "session/secure.h"
 #include "session/session.h"
 
@@ -36,7 +37,9 @@ struct engine {
     uint32_t open, max;         /* sessions, and how many descriptors allow */
     uint64_t next_number;
     uint32_t round_robin;
-    struct addr *own; /* this machine's addresses */
+    struct checks *checks;              /* of upstreams; NULL: none */
+    struct health *health, *own_health; /* of upstreams; own: where none is shared */
+    struct addr *own;                   /* this machine's addresses */
     size_t own_count;
     struct loop_source own_source;
     struct timer own_timer;
@@ -69,6 +72,11 @@ void own_free(struct engine *e);
 int engine_find_listener(const struct conf *conf, const struct addr *address);
 /* explain.c: drops dry runs that wait, without an answer. */
 void explain_cancel_all(struct engine *e);
+/* balance.c: what is known of upstreams that are no longer there is forgotten. The first worker's alone. */
+void balance_retain(struct engine *e, const struct conf *conf);
+/* checks.c: checks of upstreams, as the generation in force says; the first worker's alone. They end with the drain. */
+void checks_renew(struct engine *e);
+void checks_end(struct engine *e);
 const struct conf_listener *session_listener(const struct session *s);
 
 #endif

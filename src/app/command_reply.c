@@ -42,6 +42,32 @@ static json_t *listener_list(const struct conf *conf)
     return list;
 }
 
+static json_t *upstream_object(const struct view *v, const struct conf_listener *listener, const struct conf_upstream *upstream)
+{
+    struct health_facts facts = view_upstream(v, listener, upstream);
+    json_t *object = json_object();
+    char text[UPSTREAM_TEXT];
+
+    put_text(object, "listener", listener->name);
+    put_text(object, "upstream", conf_upstream_text(upstream, text));
+    put_text(object, "state", conf_watches_upstreams(listener) ? health_state_name(facts.state) : "unwatched");
+    put_time(object, "since", facts.since_us);
+    put_number(object, "failures", facts.failures);
+    put_number(object, "checks", facts.checks);
+    put_number(object, "check_failures", facts.check_failures);
+    return object;
+}
+
+static json_t *upstream_list(const struct view *v, const struct conf *conf)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < conf->listener_count; i++)
+        for (size_t k = 0; k < conf->listeners[i].upstream_count; k++)
+            (void)json_array_append_new(list, upstream_object(v, &conf->listeners[i], &conf->listeners[i].upstreams[k]));
+    return list;
+}
+
 /* What an operator should know though nothing is broken. */
 static json_t *note_list(const struct view *v, const struct conf *conf)
 {
@@ -145,6 +171,7 @@ json_t *reply_status(const struct view *v)
         (void)json_object_set_new(status, "minter", minter_state(v));
     put_number(status, "policies", v->generation->conf->policy_count);
     (void)json_object_set_new(status, "listeners", listener_list(v->generation->conf));
+    (void)json_object_set_new(status, "upstreams", upstream_list(v, v->generation->conf));
     (void)json_object_set_new(status, "notes", note_list(v, v->generation->conf));
     return status;
 }

@@ -30,7 +30,8 @@ static void map_shared(struct control *c)
     }
     v->log_stats = shared_map_stats(a->log_stats, false);
     v->filter_stats = shared_map_filter(a->filter_stats, false);
-    if (v->log_stats == NULL || v->filter_stats == NULL)
+    v->health = shared_map_health(a->health, false);
+    if (v->log_stats == NULL || v->filter_stats == NULL || v->health == NULL)
         fatal("shared memory cannot be mapped: %s", strerror(errno));
 }
 
@@ -67,6 +68,7 @@ static void unmap_shared(struct control *c)
     }
     shared_unmap_stats((struct log_stats *)c->view.log_stats);
     shared_unmap_filter((struct filter_stats *)c->view.filter_stats);
+    shared_unmap_health((struct health *)c->view.health);
 }
 
 static void peer_close(struct peer *p)

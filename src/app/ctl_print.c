@@ -180,12 +180,19 @@ static void print_status(const json_t *answer)
     struct column workers[] = { RIGHT("WORKER", "worker"), RIGHT("PID", "pid"), LEFT("READY", "ready"),
                                 RIGHT("SESSIONS", "sessions"), RIGHT("RESTARTS", "restarts") };
     struct column listeners[] = { LEFT("LISTENER", "name"), LEFT("MODE", "mode"), LEFT("ADDRESS", "address") };
+    struct column upstreams[] = { LEFT("UPSTREAM", "upstream"),     LEFT("OF", "listener"),        LEFT("STATE", "state"),
+                                  LEFT("SINCE", "since"),           RIGHT("FAILURES", "failures"), RIGHT("CHECKS", "checks"),
+                                  RIGHT("FAILED", "check_failures") };
 
     ctl_table_facts(answer, "");
     puts("");
     ctl_table_print(workers, sizeof(workers) / sizeof(workers[0]), json_object_get(answer, "workers"));
     puts("");
     ctl_table_print(listeners, sizeof(listeners) / sizeof(listeners[0]), json_object_get(answer, "listeners"));
+    if (json_array_size(json_object_get(answer, "upstreams")) > 0) {
+        puts("");
+        ctl_table_print(upstreams, sizeof(upstreams) / sizeof(upstreams[0]), json_object_get(answer, "upstreams"));
+    }
     ctl_table_lines(json_object_get(answer, "notes"), "note: ");
 }
 

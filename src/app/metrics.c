@@ -60,6 +60,38 @@ static void write_minter(const struct view *v, FILE *out)
                  v->status.minter_restarts);
 }
 
+static void write_upstream(FILE *out, const char *name, const struct conf_listener *listener, const struct conf_upstream *upstream,
+                           uint64_t value)
+{
+    char text[UPSTREAM_TEXT];
+
+    fprintf(out, "postern_%s{listener=\"%s\",upstream=\"%s\"} %llu\n", name, listener->name, conf_upstream_text(upstream, text),
+            (unsigned long long)value);
+}
+
+static void write_upstreams(const struct view *v, FILE *out)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } metrics[] = { { "upstream_up", "gauge", "May requests be sent to this upstream? Doubtful ones are not up." },
+                    { "upstream_failures_total", "counter", "Requests that this upstream failed." },
+                    { "upstream_checks_total", "counter", "Checks of this upstream." },
+                    { "upstream_check_failures_total", "counter", "Checks of this upstream that were not good." } };
+    const struct conf *conf = v->generation != NULL ? v->generation->conf : NULL;
+
+    for (size_t m = 0; conf != NULL && m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        write_head(out, metrics[m].name, metrics[m].type, metrics[m].help);
+        for (size_t i = 0; i < conf->listener_count; i++)
+            for (size_t k = 0; k < conf->listeners[i].upstream_count; k++) {
+                const struct conf_upstream *upstream = &conf->listeners[i].upstreams[k];
+                struct health_facts facts = view_upstream(v, &conf->listeners[i], upstream);
+                const uint64_t values[] = { facts.state == HEALTH_UP, facts.failures, facts.checks, facts.check_failures };
+
+                write_upstream(out, metrics[m].name, &conf->listeners[i], upstream, values[m]);
+            }
+    }
+}
+
 static void write_processes(const struct view *v, FILE *out)
 {
     uint64_t up = 0, restarts = 0;
@@ -89,5 +121,6 @@ void metrics_write(const struct view *v, FILE *out)
     write_processes(v, out);
     write_filter(v, out);
     write_minter(v, out);
+    write_upstreams(v, out);
     write_reasons(v, out);
 }

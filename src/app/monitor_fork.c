@@ -37,6 +37,7 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
         args->shards[c->index] = s->shard_rw[c->index];
         args->rings[c->index] = s->ring_rw[c->index];
         args->log_wake = s->log_wake;
+        args->health = s->health_rw;
         break;
     case PROCESS_LOGGER:
         memcpy(args->rings, s->ring_rw, sizeof(args->rings));
@@ -47,6 +48,7 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
         memcpy(args->rings, s->ring_ro, sizeof(args->rings));
         args->log_stats = s->stats_ro;
         args->filter_stats = s->filter_ro;
+        args->health = s->health_ro;
         args->control_socket = m->runtime.socket;
         args->old_writers = m->upgrade.from.writers;
         args->old_rows = m->upgrade.from.rows;
@@ -67,8 +69,8 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
 
 static size_t list_descriptors(const struct process_args *args, int *keep)
 {
-    const int single[] = { args->ipc,          args->alive,          args->log_wake,    args->log_stats,
-                           args->filter_stats, args->control_socket, args->admin_socket };
+    const int single[] = { args->ipc,          args->alive,  args->log_wake,       args->log_stats,
+                           args->filter_stats, args->health, args->control_socket, args->admin_socket };
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)
@@ -99,7 +101,7 @@ static void reset_signals(void)
 
 void child_run(const struct monitor *m, const struct child *c, int ipc)
 {
-    int keep[3 * WRITERS_MAX + 8], code = 1;
+    int keep[3 * WRITERS_MAX + 9], code = 1;
     struct process_args args;
     char name[32], title[16];
 

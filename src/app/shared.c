@@ -34,6 +34,7 @@ bool shared_open(struct shared *s, unsigned workers, uint32_t rows)
                open_both("postern-ring", ring_bytes(LOG_SLOTS, sizeof(struct record)), &s->ring_rw[i], &s->ring_ro[i]);
     good = good && open_both("postern-log", sizeof(struct log_stats), &s->stats_rw, &s->stats_ro) &&
            open_both("postern-filter", sizeof(struct filter_stats), &s->filter_rw, &s->filter_ro) &&
+           open_both("postern-health", sizeof(struct health), &s->health_rw, &s->health_ro) &&
            (s->log_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0 && pipe2(s->alive, O_CLOEXEC | O_NONBLOCK) == 0;
     if (!good)
         shared_close(s);
@@ -59,6 +60,8 @@ void shared_close(struct shared *s)
     close_all(&s->stats_ro, 1);
     close_all(&s->filter_rw, 1);
     close_all(&s->filter_ro, 1);
+    close_all(&s->health_rw, 1);
+    close_all(&s->health_ro, 1);
     close_all(&s->log_wake, 1);
     close_all(s->alive, 2);
 }
@@ -106,4 +109,15 @@ void shared_unmap_filter(struct filter_stats *stats)
 {
     if (stats != NULL)
         munmap(stats, sizeof(*stats));
+}
+
+struct health *shared_map_health(int fd, bool writer)
+{
+    return map(fd, sizeof(struct health), writer);
+}
+
+void shared_unmap_health(struct health *health)
+{
+    if (health != NULL)
+        munmap(health, sizeof(*health));
 }

@@ -102,6 +102,13 @@ bool view_has_minter(const struct view *v)
     return v->generation != NULL && v->generation->conf->tls.inspect_key >= 0;
 }
 
+struct health_facts view_upstream(const struct view *v, const struct conf_listener *listener, const struct conf_upstream *upstream)
+{
+    uint64_t key = health_key(listener->name, upstream->host, upstream->port, upstream->tls);
+
+    return v->health != NULL ? health_read(v->health, key) : (struct health_facts){ 0 };
+}
+
 bool view_healthy(const struct view *v)
 {
     if (view_has_filter(v) && (v->status.filter == 0 || !v->status.filter_ready))

@@ -36,6 +36,7 @@ struct worker {
     struct engine *engine;
     struct ring log;
     struct shard *shards[WORKERS_MAX];
+    struct health *health;
     struct generation *current;
     struct generation_inbox inbox;
     int pending[LISTEN_PENDING]; /* listening sockets that came with the generation that is not committed yet */
@@ -308,6 +309,10 @@ static void map_shared(struct worker *w)
     if (!shared_map_ring(&w->log, a->rings[a->worker], true))
         fatal("the log ring cannot be mapped: %s", strerror(errno));
     close(a->rings[a->worker]);
+    w->health = shared_map_health(a->health, true);
+    if (w->health == NULL)
+        fatal("the health of upstreams cannot be mapped: %s", strerror(errno));
+    close(a->health);
 }
 
 /* The seed of jansson's hashes comes from a file, the digests of OpenSSL from a provider; both are loaded when first used. */
@@ -342,6 +347,7 @@ static void start(struct worker *w)
                                                   .shards = w->shards,
                                                   .log = &w->log,
                                                   .log_wake = a->log_wake,
+                                                  .health = w->health,
                                                   .first_number = a->first_number + (opened > 0 ? opened + 2 : 1),
                                                   .filter = filter_link_calls(&w->filter),
                                                   .minter = minter_link_calls(&w->minter) });
@@ -372,5 +378,6 @@ int worker_main(const struct process_args *args)
     for (unsigned i = 0; i < args->workers; i++)
         shard_unmap(w.shards[i]);
     shared_unmap_ring(&w.log);
+    shared_unmap_health(w.health);
     return w.exit_code;
 }

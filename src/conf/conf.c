@@ -8,6 +8,7 @@
 #include "conf/conf_read.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 extern const char conf_default[];
@@ -60,8 +61,23 @@ static void free_listener(struct conf_listener *listener)
 {
     free_strings(&listener->from);
     free(listener->upstreams);
+    free(listener->health.path);
     free(listener->ports.items);
     free(listener->tls.pairs);
+}
+
+bool conf_watches_upstreams(const struct conf_listener *listener)
+{
+    return listener->mode == MODE_REVERSE && (listener->upstream_count > 1 || listener->health.line != 0);
+}
+
+char *conf_upstream_text(const struct conf_upstream *upstream, char out[UPSTREAM_TEXT])
+{
+    bool brackets = strchr(upstream->host, ':') != NULL;
+
+    snprintf(out, UPSTREAM_TEXT, "%s%s%s%s:%u", upstream->tls ? "https://" : "", brackets ? "[" : "", upstream->host,
+             brackets ? "]" : "", upstream->port);
+    return out;
 }
 
 static void free_websocket(struct conf_websocket *websocket)

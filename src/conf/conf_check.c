@@ -59,6 +59,30 @@ static void check_mode(const struct conf_listener *l, const struct conf_node *no
     }
 }
 
+static bool is_path(const char *path)
+{
+    for (const char *at = path; *at != '\0'; at++)
+        if (*at <= ' ' || *at > '~' || *at == '#')
+            return false;
+    return path[0] == '/';
+}
+
+static void check_health(const struct conf_listener *l, const struct conf_node *node, struct conf_report *report)
+{
+    char path[PATH];
+
+    if (l->health.line == 0)
+        return;
+    if (l->mode != MODE_REVERSE)
+        conf_report_error(report, conf_member_line(node, "health"), listener_path(path, l, "health"),
+                          "only a reverse listener has upstreams to check");
+    if (l->health.path != NULL && !is_path(l->health.path))
+        conf_report_error(report, l->health.line, listener_path(path, l, "health.path"),
+                          "is no path: it begins with \"/\" and has no space, no \"#\", and nothing that is not ASCII");
+    if (l->health.path == NULL && l->health.status != 0)
+        conf_report_error(report, l->health.line, listener_path(path, l, "health.status"), "needs \"path\": nothing is asked");
+}
+
 /* Keys that transparent listeners alone have. */
 static void check_foreign_keys(const struct conf_listener *l, const struct conf_node *node, struct conf_report *report)
 {
@@ -130,6 +154,7 @@ static void check_listener(const struct conf *conf, const struct conf_listener *
                            struct conf_report *report)
 {
     check_mode(l, node, report);
+    check_health(l, node, report);
     if (l->mode != MODE_TRANSPARENT) {
         check_foreign_keys(l, node, report);
         return;

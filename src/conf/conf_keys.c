@@ -91,6 +91,9 @@ static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { 
     { .in = in_, .name = name_, .type = KEY_NAMES, .kind = kind_, .offset = offset_, .min = 1, .max = MAX_LIST, .help = help_ }
 #define ZONE(member) offsetof(struct conf_zone, member)
 #define LISTENER(member) offsetof(struct conf_listener, member)
+#define HEALTH_NUMBER(in_, name_, type_, member_, standard_, min_, max_, help_)                                                    \
+    { .in = in_, .name = name_, .type = type_, .offset = LISTENER(health.member_), .standard = standard_, .min = min_,             \
+      .max = max_, .help = help_ }
 #define POLICY(member) offsetof(struct conf_policy, member)
 #define WEBSOCKET(member) offsetof(struct conf_policy, websocket.member)
 #define MATCH(member) offsetof(struct conf_ws_match, member)
@@ -205,6 +208,13 @@ const struct conf_key conf_keys[] = {
     NAMES(IN_LISTENER, "from", CONF_ZONE, LISTENER(from),
          "Zones of the clients that may connect; absent: any. An explicit listener that is not on loopback needs it."),
     LIST(IN_LISTENER, "upstreams", KEY_UPSTREAMS, 0, "Servers of a reverse listener, \"host:port\"."),
+    GROUP(IN_LISTENER, "health", IN_HEALTH, LISTENER(health.line), "How upstreams are checked; absent: not at all."),
+    TEXT(IN_HEALTH, "path", KEY_TEXT, conf_listener, health.path, NULL, 1023, "Path that is asked for; absent: a connection is enough."),
+    HEALTH_NUMBER(IN_HEALTH, "status", KEY_U32, status, 0, 0, 599, "Status of a good answer; 0: any from 200 to 399."),
+    HEALTH_NUMBER(IN_HEALTH, "interval", KEY_SECONDS, interval, 2000, 1, MAX_SECONDS, "From one check to the next."),
+    HEALTH_NUMBER(IN_HEALTH, "timeout", KEY_SECONDS, timeout, 2000, 1, MAX_SECONDS, "For all of a check."),
+    HEALTH_NUMBER(IN_HEALTH, "rise", KEY_U32, rise, 2, 1, 1000, "Good checks in a row after which it is up."),
+    HEALTH_NUMBER(IN_HEALTH, "fall", KEY_U32, fall, 3, 1, 1000, "Bad checks in a row after which it is down."),
     WORD(IN_LISTENER, "forwarded", conf_listener, forwarded, false, FORWARDED_NONE, forwardeds,
          "The Forwarded field (RFC 7239) towards servers: none, appended to the client's, or replacing it."),
     { .in = IN_LISTENER, .name = "via", .type = KEY_VIA, .min = 1, .max = 63,

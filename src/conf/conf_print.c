@@ -202,11 +202,10 @@ static void print_upstreams(struct page *page, const struct conf_key *key, const
 
     (void)key;
     for (size_t i = 0; i < listener->upstream_count; i++) {
-        const struct conf_upstream *u = &listener->upstreams[i];
-        bool brackets = strchr(u->host, ':') != NULL;
+        char text[UPSTREAM_TEXT];
 
         put_before(page, i);
-        put(page, "\"%s%s%s%s:%u\"", u->tls ? "https://" : "", brackets ? "[" : "", u->host, brackets ? "]" : "", u->port);
+        put(page, "\"%s\"", conf_upstream_text(&listener->upstreams[i], text));
     }
     end_list(page, listener->upstream_count);
 }

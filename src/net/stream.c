@@ -293,6 +293,22 @@ bool stream_taken(struct stream *s, struct span input, size_t used)
     return true;
 }
 
+bool stream_untake(struct stream *s, struct span input)
+{
+    size_t len = input.len + s->kept_len;
+    char *both = len <= LOOP_READ_BYTES ? malloc(len) : NULL;
+
+    if (both == NULL)
+        return false;
+    memcpy(both, input.at, input.len);
+    if (s->kept_len > 0)
+        memcpy(both + input.len, s->kept, s->kept_len);
+    free(s->kept);
+    s->kept = both;
+    s->kept_len = s->kept_size = (uint32_t)len;
+    return true;
+}
+
 bool stream_has_input(const struct stream *s)
 {
     if (s->tls != NULL && !s->tls->done)

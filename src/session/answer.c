@@ -338,8 +338,10 @@ static void server_ended(struct session *s)
         deny_server(s, reset ? R_PEER_RESET : R_RESPONSE_TRUNCATED);
         return;
     }
-    if (!x->reused)
+    if (!x->reused && !balance_moves(s, reset ? R_PEER_RESET : R_UPSTREAM_CLOSED))
         deny_server(s, reset ? R_PEER_RESET : R_UPSTREAM_CLOSED);
+    else if (!x->reused)
+        return;
     else if (x->retried || !x->is_idempotent || x->body_sent)
         deny_server(s, R_RETRY_UNSAFE);
     else {
@@ -377,6 +379,8 @@ static enum reason check_ownership(struct session *s)
     if (why == R_NONE && ledger_wants_position(&s->ledger)) {
         why = ledger_causality(&s->ledger, stream_mark_acknowledged(&s->server));
         report_first_byte(s);
+        if (!s->exchange->reused)
+            balance_worked(s);
     }
     return why;
 }
@@ -421,7 +425,8 @@ bool answer_on_server(struct session *s)
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;
     }
-    if (!moved && s->exchange != NULL && (s->server.eof || s->server.failed))
-        server_ended(s);
-    return moved;
+    if (moved || s->exchange == NULL || !(s->server.eof || s->server.failed))
+        return moved;
+    server_ended(s);
+    return s->exchange == x && x->step == STEP_JUDGE; /* it goes to another upstream */
 }

@@ -50,12 +50,12 @@ static void on_resolved(void *arg, enum resolver_result result, const struct add
 
     s->query = NULL;
     why = take_answer(waiting_judgement(s), result, addresses, count);
-    if (why != R_NONE)
+    if (why != R_NONE && !balance_moves(s, why))
         deny(s, why);
+    else if (why == R_NONE && s->exchange == NULL)
+        tunnel_proceed(s);
     else if (s->exchange != NULL)
         s->exchange->step = STEP_JUDGE; /* the handler goes on with the head, which waits in the client's stream */
-    else
-        tunnel_proceed(s);
     session_run(s);
 }
 
@@ -175,8 +175,11 @@ static enum reason dial_reason(int error)
 
 static void dial_failed(struct session *s, const struct judgement *j, int error)
 {
+    enum reason why = dial_reason(error);
+
     report_judged(s, j);
-    deny(s, dial_reason(error));
+    if (!balance_moves(s, why))
+        deny(s, why);
 }
 
 static void on_dialled(void *arg, int fd, size_t index, int error)
@@ -227,6 +230,11 @@ static void dial_as_client(struct session *s, const struct judgement *j)
 static void dial(struct session *s, const struct judgement *j)
 {
     connect_drop(s, false);
+    if (s->exchange != NULL && s->exchange->none_usable) {
+        report_judged(s, j);
+        deny(s, R_UPSTREAM_DOWN);
+        return;
+    }
     if (s->exchange != NULL) {
         s->exchange->step = STEP_DIAL;
         s->exchange->reused = false;

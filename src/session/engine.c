@@ -84,6 +84,8 @@ struct engine *engine_new(const struct engine_args *args)
     e->shard = args->shards[args->worker];
     e->next_number = args->first_number;
     share_descriptors(e);
+    e->own_health = args->health == NULL ? calloc(1, sizeof(*e->own_health)) : NULL;
+    e->health = args->health != NULL ? args->health : e->own_health;
     e->text = malloc(TEXT_BYTES);
     e->resolver = resolver_new(e->loop);
     e->pool = pool_new(e);
@@ -92,8 +94,8 @@ struct engine *engine_new(const struct engine_args *args)
     e->sockets_last = &e->sockets;
     e->route = route_open();
     loop_on_turn_end(e->loop, reap, e);
-    if (e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->leaves == NULL || e->route == NULL ||
-        !own_watch(e)) {
+    if (e->health == NULL || e->text == NULL || e->resolver == NULL || e->pool == NULL || e->numbers == NULL || e->leaves == NULL ||
+        e->route == NULL || !own_watch(e)) {
         engine_free(e);
         return NULL;
     }
@@ -105,6 +107,7 @@ void engine_free(struct engine *e)
     if (e == NULL)
         return;
     accept_end(e);
+    checks_end(e);
     explain_cancel_all(e);
     while (e->sessions != NULL)
         session_close(e->sessions, R_DRAINED, CLOSER_POSTERN);
@@ -121,6 +124,7 @@ void engine_free(struct engine *e)
     generation_unref(e->generation);
     numbers_free(e->numbers);
     exchange_free_spare(e);
+    free(e->own_health);
     free(e->text);
     free(e);
 }
@@ -142,6 +146,10 @@ void engine_set_generation(struct engine *e, struct generation *g)
     generation_unref(old);
     resolver_configure(e->resolver, g->servers, g->server_count, g->conf->resolver_negative_ttl);
     own_read(e);
+    if (e->args.worker == 0) {
+        balance_retain(e, g->conf);
+        checks_renew(e);
+    }
     leaves_renew(e->leaves, g);
     for_each_session(e, session_judge_again);
 }
@@ -200,6 +208,7 @@ void engine_drain(struct engine *e, uint64_t ms, void (*on_empty)(void *arg), vo
     for (struct listening *l = e->listening; l != NULL; l = l->next)
         listener_drain(l->listener); /* who is queued came before the end */
     e->draining = true;
+    checks_end(e);
     e->on_empty = on_empty;
     e->on_empty_arg = arg;
     accept_end(e);

@@ -34,6 +34,15 @@ static struct exchange *exchange_new(struct engine *e)
     return x;
 }
 
+void exchange_free_heads(struct exchange *x)
+{
+    if (x->original < x->head_room || x->original >= x->head_room + sizeof(x->head_room))
+        free(x->original);
+    if (x->head != x->head_room)
+        free(x->head);
+    x->head = x->original = NULL;
+}
+
 void exchange_free(struct session *s)
 {
     struct exchange *x = s->exchange;
@@ -43,8 +52,7 @@ void exchange_free(struct session *s)
         return;
     if (s->websocket == NULL)
         caps_give(s);
-    if (x->head != x->head_room)
-        free(x->head);
+    exchange_free_heads(x);
     s->exchange = NULL;
     if (e->spare_count == SPARE_MAX) {
         free(x);
@@ -160,10 +168,8 @@ static bool begin_exchange(struct session *s, uint32_t head_len)
     if (x == NULL)
         return false;
     s->exchange = x;
-    if (!stream_is_open(&s->server))
-        s->upstream_index = s->engine->round_robin++;
     x->head_len = head_len;
-    x->upstream_index = s->upstream_index;
+    balance_begin(s);
     judge_init(&x->judge, s->listener, &s->row->client, s->zone_in);
     handshake_judge(s, &x->judge, true);
     report_begin(s, PROTO_HTTP);
@@ -212,9 +218,16 @@ static enum reason take_connect(struct session *s, const struct h1_head *head)
     return R_NONE;
 }
 
+/* Its upstream could not be reached, and it goes to another one. */
+static bool is_judged_again(const struct session *s, const struct exchange *x)
+{
+    return !session_is_dead(s) && s->exchange == x && x->step == STEP_JUDGE;
+}
+
 /*
  * Takes an exchange as far as it gets with the head that lies complete in `bytes`: to a connection that is being opened, to a
- * look-up, or to a refusal. Returns how much of the client's input is used up: the head, or nothing while a look-up is under way.
+ * look-up, or to a refusal. Returns how much of the client's input is used up: the head, or nothing while a look-up is under way or
+ * another upstream is to be tried.
  */
 static size_t proceed(struct session *s, struct span bytes)
 {
@@ -246,24 +259,31 @@ static size_t proceed(struct session *s, struct span bytes)
         x->step = STEP_RESOLVE;
         return 0;
     }
+    if (why != R_NONE && x->judge.dial.len > 0 && balance_moves(s, why))
+        return 0;
     if (why == R_NONE)
         why = judge_request(s, head, &target);
-    if (why == R_NONE)
-        connect_upstream(s, &x->judge);
-    else
+    if (why != R_NONE) {
         deny(s, why);
-    return bytes.len;
+        return bytes.len;
+    }
+    balance_keep(s, bytes);
+    connect_upstream(s, &x->judge);
+    return is_judged_again(s, x) ? 0 : bytes.len;
 }
 
 /* A complete head lies at the start of `input`. */
 static bool take_head(struct session *s, struct span input)
 {
-    uint32_t head_len = s->exchange->head_len;
+    struct exchange *x = s->exchange;
+    uint32_t head_len = x->head_len;
     size_t used = proceed(s, span_of(input.at, head_len));
 
     if (!session_is_dead(s) && !stream_taken(&s->client, input, used))
         session_close(s, R_MEMORY, CLOSER_POSTERN);
-    return used > 0;
+    if (used > 0 && !session_is_dead(s) && s->exchange == x)
+        x->taken = true;
+    return used > 0 || is_judged_again(s, x);
 }
 
 /* A client that was shown a leaf and goes away, without a word of TLS or of its own, did not like it. */

@@ -291,12 +291,13 @@ static void expired(struct session *s, enum reason why)
             request_begin_refused(s);
         if (s->exchange == NULL)
             session_finish_flow(s, why);
-        else
+        else if (!balance_moves(s, why))
             deny(s, why);
         break;
     case PHASE_TUNNEL_WAIT:
     case PHASE_UPGRADE_WAIT:
-        deny(s, why);
+        if (!balance_moves(s, why))
+            deny(s, why);
         break;
     case PHASE_DEAD:
     case PHASE_COUNT:

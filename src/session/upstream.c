@@ -153,6 +153,8 @@ void upstream_failed(struct session *s, enum reason why)
         inspect_server_bad(s, why);
         return;
     }
+    if (balance_moves(s, why))
+        return;
     connect_drop(s, true);
     deny(s, why);
 }

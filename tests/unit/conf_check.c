@@ -2,6 +2,10 @@
 /* What conf_parse() says of keys that do not go together: listeners, the open proxy guard, policies that hide one another. */
 #include "conf_said.h"
 
+#define REVERSE(text) LISTENER("mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = \"127.0.0.1:2\"; " text)
+#define BAD_PATH                                                                                                                   \
+    "f:1: listeners.l.health.path: is no path: it begins with \"/\" and has no space, no \"#\", and nothing that is not ASCII\n"
+
 static void listeners(void **state)
 {
     static const char no_address[] =
@@ -16,6 +20,14 @@ static void listeners(void **state)
           "f:1: listeners.l.via: expected \"off\" or a token of at most 63 bytes\n" },
         { EXPLICIT("\nupstreams = \"a:1\";"),
           "f:2: listeners.l.upstreams: only a reverse listener has upstreams; clients of an explicit one name the server\n" },
+        { EXPLICIT("\nhealth = { };"), "f:2: listeners.l.health: only a reverse listener has upstreams to check\n" },
+        { REVERSE("health = { };"), "" },
+        { REVERSE("health = { path = \"/a?b=c\"; status = 204; };"), "" },
+        { REVERSE("health = { path = \"a\"; };"), BAD_PATH },
+        { REVERSE("health = { path = \"/a b\"; };"), BAD_PATH },
+        { REVERSE("health = { path = \"/a#b\"; };"), BAD_PATH },
+        { REVERSE("health = { path = \"/\303\251\"; };"), BAD_PATH },
+        { REVERSE("health = { status = 200; };"), "f:1: listeners.l.health.status: needs \"path\": nothing is asked\n" },
         { EXPLICIT("tls = { };"), "f:1: listeners.l.tls: needs certificate and key, or certificates\n" },
         { LISTENER(""), "f:1: listeners.l.mode: is required\nf:1: listeners.l.address: is required\n" },
         { LISTENER("mode = \"explicit\"; address = \"127.0.0.1\";"), no_address },

@@ -76,6 +76,8 @@ static const char *const places[] = {
     [IN_WS_CLIENT] = WEBSOCKET("client = { %s = %s; };"),
     [IN_WS_SERVER] = WEBSOCKET("server = { %s = %s; };"),
     [IN_TLS] = "tls = { %s = %s; };",
+    [IN_HEALTH] = "listeners = ({ name = \"r\"; mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = \"127.0.0.1:2\"; "
+                  "health = { path = \"/\"; %s = %s; }; });",
     [IN_WS_JSON] = WEBSOCKET("match = ({ name = \"r\"; json = { %s = %s; }; });"),
 };
 
@@ -116,7 +118,7 @@ static void numbers_hold_their_bounds(void **state)
         assert_false(value_accepted(key, "true"));
         seen++;
     }
-    assert_int_equal(seen, 36);
+    assert_int_equal(seen, 39);
 }
 
 static void seconds_hold_their_bounds(void **state)
@@ -136,7 +138,7 @@ static void seconds_hold_their_bounds(void **state)
             assert_false(value_accepted(&conf_keys[i], bad[k]));
         seen++;
     }
-    assert_int_equal(seen, 21);
+    assert_int_equal(seen, 23);
 }
 
 static void later_keys_name_their_capability(void **state)

@@ -181,6 +181,35 @@ static void test_untaken_input_is_bounded(void **state)
     end(&f);
 }
 
+/* What was taken stands in front again, of what was kept and of what comes. */
+static void test_input_that_is_put_back(void **state)
+{
+    static char large[LOOP_READ_BYTES];
+    struct fixture f;
+    struct span input;
+
+    (void)state;
+    begin(&f);
+    assert_true(stream_untake(&f.stream, SPAN("ab")));
+    assert_true(stream_has_input(&f.stream));
+    assert_true(stream_untake(&f.stream, SPAN("-")));
+    assert_int_equal(send(f.far, "c", 1, 0), 1);
+    for (uint64_t stop = wait_now_ms() + WAIT_MS; !f.stream.can_read && wait_now_ms() < stop;)
+        loop_turn(f.loop);
+    input = stream_input(&f.stream, false);
+    assert_int_equal(input.len, 3);
+    assert_memory_equal(input.at, "-ab", 3);
+    assert_true(stream_taken(&f.stream, input, 1));
+    input = stream_input(&f.stream, true);
+    assert_int_equal(input.len, 3);
+    assert_memory_equal(input.at, "abc", 3);
+    assert_true(stream_taken(&f.stream, input, 2));
+    assert_false(stream_untake(&f.stream, span_of(large, sizeof(large))));
+    assert_true(stream_untake(&f.stream, span_of(large, sizeof(large) - 1)));
+    assert_int_equal(stream_input(&f.stream, false).len, sizeof(large));
+    end(&f);
+}
+
 static void expect_end(struct fixture *f)
 {
     for (uint64_t stop = wait_now_ms() + WAIT_MS; !f->stream.eof && !f->stream.failed && wait_now_ms() < stop;) {
@@ -637,6 +666,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept_input),
         cmocka_unit_test(test_input_without_kept_reads),
+        cmocka_unit_test(test_input_that_is_put_back),
         cmocka_unit_test(test_long_input),
         cmocka_unit_test(test_untaken_input_is_bounded),
         cmocka_unit_test(test_end_behind_data),
