@@ -162,7 +162,11 @@ def test_tls_passes_unread(curl, tmp_path):
     """A ClientHello that fits its CONNECT reaches the origin; what comes back is not TLS, and that is curl's to say."""
     hosts = tmp_path / "hosts"
     hosts.touch(0o644)
-    with Stage(resolver={"hosts": str(hosts)}) as stage:
+
+    def answer(connection):
+        connection.more()
+        connection.answer(status="400 Bad Request")
+    with Stage(resolver={"hosts": str(hosts)}, handler=answer) as stage:
         hosts.write_text(f"{stage.prefix}.1 origin.test\n")
         assert stage.postern.reload().returncode == 0
         done = curl("-x", f"http://{stage.proxy}", "--max-time", "10", f"https://origin.test:{ORIGIN_PORT}/")

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives import hashes
 
 from lib import libconfig, tls
 from lib.http1 import Client
-from lib.postern import POSTERND, ROOT, check_config, children_of, proc_status, wait_until
+from lib.postern import POSTERND, PROMPT, ROOT, check_config, children_of, proc_status, wait_until
 from lib.tls_stage import ORIGIN, TLS_PORT, TlsStage, inspector
 
 MANY = 2000
 CLIENTS = [f"127.0.0.{last}" for last in range(1, 12)]
-BACK_WITHIN = 1.0
+BACK_WITHIN = PROMPT
 LARGEST_MAPPING = 1 << 28       # those of sanitizers are larger
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 

@@ -14,7 +14,7 @@ import pytest
 
 from lib import chromium, ws
 from lib.origin import echo_websocket
-from lib.postern import POSTERNCTL, die_with_parent, wait_until
+from lib.postern import POSTERNCTL, PROMPT, die_with_parent, wait_until
 from lib.stage import Stage
 from lib.ws_ends import NODE_MODULES
 from lib.ws_pair import End, Pair, PairWorld
@@ -22,7 +22,7 @@ from lib.ws_pair import End, Pair, PairWorld
 TEXT, BINARY, PING, PONG = ws.TEXT, ws.BINARY, ws.PING, ws.PONG
 PING_INTERVAL, IDLE, AGE = 0.6, 1.0, 1.2
 # A timer that fires this late is late; one that fires before its time is wrong. Timers go in steps of 50 ms.
-EARLY, LATE = 0.1, 1.5
+EARLY, LATE = 0.1, PROMPT
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ POSTERNCTL = os.path.join(BUILD, "posternctl")
 SANITIZER = re.compile(r"ERROR: (?:Address|Leak|Memory|Thread)Sanitizer|runtime error:|DEADLYSIGNAL")
 # The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails.
 PATIENCE = 15.0
+# What is done at once takes less than this on a machine that also does other things; on an idle one it is a tenth of it.
+PROMPT = 5.0
 PR_SET_PDEATHSIG = 1
 # For tests that look at memory: what was freed is kept by a sanitizer; with little of that the rest of the growth is ours.
 SMALL_QUARANTINE = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}

@@ -23,7 +23,8 @@
 static void test_words(void **state)
 {
     (void)state;
-    EXPECT(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED");
+    EXPECT(row_state_name, enum row_state, ROW_STATE_COUNT, "FREE", "NEW", "ESTABLISHED", "RELATED", "CLOSING", "CLOSED",
+           "DRAINING");
     EXPECT(phase_name, enum phase, PHASE_COUNT, "sniff", "socks", "handshake", "http", "tunnel-wait", "peek", "tunnel",
            "upgrade-wait", "websocket", "closing", "dead");
     EXPECT(mode_name, enum mode, MODE_COUNT, "explicit", "transparent", "reverse", "forwarded");

@@ -71,7 +71,11 @@ def logged(vector, world):
 
 
 def canary(target, mode):
-    """I2."""
+    """I2. The machine may have other things to do in that second: who was not served is tried once more."""
+    return serve_canary(target, mode) and serve_canary(target, mode)
+
+
+def serve_canary(target, mode):
     world = target.world(mode)
     world.serving = CANARY
     try:
