@@ -169,3 +169,41 @@ def requests_in(data, at=0, stop_at_upgrade=False):
         if stop_at_upgrade and request.upgrades:
             break
     return requests, at
+
+
+STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*\Z")
+
+
+def answer_body_at(data, at, status, fields, is_head, ended):
+    """(body, where it ends) of an answer, as strictly as of a request; one without a length goes to the end of the connection."""
+    names = [name.lower() for name, _ in fields]
+    if is_head or status < 200 or status in (204, 304):
+        return b"", at
+    if b"transfer-encoding" not in names and b"content-length" not in names:
+        if not ended:
+            raise Incomplete
+        return bytes(data[at:]), len(data)
+    length = framing(Request(b"", b"", b"HTTP/1.1", fields))
+    if length == "chunked":
+        body, _, at = chunks_at(data, at)
+        return body, at
+    if len(data) < at + length:
+        raise Incomplete
+    return bytes(data[at:at + length]), at + length
+
+
+def answers_in(data, is_head=False, ended=False):
+    """[(status, fields, body)] of all complete answers, interim ones among them, and where the bytes begin that are none yet."""
+    answers, at = [], 0
+    while at < len(data):
+        try:
+            line, after = line_at(data, at)
+            match = STATUS_LINE.match(line)
+            if not match:
+                raise Malformed(f"status line {line[:60]!r}")
+            fields, after = fields_at(data, after)
+            body, at = answer_body_at(data, after, int(match[1]), fields, is_head, ended)
+        except Incomplete:
+            break
+        answers.append((int(match[1]), fields, body))
+    return answers, at
