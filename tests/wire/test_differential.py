@@ -23,6 +23,7 @@ STREAMS = 20000 if LONG else 1000
 NAMES = {"T": "", "O": "a.test", "OH": "a.test", "OP": "80", "CO": "a.test:80", "PROXY": "127.0.98.2:8080", "OIPHEX": "7f", "OPHEX": "50",
          "PUBLIC_IP_OF_PROXY": "127.0.98.2", "DENIED_IP": "10.0.0.1", "O_TLS": "a.test:443"}
 LARGEST = 6000
+FRAMING = (b"content-length:", b"transfer-encoding:")
 # Good ones, so that much of what is nearly good is among what comes of them.
 GOOD = {"client": [b"GET /a HTTP/1.1\r\nHost: a.test\r\nAccept: */*\r\nX-Some: thing, other\r\n\r\n",
                    b"POST /b?q=1 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello",
@@ -96,7 +97,7 @@ def requests_by_http_client(data):
         head = data[here:data.find(b"\r\n\r\n", here) + 2].lower() if b"\r\n\r\n" in data[here - 2:] else None
         if head is None:
             break
-        framed = b"content-length:" in head or b"transfer-encoding:" in head
+        framed = head.startswith(FRAMING) or any(b"\r\n" + name in head for name in FRAMING)
         rest = Kept(b"HTTP/1.1 200 OK\r\n" + (b"" if framed else b"Content-Length: 0\r\n") + data[here:])
         try:
             _, fields, body = by_http_client(rest, "GET")
