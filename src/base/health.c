@@ -144,9 +144,11 @@ enum health_state health_ask(struct health_slot *slot, uint64_t now, uint64_t ho
 
 static uint64_t pause_after(uint32_t strikes)
 {
-    uint64_t ms = HEALTH_FIRST_MS << (strikes < 8 ? strikes - 1 : 7);
+    uint64_t ms = HEALTH_FIRST_MS;
 
-    return ms < HEALTH_MOST_MS ? ms : HEALTH_MOST_MS;
+    for (uint32_t i = 1; i < strikes && ms < HEALTH_MOST_MS; i++)
+        ms *= 2;
+    return ms;
 }
 
 /* Requests that were under way together fail together: that is one failure. */
