@@ -9,6 +9,7 @@ import pytest
 from lib import tls
 from lib.http1 import Client
 from lib.origin import Gone
+from lib.postern import wait_until
 from lib.tls_stage import ORIGIN, SITE, TLS_PORT, TlsStage
 
 NAME = "for another name"
@@ -308,3 +309,28 @@ def test_the_request_is_not_sent_twice():
     with TlsStage(tune=policy(), handler=serve) as stage, Client(stage.at("both"), tls=tls.client_context(), name=SITE) as client:
         assert client.request("POST", "/once", SITE, body=b"x").status == 502
         assert sum(b"/once" in one.received for one in stage.secure.connections) == 1
+
+
+@pytest.mark.parametrize("path", [None, "/healthz"])
+def test_checks_verify_as_requests_do(path):
+    """A certificate of somebody else's takes the upstream down before a client asks; a good one brings it back."""
+    def tune(settings):
+        policy()(settings)
+        health = {"interval": 0.05, "rise": 1, "fall": 1, **({"path": path} if path else {})}
+        for listener in settings["listeners"]:
+            if listener["name"] == "up":
+                listener["health"] = health
+
+    def state():
+        return {one["listener"]: one["state"] for one in stage.postern.ctl("status")["upstreams"]}["up"]
+
+    with TlsStage(tune=tune) as stage:
+        stage.secure.tls = tls.server_context(tls.bad_server("wronghost", ORIGIN, f"{stage.prefix}.1"))
+        wait_until(lambda: state() == "down", what="a check that fails")
+        assert is_untouched(stage)
+        answer, line = ask(stage)
+        assert answer.status == 503 and line["reason"] == "upstream-down" and is_untouched(stage)
+        stage.secure.tls = tls.server_context(tls.bad_server("good", ORIGIN, f"{stage.prefix}.1"))
+        wait_until(lambda: state() == "up", what="a check that is good")
+        assert ask(stage)[0].status == 200
+        assert path is None or "/healthz" in stage.secure.paths()

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import signal
 import threading
 
@@ -28,9 +29,9 @@ class Service:
         for port in self.ports:
             if port not in self.how or self.how[port]:
                 self.open(port)
-        self.site = f"{self.prefix}.2:8080"
+        self.site, self.admin = f"{self.prefix}.2:8080", f"{self.prefix}.2:9128"
         self.settings = {
-            "workers": workers, "timeouts": {"drain": 1.0, "connect": 1.0},
+            "workers": workers, "admin": {"address": self.admin}, "timeouts": {"drain": 1.0, "connect": 1.0},
             "zones": [{"name": "client", "networks": ["127.0.0.1/32"]}],
             "listeners": [{"name": "site", "mode": "reverse", "address": self.site,
                            "upstreams": [f"{self.prefix}.1:{port}" for port in self.ports], **listener}],
@@ -283,3 +284,14 @@ def test_the_next_worker_goes_on_with_the_checks():
         service.open(8001)
         wait_until(is_state(service, 8001, "up"), what="a check of the next worker")
 
+
+def test_metrics():
+    with Service({8001: None}, count=2, health=QUICK) as service:
+        wait_until(is_state(service, 8001, "down"), what="a check that fails")
+        assert service.who(2) == {8000: 2}
+        with Client(service.admin) as client:
+            text = client.request("GET", "/metrics", service.admin).body.decode()
+    values = dict(re.findall(r'(?m)^postern_(upstream_\w+)\{listener="site",upstream="[\d.]+:8001"\} (\d+)$', text))
+    assert values["upstream_up"] == "0" and int(values["upstream_checks_total"]) >= int(values["upstream_check_failures_total"]) >= 2
+    assert f'postern_upstream_up{{listener="site",upstream="{service.prefix}.1:8000"}} 1' in text
+    assert "postern_failovers_total 0" in text
