@@ -161,6 +161,8 @@ MUST_CHECK bool upgrade_fits(const struct monitor *m, const struct conf *conf, c
 void upgrade_ready(struct monitor *m);
 /* To the log, and to the posternd that waits for this one to get ready. */
 void upgrade_complain(struct monitor *m, const char *text);
+/* false: what a reload would change is being passed on. */
+bool upgrade_lets_reload(const struct monitor *m);
 /* Must the end wait for the other posternd? */
 bool upgrade_holds(const struct monitor *m);
 

@@ -171,6 +171,21 @@ static void begin(struct monitor *m)
     free(h.listening);
 }
 
+/* A reload that was asked for while the new one read its configuration, or before, is its to make. */
+static void pass_on_reload(struct monitor *m)
+{
+    static const char why[] = "another posternd serves now, and reads the configuration again";
+    uint32_t end = RELOAD_REFUSED;
+
+    if (!m->reload.wanted)
+        return;
+    kill(m->upgrade.pid, SIGHUP);
+    if (m->reload.wanted_by_control && monitor_control(m)->ipc >= 0 &&
+        !ipc_send_two(monitor_control(m)->ipc, IPC_RELOADED, &end, sizeof(end), span_str(why)))
+        log_error("control cannot be told of the reload: %s", strerror(errno));
+    m->reload.wanted = m->reload.wanted_by_control = false;
+}
+
 static void hand_over(struct monitor *m)
 {
     struct upgrade *u = &m->upgrade;
@@ -185,8 +200,7 @@ static void hand_over(struct monitor *m)
     u->role = UPGRADE_LEFT;
     if (u->for_control)
         tell_control(m, u->pid, "");
-    if (m->reload.wanted)
-        kill(u->pid, SIGHUP); /* asked for while it read its configuration, or before */
+    pass_on_reload(m);
     monitor_leave(m);
 }
 
@@ -364,6 +378,11 @@ void upgrade_stop(struct monitor *m, bool at_once)
         kill(u->pid, SIGTERM);
     } else if (u->role == UPGRADE_FOLLOWING && at_once && u->channel >= 0)
         (void)upgrade_say(u->channel, UPGRADE_STOP, "");
+}
+
+bool upgrade_lets_reload(const struct monitor *m)
+{
+    return m->upgrade.role != UPGRADE_STARTING && m->upgrade.role != UPGRADE_WAITING;
 }
 
 bool upgrade_holds(const struct monitor *m)

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from lib import ws
+from lib.control import Control
 from lib.http1 import Client
 from lib.lease import Lease
 from lib.postern import POSTERND, wait_until
@@ -153,6 +154,35 @@ def test_by_signal_twice():
                 assert get(client, stage).value("connection") == "close"
                 client = None
             assert has_ended(stage.postern.old[-1]) == 0
+
+
+def gated(stage):
+    """The next new posternd waits at this gate before it begins."""
+    gate = os.path.join(stage.postern.folder, "gate")
+    os.mkfifo(gate)
+    stage.postern.replace(script=f'read line < {gate}\nexec {POSTERND} "$@"')
+    return gate
+
+
+@pytest.mark.parametrize("by", ["signal", "posternctl"])
+def test_a_reload_meanwhile_is_the_new_ones(by):
+    """What the new one was given must not change; and what it may have read too early it reads again."""
+    with replaceable() as stage, Control(stage.postern.control_socket) as asker, Control(stage.postern.control_socket) as other:
+        gate = gated(stage)
+        stage.postern.signal(signal.SIGUSR2)
+        new = int(wait_until(lambda: re.search(r"started as process (\d+)", stage.postern.stderr()), what="the new one")[1])
+        if by == "signal":
+            stage.postern.signal(signal.SIGHUP)
+        else:
+            asker.send(b'{"command":"reload"}\n')
+        assert other.ask("status")["pid"] != new             # behind the question
+        with open(gate, "w") as file:
+            file.write("go\n")
+        stage.postern.follow(new)
+        wait_until(lambda: (now := stage.postern.ctl("status"))["pid"] == new and now["generation"] == 3, what="the new one's own reload")
+        if by == "posternctl":
+            assert "another posternd serves now" in asker.line()["errors"][0]
+        assert has_ended(stage.postern.old[-1]) == 0
 
 
 def test_numbers_of_sessions_are_not_used_again():
