@@ -398,8 +398,8 @@ void reload_step(struct monitor *m)
 {
     if (m->reload.running && !anybody_awaited(m))
         finish(m);
-    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING && upgrade_lets_reload(m) && !child_is_dying(monitor_filter(m)) &&
-        !child_is_dying(monitor_minter(m))) {
+    if (!m->reload.running && m->reload.wanted && m->life == LIFE_SERVING && upgrade_lets_reload(m) &&
+        !child_is_dying(monitor_filter(m)) && !child_is_dying(monitor_minter(m))) {
         begin(m);
         if (m->reload.running && !anybody_awaited(m))
             finish(m);

@@ -96,15 +96,17 @@ def test_r08_reloads_good_and_broken():
 
 
 def test_r09_upgrades_under_load():
-    settings = {**FOR_LOAD, "timeouts": {"drain": 2.0}}
-    with Stage(program=Replaceable, workers=2, **settings) as stage, steady(stage, allow=("closed",), back=False) as load:
+    """No kept connection ends but behind an answer that says so. WebSockets make each upgrade as long as its drain: in the long form alone."""
+    settings = {**FOR_LOAD, "timeouts": {"drain": 20.0}}
+    sizes = {} if LONG else {"sockets": 0}
+    with Stage(program=Replaceable, workers=2, **settings) as stage, steady(stage, allow=("closed",), back=False, **sizes) as load:
         for turn in range(UPGRADES):
             stage.postern.write({**stage.settings, "workers": 1 + turn % 3})
             stage.postern.replace()
             assert has_ended(stage.postern.upgrade()) == 0
             load.more(load.clients)
         assert load.retried == 0
-        assert set(load.close_codes) == {1012}
+        assert set(load.close_codes) == ({1012} if LONG else set())
 
 
 def test_r20_before_its_name_server():
