@@ -39,6 +39,7 @@ struct control {
     struct admin *admins; /* a list */
     unsigned admin_clients;
     bool serves; /* no other posternd does */
+    bool handed_over;
     bool reload_running, upgrade_running;
     uint64_t next_request;
     struct ipc_message message;

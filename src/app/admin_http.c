@@ -74,9 +74,10 @@ static void answer_metrics(struct admin *a)
     free(text);
 }
 
+/* Who asked just before another posternd took over is not told that nobody serves. */
 static void answer_health(struct admin *a)
 {
-    if (view_healthy(&a->control->view))
+    if (view_healthy(&a->control->view) || a->control->handed_over)
         answer_text(a, "200 OK", "", "ok\n");
     else
         answer_text(a, "503 Service Unavailable", "", a->control->view.status.draining ? "draining\n" : "a worker is down\n");
@@ -185,6 +186,7 @@ bool admin_open(struct control *c)
 
 void admin_retire(struct control *c)
 {
+    c->handed_over = true;
     if (c->admin_event != NULL)
         event_free(c->admin_event);
     c->admin_event = NULL;
