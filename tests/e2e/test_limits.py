@@ -114,7 +114,7 @@ def test_sessions(limits, most):
         wait_until(room, what="room for another")
 
 
-TIMEOUTS = {"handshake": 1.0, "header": 1.5, "body": 1.0, "connect": 1.0, "response": 1.5, "keepalive": 1.0, "tunnel_idle": 1.5}
+TIMEOUTS = {"handshake": 2.0, "header": 1.5, "body": 1.0, "connect": 1.0, "response": 1.5, "keepalive": 1.0, "tunnel_idle": 1.5}
 
 
 @pytest.fixture(scope="module", params=layers.ALL)
