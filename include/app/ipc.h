@@ -30,6 +30,7 @@ enum ipc_type {
     IPC_HAND_OVER, /* another posternd serves from now on. worker: uint64_t milliseconds; control, filter: empty */
     IPC_SERVE,     /* worker, control, filter that were started beside another posternd: it has handed over */
     IPC_STANDBY,   /* filter: uint32_t, may another posternd commit its table? */
+    IPC_PRESSURE,  /* worker: struct pressure */
     IPC_STOP,      /* worker: end now. filter: uint32_t, remove the rules? and end */
     IPC_STATUS,    /* control: struct wire_status */
     IPC_PING,      /* worker, control, minter: does its loop turn? Empty, answered by the same */

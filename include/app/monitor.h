@@ -7,18 +7,20 @@
 #include "app/ipc.h"
 #include "app/listeners.h"
 #include "app/notify.h"
+#include "app/memory.h"
 #include "app/privileges.h"
 #include "app/process.h"
 #include "app/runtime_dir.h"
 #include "app/table_lock.h"
 #include "app/upgrade.h"
+#include "base/pressure.h"
 #include "net/tls.h"
 
 /*
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
- * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs), monitor_reload.c (a new generation, from files to everybody's
- * answer) and monitor_upgrade.c (a new binary, from both sides).
+ * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs), monitor_memory.c (how short memory is), monitor_reload.c (a
+ * new generation, from files to everybody's answer) and monitor_upgrade.c (a new binary, from both sides).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 4)
 
@@ -79,6 +81,16 @@ struct upgrade {
     struct handover from;     /* of the new one: what it was given */
 };
 
+/* How much memory all processes take together. */
+struct memory_watch {
+    struct memory_group group;
+    struct pressure pressure;
+    uint64_t used, limit;   /* bytes, when it was last looked at */
+    uint64_t look_ms;       /* when to look again */
+    uint64_t calm_ms;       /* the level may fall from then on */
+    uint64_t told, tell_ms; /* control: how many MiB, and when to tell anew */
+};
+
 enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };
 
 struct monitor {
@@ -100,6 +112,7 @@ struct monitor {
     uint64_t first_number; /* of sessions: those of the posternd before are below it */
     uint64_t watch_ms;     /* when the watchdog looks again */
     uint64_t look_ms;      /* when to look at the certificates again; 0: not planned */
+    struct memory_watch memory;
     enum life life;
     uint64_t life_deadline_ms; /* of the states behind SERVING */
     int signals, devnull, admin, log;
@@ -207,6 +220,11 @@ MUST_CHECK bool monitor_send_generation(const struct monitor *m, const struct bl
 
 /* monitor_watch.c: once a second; a child whose loop does not turn any more is killed, and so replaced. */
 void watch_step(struct monitor *m);
+
+/* monitor_memory.c */
+void memory_open(struct monitor *m);
+/* Looks how much memory is taken, when it is time, and tells workers and control. */
+void memory_step(struct monitor *m);
 
 /* monitor_minter.c */
 /* Does the configuration inspect? */

@@ -4,6 +4,7 @@
 
 #include "app/ipc.h"
 #include "app/shared.h"
+#include "base/pressure.h"
 #include "proto/leaf.h"
 #include "session/engine.h"
 
@@ -46,11 +47,13 @@ struct wire_status {
     uint64_t started_us;                          /* wall time */
     uint64_t sessions_configured, sessions_limit; /* what was asked for, and what descriptors allow */
     uint64_t files;                               /* RLIMIT_NOFILE */
+    uint64_t memory_used, memory_limit;           /* bytes: of all processes, or of their control group if that is tighter */
     pid_t monitor, logger, control;
     pid_t filter, minter; /* 0: there is none */
     pid_t predecessor;    /* a posternd whose place this one took, and that still drains; 0: none */
     uint16_t generation;
     uint8_t log_level, draining;
+    uint8_t pressure; /* enum pressure_level */
     uint32_t filter_restarts, filter_ready;
     uint32_t minter_restarts, minter_ready;
     struct {

@@ -115,7 +115,7 @@
     X(UPSTREAM_CLOSED, "upstream-closed", 502, 1011, "connection_terminated", "The server closed without an answer.")              \
     X(UPSTREAM_DOWN, "upstream-down", 503, 1013, "destination_unavailable", "No server of this service can be reached.")           \
     X(UPSTREAM_CERTIFICATE, "upstream-certificate", 502, 1011, "tls_certificate_error", "The server's certificate is not good.")   \
-    X(OVERLOAD, "overload", 503, 1013, "connection_limit_reached", "There are too many streams already.")                          \
+    X(OVERLOAD, "overload", 503, 1013, "connection_limit_reached", "There is no place or no memory for one more stream.")          \
     X(MEMORY, "memory", 503, 1013, "proxy_internal_error", "There is no memory left for this.")                                    \
     X(DRAINED, "drained", 503, 1012, "connection_terminated", "The proxy is being stopped.")                                       \
     X(LOST, "lost", 0, 1006, "", "The worker that served this stream died.")                                                       \

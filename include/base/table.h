@@ -21,6 +21,7 @@
 #define TABLE_COUNTERS(X)                                                                                                          \
     X(SESSIONS_OPENED, "sessions_opened_total", "Client connections accepted.")                                                    \
     X(SESSIONS_OPEN, "sessions_open", "Client connections open now.")                                                              \
+    X(SESSIONS_TOLD, "sessions_refused", "Client connections open now that are only told that they are refused.")                  \
     X(REQUESTS, "requests_total", "HTTP requests read.")                                                                           \
     X(ALLOWED, "allowed_total", "Exchanges and tunnels that a policy allowed.")                                                    \
     X(DENIED, "denied_total", "Denials, whatever the reason.")                                                                     \
@@ -34,6 +35,9 @@
     X(RETRIES, "retries_total", "Requests sent again because a kept connection had died.")                                         \
     X(FAILOVERS, "failovers_total", "Requests taken to another upstream because one could not be reached or died.")                \
     X(LOOKUPS, "lookups_total", "Names asked of a resolver.")                                                                      \
+    X(UNTOLD, "refused_untold_total",                                                                                              \
+      "Connections over a limit that were closed without an answer, because many were being told.")                                \
+    X(IDLE_CLOSED, "idle_closed_total", "Idle connections closed early, of clients with more than their share.")                   \
     X(ACCEPT_PAUSES, "accept_pauses_total", "Times that accepting was paused for want of descriptors or room.")                    \
     X(TLS_CLIENT_FULL, "tls_client_full_total", "TLS handshakes with clients, without those that resumed a session.")              \
     X(TLS_CLIENT_RESUMED, "tls_client_resumed_total", "TLS handshakes with clients that resumed a session.")                       \

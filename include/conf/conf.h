@@ -265,8 +265,10 @@ struct conf_tls {
 /* The limits and timeouts of design.md section 5; timeouts in milliseconds. */
 struct conf_limits {
     uint32_t sessions, sessions_per_client, header_bytes, header_count, uri_bytes, pipeline, interim;
-    uint64_t body_bytes; /* 0: no limit */
-    uint64_t held_bytes; /* of messages that are held, in each worker */
+    uint64_t body_bytes;  /* 0: no limit */
+    uint64_t held_bytes;  /* of messages that are held, in each worker */
+    uint64_t memory;      /* of all processes; 0: by the machine */
+    uint32_t client_rate; /* bytes a second; 0: no limit */
 };
 
 struct conf_timeouts {

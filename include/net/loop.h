@@ -78,6 +78,8 @@ struct chunk {
 #define CHUNK_BYTES (16384u - 16u)
 struct chunk *chunk_take(struct loop *loop);
 void chunk_give(struct loop *loop, struct chunk *chunk);
+/* Frees those that wait for their next use. */
+void loop_trim(struct loop *loop);
 
 /* The pipes of its streams; none may be made until it is said how many (`most`). */
 struct pipes;

@@ -2,6 +2,7 @@
 #ifndef POSTERN_SESSION_ENGINE_H
 #define POSTERN_SESSION_ENGINE_H
 
+#include "base/pressure.h"
 #include "base/ring.h"
 #include "base/table.h"
 #include "net/original.h"
@@ -25,7 +26,8 @@ struct engine_room {
 };
 struct engine_room engine_room(uint64_t files, unsigned workers);
 
-/* Rows that a worker's shard needs beyond limits.sessions: for connections over the limit, which are only told so. */
+/* Connections over a limit that a worker tells so at once; with few descriptors fewer, and more are closed without a word. They
+ * need rows beyond limits.sessions. */
 #define ENGINE_SPARE_ROWS 64
 
 /*
@@ -95,6 +97,9 @@ void engine_accept(struct engine *e, int fd, const struct addr *client, const st
 /* No longer configured: accepts what is queued at this address, then closes. Called before engine_set_generation(), so that these
  * connections are still served by the generation that their listener belongs to. */
 void engine_unlisten(struct engine *e, const struct addr *address);
+
+/* How short memory is now. While it is short, what is only kept for later is given back with each call. */
+void engine_set_pressure(struct engine *e, const struct pressure *pressure);
 
 /* TERM: close listeners and idle connections, let streams end until `ms` from now, then end them (R_DRAINED). on_empty is called
  * once. */

@@ -150,6 +150,8 @@ struct session {
     uint64_t asked_since;       /* ms: the request was complete, and out */
     uint64_t taken[DIRECTIONS]; /* bytes that the kernel of the server (UP) and of the client had when output last waited */
     uint64_t head_since;        /* ms: first byte of the head that is being read; 0: none */
+    uint64_t pace_since;        /* ms: since when limits.client_rate is measured; 0: it is not the client that is waited for */
+    uint64_t pace_from;         /* what the client had sent and taken then */
     uint32_t pipelined;         /* requests before the current one that the client sent without waiting for an answer */
     size_t upstream_index;      /* reverse: which upstream the connection to the server goes to */
     enum closer ended_by;       /* a tunnel: whose end came first */
@@ -179,6 +181,8 @@ void session_finish_flow(struct session *s, enum reason why);
 /* Closes with a reset and without a byte: action = "drop". */
 void session_drop(struct session *s, enum reason why);
 bool session_is_dead(const struct session *s);
+/* Why nothing new may begin on it: admission said so, or there is no memory for more. R_NONE: it may. */
+enum reason session_refusal(const struct session *s);
 /* What an intercepted client dialled; NULL of other listeners. */
 const struct addr *session_original(const struct session *s);
 void session_free(struct session *s);
@@ -353,6 +357,8 @@ void numbers_add(struct numbers *n, struct session *s);
 void numbers_remove(struct numbers *n, struct session *s);
 /* NULL: it is not open. */
 struct session *numbers_find(const struct numbers *n, uint64_t number);
+/* Those of one bucket, linked by `numbered`; calls with the same `hand` come to all in turn. */
+struct session *numbers_some(const struct numbers *n, size_t *hand);
 
 /* pool.c: upstream connections shared between sessions */
 struct pool *pool_new(struct engine *e);

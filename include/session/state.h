@@ -44,7 +44,11 @@ struct engine {
     struct loop_source own_source;
     struct timer own_timer;
     bool draining, paused;
-    bool handed_over; /* ... while another posternd accepts: nobody is cut off who was not told to go */
+    bool handed_over;         /* ... while another posternd accepts: nobody is cut off who was not told to go */
+    struct pressure pressure; /* of memory */
+    bool crowded;             /* clients are held to their shares (shares.c) */
+    uint64_t given_back_ms;   /* when memory was last given back for want of it */
+    size_t hand;              /* where shares.c looks for idle connections next */
     struct timer drain_timer;
     uint64_t held; /* bytes of memory that messages take that are held (ws_hold.c) */
     void (*on_empty)(void *arg);
@@ -63,6 +67,20 @@ size_t engine_spare_descriptors(const struct engine *e);
 /* accept.c: accepting goes on when descriptors are free again; it ends with all listeners. */
 void accept_resume(struct engine *e);
 void accept_end(struct engine *e);
+/* shares.c: what a client may have while places or memory are short */
+/* Connections that one client may have now; 0: there is no place left at all. */
+uint32_t shares_of_client(const struct engine *e);
+/* Connections of this client, in all workers. */
+uint64_t shares_taken(const struct engine *e, const struct addr *client);
+/* Are they short? Then e->crowded is set. */
+void shares_look(struct engine *e);
+/* Shall this session's client, after an answer, give its connection back? Only asked while e->crowded. */
+bool shares_is_greedy(const struct session *s);
+/* Closes idle connections of clients who have more than their share, among about so many sessions: each call goes on where the last
+ * one ended. */
+void shares_close_idle(struct engine *e, unsigned most);
+/* Nothing is under way on it, nor has anything of a request come. */
+bool session_is_idle(const struct session *s);
 /* own.c: reads the machine's own addresses. If that fails those of the last time stay. */
 void own_read(struct engine *e);
 /* From now on they are read again when the kernel says that they may have changed. false: no memory. */

@@ -103,6 +103,16 @@ static json_t *session_counts(const struct view *v)
     return sessions;
 }
 
+static json_t *memory_state(const struct view *v)
+{
+    json_t *memory = json_object();
+
+    put_number(memory, "used", v->status.memory_used);
+    put_number(memory, "limit", v->status.memory_limit);
+    put_text(memory, "state", pressure_name((enum pressure_level)v->status.pressure));
+    return memory;
+}
+
 /* What the filter process said of itself, in shared memory. */
 static json_t *filter_state(const struct view *v)
 {
@@ -160,6 +170,7 @@ json_t *reply_status(const struct view *v)
     put_text(status, "log_level", log_level_name(v->status.log_level <= LOG_LEVEL_DEBUG ? v->status.log_level : LOG_LEVEL_INFO));
     put_number(status, "log_dropped", view_count(v, COUNT_LOG_DROPPED));
     (void)json_object_set_new(status, "sessions", session_counts(v));
+    (void)json_object_set_new(status, "memory", memory_state(v));
     (void)json_object_set_new(status, "workers", worker_list(v));
     if (v->status.predecessor != 0)
         (void)json_object_set_new(status, "draining", predecessor_state(v));

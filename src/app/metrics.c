@@ -105,6 +105,11 @@ static void write_processes(const struct view *v, FILE *out)
     write_metric(out, "worker_restarts_total", "counter", "Workers started again after a death.", restarts);
     write_metric(out, "generation", "gauge", "Number of the configuration in force.",
                  v->generation != NULL ? v->generation->number : 0);
+    write_metric(out, "memory_bytes", "gauge", "Memory that all processes take, or their control group if that is shorter of it.",
+                 v->status.memory_used);
+    write_metric(out, "memory_limit_bytes", "gauge", "What it is held against.", v->status.memory_limit);
+    write_metric(out, "memory_pressure", "gauge",
+                 "0: good; 1: tight, clients are held to their shares; 2: full, new work is refused.", v->status.pressure);
     write_metric(out, "sessions_limit", "gauge", "Sessions that there is room for.", v->status.sessions_limit);
 }
 

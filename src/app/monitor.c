@@ -377,6 +377,8 @@ static int wait_ms(const struct monitor *m)
         soonest = m->tickets.renew_ms;
     if (m->life == LIFE_SERVING && m->watch_ms < soonest)
         soonest = m->watch_ms;
+    if (m->memory.look_ms < soonest)
+        soonest = m->memory.look_ms;
     for (size_t i = 0; i < m->child_count; i++)
         if (m->children[i].restart_ms != 0 && m->children[i].restart_ms < soonest)
             soonest = m->children[i].restart_ms;
@@ -446,6 +448,7 @@ int monitor_main(const char *path, char **argv)
     privileges_no_core();
     tickets_open(&m);
     children_start(&m);
+    memory_open(&m);
     while (live(&m)) {
         wait_for_events(&m);
         if (m.life == LIFE_SERVING)
@@ -457,6 +460,7 @@ int monitor_main(const char *path, char **argv)
             notify_step(&m.notify);
         tickets_step(&m);
         certificates_step(&m);
+        memory_step(&m);
     }
     if (m.exit_code == 0)
         log_info("stopped");

@@ -241,6 +241,7 @@ static void take_peer(struct worker *w, struct ipc_message *m)
 
 static void on_message(struct worker *w, struct ipc_message *m)
 {
+    struct pressure pressure;
     struct wire_peer peer;
     uint64_t ms;
 
@@ -274,6 +275,8 @@ static void on_message(struct worker *w, struct ipc_message *m)
         listen_on_pending(w);
     else if ((m->type == IPC_DRAIN || m->type == IPC_HAND_OVER) && ipc_read(m, &ms, sizeof(ms)))
         drain(w, ms, m->type == IPC_HAND_OVER);
+    else if (m->type == IPC_PRESSURE && ipc_read(m, &pressure, sizeof(pressure)))
+        engine_set_pressure(w->engine, &pressure);
     else if (m->type == IPC_STOP)
         loop_stop(w->loop);
 }

@@ -352,6 +352,7 @@ uint32_t shard_clear(struct shard *s, void (*lost)(const struct record *last, vo
     tally_clear(&s->clients);
     tally_clear(&s->streams);
     count_set(s, COUNT_SESSIONS_OPEN, 0);
+    count_set(s, COUNT_SESSIONS_TOLD, 0);
     count_set(s, COUNT_WEBSOCKETS_OPEN, 0);
     count_set(s, COUNT_ROWS_HIGH, 0);
     return open;

@@ -22,6 +22,8 @@ unsigned conf_member_line(const struct conf_node *group, const char *name)
     return group != NULL && conf_node_line(group) > 0 ? conf_node_line(group) : 1;
 }
 
+#define LEAST_MEMORY 16777216 /* below it nothing could be served */
+
 static void check_limits(const struct conf *conf, const struct conf_node *root, struct conf_report *report)
 {
     const struct conf_node *limits = conf_node_member(root, "limits");
@@ -29,6 +31,8 @@ static void check_limits(const struct conf *conf, const struct conf_node *root, 
     if (conf->limits.uri_bytes > conf->limits.header_bytes)
         conf_report_error(report, conf_member_line(limits, "uri_bytes"), "limits.uri_bytes",
                           "%u is more than limits.header_bytes, %u", conf->limits.uri_bytes, conf->limits.header_bytes);
+    if (conf->limits.memory != 0 && conf->limits.memory < LEAST_MEMORY)
+        conf_report_error(report, conf_member_line(limits, "memory"), "limits.memory", "must be 0, or %d at least", LEAST_MEMORY);
 }
 
 /* "listeners.web.ports"; `path` holds PATH bytes and is returned. */

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define LATER_SANDBOX "sandbox"
-#define LATER_MEMORY "memory limit"
 
 #define MAX_SECONDS 86400000 /* a day, in ms */
 #define MAX_ZONES 1000
@@ -177,7 +176,10 @@ const struct conf_key conf_keys[] = {
     NUMBER(IN_LIMITS, "interim", KEY_U32, limits.interim, 8, 0, 64, "Interim answers (1xx) to one request."),
     NUMBER(IN_LIMITS, "held_bytes", KEY_U64, limits.held_bytes, 268435456, 65536, 1ull << 62,
            "Bytes of WebSocket messages that wait until they are judged, in each worker."),
-    LATER(IN_LIMITS, "memory", LATER_MEMORY, "Bytes of memory."),
+    NUMBER(IN_LIMITS, "memory", KEY_U64, limits.memory, 0, 0, 1ull << 62,
+           "Bytes that all processes together may take before new work is refused; 0: three quarters of the machine's."),
+    NUMBER(IN_LIMITS, "client_rate", KEY_U32, limits.client_rate, 240, 0, 1000000000,
+           "Bytes a second, over timeouts.body, of a body of a client or of an answer that waits for it; 0: no limit."),
 
     GROUP(IN_TOP, "timeouts", IN_TIMEOUTS, 0, "How long is waited, in seconds."),
     SECONDS(IN_TIMEOUTS, "handshake", timeouts.handshake, 10000, "From accept to the first byte of a request or handshake."),

@@ -59,18 +59,24 @@ struct loop *loop_new(void)
     return loop;
 }
 
-void loop_free(struct loop *loop)
+void loop_trim(struct loop *loop)
 {
-    if (loop == NULL)
-        return;
-    if (loop->epoll >= 0)
-        close(loop->epoll);
     while (loop->chunks != NULL) {
         struct chunk *chunk = loop->chunks;
 
         loop->chunks = chunk->next;
         free(chunk);
     }
+    loop->chunk_count = 0;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    if (loop->epoll >= 0)
+        close(loop->epoll);
+    loop_trim(loop);
     pipes_fini(&loop->pipes);
     wheel_free(loop->wheel);
     free(loop->sources);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Accepting: the listening sockets of a worker, who is let in, and where an intercepted client wanted to go. Limits are checked
- * before a byte is read: a client over its limit is only told so, and when even that would need more descriptors than are left,
- * accepting pauses and the backlog waits. What an intercepted client dialled is asked for once, here; a flow of which nobody knows
- * it, or that dialled ourselves, ends without a byte.
+ * before a byte is read: a client over its limit is only told so, of a flood of them some; and when even that would need more
+ * descriptors than are left, accepting pauses and the backlog waits. What an intercepted client dialled is asked for once, here; a
+ * flow of which nobody knows it, or that dialled ourselves, ends without a byte.
  */
 #include "session/state.h"
 
 #include <stdlib.h>
 #include <unistd.h>
+
+#define LOOKED_AT 16 /* sessions, with each connection that comes while places are short */
 
 void accept_resume(struct engine *e)
 {
@@ -40,34 +42,29 @@ void accept_end(struct engine *e)
     }
 }
 
-static uint64_t sum_open(const struct engine *e)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < e->args.workers; i++)
-        sum += count_read(e->args.shards[i], COUNT_SESSIONS_OPEN);
-    return sum;
-}
-
-static uint64_t sum_of_client(const struct engine *e, const struct addr *client)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < e->args.workers; i++)
-        sum += clients_read(e->args.shards[i], client);
-    return sum;
-}
-
 /* Admission, before any byte is read. */
 static enum reason admit(const struct engine *e, const struct addr *client)
 {
-    const struct conf_limits *limits = &e->generation->conf->limits;
-
     if (e->draining)
         return R_DRAINED;
-    if (sum_open(e) >= limits->sessions || sum_of_client(e, client) >= limits->sessions_per_client)
+    if (e->pressure.level == PRESSURE_FULL || shares_taken(e, client) >= shares_of_client(e))
         return R_OVERLOAD;
     return R_NONE;
+}
+
+/* How many may be told at once that they are refused: each takes a descriptor until it has read it. */
+static bool may_tell(const struct engine *e)
+{
+    uint32_t most = e->max / 8 + 1;
+
+    return count_read(e->shard, COUNT_SESSIONS_TOLD) < (most < ENGINE_SPARE_ROWS ? most : ENGINE_SPARE_ROWS);
+}
+
+static void take_none(struct engine *e, const char *why)
+{
+    count_add(e->shard, COUNT_DENIED, 1);
+    count_reason(e->shard, R_OVERLOAD);
+    log_remote("a connection could not be taken: %s", why);
 }
 
 /* Of an intercepted flow it must be known where to; and what was dialled must not be ourselves. */
@@ -86,12 +83,18 @@ static void take(struct engine *e, struct arrival *arrival, enum original found)
     const struct conf_listener *listener = &e->generation->conf->listeners[arrival->listener];
     enum reason why = listener->mode == MODE_TRANSPARENT ? admit_original(e, &arrival->destination, found) : R_NONE;
 
+    shares_look(e);
+    if (e->crowded)
+        shares_close_idle(e, LOOKED_AT);
     arrival->refused = why != R_NONE ? why : admit(e, &arrival->client);
-    if (session_open(e, arrival) == NULL) {
-        count_add(e->shard, COUNT_DENIED, 1);
-        count_reason(e->shard, R_OVERLOAD);
-        log_remote("a connection could not be taken: no room");
+    if (arrival->refused == R_OVERLOAD && !may_tell(e)) {
+        close(arrival->fd);
+        count_add(e->shard, COUNT_UNTOLD, 1);
+        take_none(e, "too many are being told so already");
+        return;
     }
+    if (session_open(e, arrival) == NULL)
+        take_none(e, "no room");
     pool_limit(e->pool, engine_spare_descriptors(e));
     if (e->open >= e->max)
         pause_accepting(e);

@@ -151,7 +151,8 @@ static void decide_framing(struct session *s, const struct h1_head *head)
     x->answer_closes = unknown_length && x->client_is_10;
     x->keeps_server = head->keep_alive && head->framing != H1_UNTIL_CLOSE;
     x->keeps_client = x->wants_keep && x->request_done && !x->answer_closes && !s->engine->draining &&
-                      (s->tunnel == NULL || x->keeps_server) && !request_is_last_ahead(s);
+                      (s->tunnel == NULL || x->keeps_server) && !request_is_last_ahead(s) &&
+                      !(s->engine->crowded && shares_is_greedy(s));
 }
 
 static bool begin_final(struct session *s, const struct h1_head *head)

@@ -11,10 +11,14 @@
 #include "session/leaves.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#define LOOKED_AT 1024    /* sessions, for idle connections to be closed */
+#define GIVE_BACK_MS 1000 /* between two looks for memory that can be given back: they are not free */
 
 struct engine_room engine_room(uint64_t files, unsigned workers)
 {
@@ -68,6 +72,8 @@ static void reap(void *arg)
         e->dead = s->next;
         session_free(s);
     }
+    if (e->crowded)
+        shares_look(e);
     accept_resume(e);
     tell_empty(e);
 }
@@ -154,6 +160,29 @@ void engine_set_generation(struct engine *e, struct generation *g)
     for_each_session(e, session_judge_again);
 }
 
+/* Memory that only saves work later. The allocator gives back what is free. */
+static void give_back(struct engine *e)
+{
+    exchange_free_spare(e);
+    pool_limit(e->pool, 0);
+    loop_trim(e->loop);
+    malloc_trim(0);
+}
+
+void engine_set_pressure(struct engine *e, const struct pressure *pressure)
+{
+    bool again = clock_ms() - e->given_back_ms >= GIVE_BACK_MS;
+
+    e->pressure = *pressure;
+    shares_look(e);
+    if (pressure->level == PRESSURE_NONE || !again)
+        return;
+    e->given_back_ms = clock_ms();
+    if (e->crowded)
+        shares_close_idle(e, LOOKED_AT);
+    give_back(e);
+}
+
 struct judge_context engine_judge_context(struct engine *e, const struct generation *g)
 {
     return (struct judge_context){ g, zones_need_interfaces(g->conf) ? e->route : NULL, e->own, e->own_count };
@@ -172,14 +201,14 @@ uint32_t engine_open_sessions(const struct engine *e)
     return e->open;
 }
 
-static bool is_idle(const struct session *s)
+bool session_is_idle(const struct session *s)
 {
     return s->phase == PHASE_SNIFF || (s->phase == PHASE_HTTP && s->exchange == NULL && s->head_since == 0);
 }
 
 static void drain_one(struct session *s)
 {
-    if (!is_idle(s))
+    if (!session_is_idle(s))
         return;
     if (stream_waiting(&s->client) > 0)
         session_finish(s, R_NONE, CLOSER_POSTERN);

@@ -76,6 +76,11 @@ void numbers_remove(struct numbers *n, struct session *s)
     n->count--;
 }
 
+struct session *numbers_some(const struct numbers *n, size_t *hand)
+{
+    return n->buckets[(*hand)++ & n->mask];
+}
+
 struct session *numbers_find(const struct numbers *n, uint64_t number)
 {
     struct session *s = n->buckets[number & n->mask];

@@ -71,6 +71,7 @@ void exchange_free_spare(struct engine *e)
         e->spare = x->next;
         free(x);
     }
+    e->spare_count = 0;
 }
 
 /* Does a request say itself where it wants to go? */
@@ -150,8 +151,8 @@ static enum reason judge_head(struct session *s, const struct h1_head *head, str
         s->row->protocol = PROTO_WEBSOCKET;
     s->account.port = x->judge.port;
     report_request(s, head->method, host_span(&x->judge.host), target->path);
-    if (s->refused != R_NONE)
-        return s->refused;
+    if (session_refusal(s) != R_NONE)
+        return session_refusal(s);
     if (why == R_NONE)
         why = judge_target(&context, &x->judge);
     if (why != R_NONE)
@@ -209,8 +210,8 @@ static enum reason take_connect(struct session *s, const struct h1_head *head)
 
     report_request(s, head->method, why == R_NONE ? host_span(&target.host) : head->target, span_of(NULL, 0));
     s->row->protocol = PROTO_CONNECT;
-    if (s->refused != R_NONE)
-        return s->refused;
+    if (session_refusal(s) != R_NONE)
+        return session_refusal(s);
     if (why != R_NONE)
         return why;
     exchange_free(s);

@@ -45,6 +45,13 @@ bool session_is_dead(const struct session *s)
     return s->phase == PHASE_DEAD;
 }
 
+enum reason session_refusal(const struct session *s)
+{
+    if (s->refused != R_NONE)
+        return s->refused;
+    return s->engine->pressure.level == PRESSURE_FULL ? R_OVERLOAD : R_NONE;
+}
+
 void session_set_phase(struct session *s, enum phase phase)
 {
     if (phase != PHASE_DEAD && !(phases[s->phase].next & (1u << phase)))
@@ -210,6 +217,7 @@ static struct session *make_session(struct engine *e, const struct arrival *arri
     s->generation = generation_ref(e->generation);
     s->listener = arrival->listener;
     s->refused = arrival->refused;
+    count_add(e->shard, COUNT_SESSIONS_TOLD, s->refused != R_NONE);
     s->number = e->next_number++;
     s->server.fd = -1;
     timer_init(&s->timer, timers_fire, s);
@@ -288,6 +296,7 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
         log_debug("a client's count was already gone");
     row_release(e->shard, s->row);
     s->row = NULL;
+    count_sub(e->shard, COUNT_SESSIONS_TOLD, s->refused != R_NONE);
     unlink_session(s);
     s->next = e->dead;
     e->dead = s;

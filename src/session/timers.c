@@ -93,6 +93,44 @@ static struct due sooner(struct due a, struct due b)
     return b.at < a.at ? b : a;
 }
 
+/* Is it the client that is waited for: for its body, or until it takes what waits for it? */
+static bool waits_for_client(const struct session *s)
+{
+    const struct exchange *x = s->exchange;
+
+    if (s->phase != PHASE_HTTP && s->phase != PHASE_CLOSING)
+        return false;
+    if (stream_waiting(&s->client) > 0)
+        return true;
+    return x != NULL && x->step == STEP_ASK && !x->request_done && stream_waiting(&s->server) == 0;
+}
+
+static uint64_t moved_by_client(const struct session *s)
+{
+    return s->client.received + s->taken[DOWN];
+}
+
+/* A byte now and then keeps no connection: as long as the client is waited for it is measured, again and again over the time that a
+ * body may pause. */
+static void note_pace(struct session *s)
+{
+    const struct conf *conf = s->generation->conf;
+    bool over = s->pace_since != 0 && s->pace_since + conf->timeouts.body <= clock_ms();
+
+    if (conf->limits.client_rate == 0 || !waits_for_client(s)) {
+        s->pace_since = 0;
+    } else if (s->pace_since == 0 ||
+               (over && (moved_by_client(s) - s->pace_from) * 1000 >= (uint64_t)conf->limits.client_rate * conf->timeouts.body)) {
+        s->pace_since = clock_ms();
+        s->pace_from = moved_by_client(s);
+    }
+}
+
+static struct due due_of_pace(const struct session *s, const struct conf_timeouts *t)
+{
+    return (struct due){ s->pace_since != 0 ? s->pace_since + t->body : UINT64_MAX, R_TIMEOUT_BODY };
+}
+
 /* A side that has a ping of ours has as long as it may be silent before it gets one. What waits for it holds the ping up, too. */
 static uint64_t ping_due(const struct ws_half *h)
 {
@@ -156,7 +194,7 @@ static struct due find_due(const struct session *s)
     case PHASE_HANDSHAKE:
         return due_of_handshake(s, t);
     case PHASE_HTTP:
-        return s->exchange != NULL ? due_of_exchange(s, t) : due_of_head(s, t);
+        return sooner(s->exchange != NULL ? due_of_exchange(s, t) : due_of_head(s, t), due_of_pace(s, t));
     case PHASE_TUNNEL_WAIT:
         return due_of_connecting(s, t);
     case PHASE_PEEK:
@@ -168,7 +206,7 @@ static struct due find_due(const struct session *s)
     case PHASE_WEBSOCKET:
         return due_of_websocket(s, t);
     case PHASE_CLOSING:
-        return due_of_closing(s, t);
+        return sooner(due_of_closing(s, t), due_of_pace(s, t));
     case PHASE_DEAD:
     case PHASE_COUNT:
         break;
@@ -216,6 +254,7 @@ void timers_update(struct session *s)
 
     note_taken(s, &s->server, UP);
     note_taken(s, &s->client, DOWN);
+    note_pace(s);
     due = find_due(s);
     if (interval < due.at)
         due.at = interval;
@@ -316,6 +355,7 @@ void timers_fire(void *arg)
         report_alive(s, RECORD_INTERVAL);
     note_taken(s, &s->server, UP);
     note_taken(s, &s->client, DOWN);
+    note_pace(s);
     due = find_due(s);
     if (due.at != 0 && due.at <= clock_ms())
         expired(s, due.why);

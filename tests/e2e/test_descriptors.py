@@ -19,7 +19,7 @@ def test_idle_shared_connections_leave_room(tmp_path):
     program.chmod(0o755)
     lease = Lease()
     policy = {"name": "all", "from": "client", "to": "origin", "protocols": ["http"], "upstream_reuse": "shared", "action": "allow"}
-    whole = settings(lease.prefix, policies=[policy])
+    whole = settings(lease.prefix, clients="127.0.0.0/25", policies=[policy])
     whole["zones"][1]["networks"] = [f"{lease.prefix}.0/24"]
     with contextlib.ExitStack() as stack:
         stack.callback(lease.release)
@@ -31,6 +31,6 @@ def test_idle_shared_connections_leave_room(tmp_path):
             with Client(whole["listeners"][0]["address"]) as client:
                 assert client.request("GET", f"http://{server}:{ORIGIN_PORT}/", f"{server}:{ORIGIN_PORT}").status == 200, server
         limit = postern.ctl("status")["sessions"]["limit"]
-        together = [stack.enter_context(Client(whole["listeners"][0]["address"])) for _ in range(limit)]
+        together = [stack.enter_context(Client(whole["listeners"][0]["address"], source=f"127.0.0.{number + 1}")) for number in range(limit)]
         for client, server in zip(together, servers):
             assert client.request("GET", f"http://{server}:{ORIGIN_PORT}/", f"{server}:{ORIGIN_PORT}").status == 200, server

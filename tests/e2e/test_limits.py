@@ -93,8 +93,9 @@ def test_interim(stage, count, status):
 @pytest.mark.parametrize("limits,most", [({"sessions_per_client": 5}, 5), ({"sessions": 5}, 5)])
 def test_sessions(limits, most):
     """One too many is told so or closed at once; when one ends, there is room again."""
-    with Stage(limits=limits) as stage, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Client(stage.proxy)) for _ in range(most)]
+    with Stage(limits=limits, clients="127.0.0.0/28") as stage, contextlib.ExitStack() as stack:
+        sources = ["127.0.0.1" if "sessions_per_client" in limits else f"127.0.0.{number + 2}" for number in range(most)]
+        clients = [stack.enter_context(Client(stage.proxy, source=source)) for source in sources]
         for client in clients:
             client.send(head_of(stage))
             assert client.response().status == 200

@@ -47,6 +47,9 @@ static void test_sums(void **state)
     count_add(v.shards[0], COUNT_REQUESTS, 5);
     count_add(v.shards[1], COUNT_REQUESTS, 7);
     v.status.workers[1].restarts = 2;
+    v.status.memory_used = 700;
+    v.status.memory_limit = 1000;
+    v.status.pressure = PRESSURE_HIGH;
     write_text(&v);
     assert_has("\npostern_requests_total 12\n");
     assert_has("# TYPE postern_requests_total counter\n");
@@ -58,6 +61,9 @@ static void test_sums(void **state)
     assert_has("\npostern_workers 2\n");
     assert_has("\npostern_workers_up 2\n");
     assert_has("\npostern_worker_restarts_total 2\n");
+    assert_has("\npostern_memory_bytes 700\n");
+    assert_has("\npostern_memory_limit_bytes 1000\n");
+    assert_has("\npostern_memory_pressure 1\n");
     v.status.workers[0].ready = 0;
     write_text(&v);
     assert_has("\npostern_workers_up 1\n");

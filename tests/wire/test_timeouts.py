@@ -113,6 +113,7 @@ def test_interim_answers_win_no_time(ring):
     fires(ring, 2, ("denied", "timeout-response"))
 
 
+@pytest.mark.limits(client_rate=0)
 def test_the_answer_is_waited_for_from_the_end_of_the_request(ring):
     client, server = ring.asked(head=post(3))
     ring.advance(4)
@@ -122,6 +123,7 @@ def test_the_answer_is_waited_for_from_the_end_of_the_request(ring):
     fires(ring, 7, ("denied", "timeout-response"))
 
 
+@pytest.mark.limits(client_rate=0)
 def test_an_upload_that_stops(ring):
     client, server = ring.asked(head=post(3))
     ring.advance(4)
