@@ -28,7 +28,7 @@ import time
 
 from lib import ws
 from lib.http1 import Client
-from lib.postern import PATIENCE, SMALL_QUARANTINE, proc_status, rss_kib, wait_until
+from lib.postern import PATIENCE, SMALL_QUARANTINE, proc_status, wait_until
 
 LONG = os.environ.get("POSTERN_LONG") == "1"
 # The load of the table of failure modes; the short form has the same shape.
@@ -280,6 +280,11 @@ class Steady:
         return link
 
 
+def memory_kib(pid):
+    """Of its own: shared memory, the table and the rings of records and ended sessions, has a size that it fills in time."""
+    return int(proc_status(pid).get("RssAnon", "0 kB").split()[0])
+
+
 def footprint(postern):
     """role -> (processes, descriptors, KiB of memory) of all that the monitor started, and of itself."""
     sums = collections.defaultdict(lambda: [0, 0, 0])
@@ -288,7 +293,7 @@ def footprint(postern):
             descriptors = len(os.listdir(f"/proc/{pid}/fd"))
         except OSError:
             continue
-        for index, value in enumerate((1, descriptors, rss_kib(pid))):
+        for index, value in enumerate((1, descriptors, memory_kib(pid))):
             sums[role][index] += value
     return {role: tuple(value) for role, value in sums.items()}
 

@@ -140,7 +140,7 @@ def test_at_the_start():
         text = open(stage.postern.config).read()
         stage.postern.stop()
         started = 0
-        for number in numbers(dense=10):
+        for number in numbers(dense=5):
             shim.fail_alloc(first=number)
             other = Postern("", start=False, environment={**shim.environment, "ASAN_OPTIONS": shim.environment["ASAN_OPTIONS"] + ":detect_leaks=0"})
             other.write(text.replace(stage.postern.folder, other.folder))

@@ -7,14 +7,14 @@ import pytest
 
 import ring as wire
 from lib import ws
-from lib.postern import SMALL_QUARANTINE, rss_kib
+from lib.postern import SMALL_QUARANTINE
 from ring import GET, NAME, ORIGIN, OTHER, Ring
-from steady import LONG
+from steady import LONG, memory_kib
 
 CONNECTIONS = 100000 if LONG else 1500
 RULES = {"deflate": "inspect", "message_bytes": 65536, "match": [{"name": "no-secret", "pattern": "secret"}]}
 SHARE = {"plain": 1, "ended": 10, "upstream": 20, "inspected": 40}        # over TLS each takes longer
-GROWTH_KIB = 12000        # of a heap that has seen every state; a leak of 200 bytes a connection would be 20,000 in the long form
+GROWTH_KIB = 6000         # of a heap that has seen every state; a leak of 100 bytes a connection would be 10,000 in the long form
 
 
 def says(*parts, listener="proxy"):
@@ -170,12 +170,12 @@ def test_a_side_closes_in_each_state(tmp_path, monkeypatch, way):
     ring.held = False
     pid = ring.host.process.pid
     rounds(ring, states, 0)
-    descriptors, memory, closed, number = len(os.listdir(f"/proc/{pid}/fd")), rss_kib(pid), 0, 0
+    descriptors, memory, closed, number = len(os.listdir(f"/proc/{pid}/fd")), memory_kib(pid), 0, 0
     while closed < (CONNECTIONS // SHARE[way]):
         number += 1
         closed += rounds(ring, states, number)
         ring.records()
     assert len(os.listdir(f"/proc/{pid}/fd")) == descriptors
-    assert rss_kib(pid) < memory + GROWTH_KIB
-    print(f"{way}: {closed} connections, memory {memory} -> {rss_kib(pid)} KiB")
+    assert memory_kib(pid) < memory + GROWTH_KIB
+    print(f"{way}: {closed} connections, memory {memory} -> {memory_kib(pid)} KiB")
     ring.close()

@@ -33,7 +33,7 @@ def test_what_is_lost_is_seen(kind, answer, whole):
             if not whole:
                 return
     with Stage(handler=serve) as stage, contextlib.ExitStack() as stack:
-        load = Steady(stage, clients=2, rate=50, sockets=0, where=(stage.proxy, stage.origin_authority, stage.url), serve=False, patience=2.0)
+        load = Steady(stage, clients=2, rate=50, sockets=0, where=(stage.proxy, stage.origin_authority, stage.url), serve=False, patience=1.0)
         stack.callback(load.stop)
         load.run()
         wait_until(lambda: len(load.lost) >= 2, what="something lost")
