@@ -107,9 +107,9 @@ def test_one_of_a_hundred_is_hostile():
                 assert load.answered > answered, "the load stands still"
             hostile.stop()
             load.more(50)
+            third = len(samples) // 3
+            grown = sum(samples[-third:]) / third - sum(samples[:third]) / third
+            print(f"{load.answered} answers, {load.echoed} echoes, {len(hostile.played)} vectors, {grown:.0f} KiB in {SECONDS * (1 - WARM) * 2 / 3:.0f} s")
         assert stage.postern.processes() == before
-        third = len(samples) // 3
-        grown = sum(samples[-third:]) / third - sum(samples[:third]) / third
-        print(f"{load.answered} answers, {load.echoed} echoes, {len(hostile.played)} vectors, {grown:.0f} KiB in {SECONDS * (1 - WARM) * 2 / 3:.0f} s")
         assert len(hostile.played) > min(20, RATE / 100 * SECONDS / 4)
         assert grown < GROWTH_KIB
