@@ -11,6 +11,7 @@ from steady import LONG, PORT, canary, idle_footprint, wait_back
 CONNECTIONS = 100000 if LONG else 1500
 TOGETHER = 40
 SEEN = 0.02               # for what a client has said to be read
+HANGS = 0.5
 ENDS = 5.0                # for what a server's close must bring
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 # What a server says before it closes; None: the client closes.
@@ -39,11 +40,11 @@ async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         answer = SERVERS[head.split(b" ")[1].decode()]
         if answer is None:
-            await reader.read()
+            await asyncio.wait_for(reader.read(), HANGS)       # a client that only stopped writing still waits for its answer
         else:
             writer.write(answer)
             await asyncio.sleep(SEEN * random.random())
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
         pass
     finally:
         close(writer)
