@@ -13,7 +13,8 @@ GROUPS = {"TOP": "", "LOG": "log.", "ADMIN": "admin.", "RESOLVER": "resolver.", 
           "ZONE": "zones.", "LISTENER": "listeners.", "POLICY": "policies.", "WEBSOCKET": "policies.websocket.",
           "WS_CLIENT": "policies.websocket.client.", "WS_SERVER": "policies.websocket.server.",
           "WS_MATCH": "policies.websocket.match.", "WS_JSON": "policies.websocket.match.json.",
-          "LISTENER_TLS": "listeners.tls.", "HEALTH": "listeners.health.", "CERTIFICATE": "listeners.tls.certificates.", "UPSTREAM_TLS": "policies.upstream_tls.",
+          "LISTENER_TLS": "listeners.tls.", "HEALTH": "listeners.health.", "CERTIFICATE": "listeners.tls.certificates.",
+          "UPSTREAM_TLS": "policies.upstream_tls.",
           "TLS": "tls.", "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
 # The arguments of each macro of the table, up to the name; NAME has none.
 KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|FLAG|FILE_|WS_NUMBER|WS_TIME|HEALTH_NUMBER)\(IN_(\w+), "(\w+)"'
