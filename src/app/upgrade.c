@@ -45,8 +45,10 @@ static void write_lines(const struct handover *h, FILE *out)
     fprintf(out, FIRST_LINE "\ngeneration %" PRIu64 "\nnumber %" PRIu64 "\nfolder %d\n", h->generation, h->number, h->folder);
     if (h->admin >= 0)
         fprintf(out, "admin %d\n", h->admin);
+    if (h->lock >= 0)
+        fprintf(out, "lock %d\n", h->lock);
     if (h->table[0] != '\0')
-        fprintf(out, "table %d %s\n", h->lock, h->table);
+        fprintf(out, "table %s\n", h->table);
     for (size_t i = 0; i < h->listening_count; i++)
         fprintf(out, "listen %d\n", h->listening[i]);
     fprintf(out, "shards %" PRIu64 " %u\n", h->layout, h->rows);
@@ -124,33 +126,78 @@ static bool take_admin(struct handover *h, int fd)
     return listener_find(fd, &address);
 }
 
-static bool take_table(struct handover *h, int fd, const char *name)
+/* The next word of a line, behind which `rest` begins then. */
+static struct span next_word(struct span *rest)
+{
+    const char *space = rest->len > 0 ? memchr(rest->at, ' ', rest->len) : NULL;
+    struct span word = span_of(rest->at, space != NULL ? (size_t)(space - rest->at) : rest->len);
+
+    *rest = span_skip(*rest, space != NULL ? word.len + 1 : word.len);
+    return word;
+}
+
+static bool next_number(struct span *rest, uint64_t max, uint64_t *out)
+{
+    return span_u64(next_word(rest), max, out);
+}
+
+static bool next_fd(struct span *rest, int *out)
+{
+    uint64_t number;
+
+    if (!next_number(rest, INT32_MAX, &number) || number <= STDERR_FILENO)
+        return false;
+    *out = (int)number;
+    return true;
+}
+
+static bool take_lock(struct handover *h, int fd)
 {
     h->lock = fd;
-    snprintf(h->table, sizeof(h->table), "%s", name);
-    return fd < 0 || is_kind(fd, S_IFSOCK);
+    return is_kind(fd, S_IFSOCK);
 }
+
+static bool take_folder(struct handover *h, int fd)
+{
+    h->folder = fd;
+    return is_kind(fd, S_IFDIR) && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static bool take_layout(struct handover *h, struct span *rest)
+{
+    uint64_t rows;
+
+    if (!next_number(rest, UINT64_MAX, &h->layout) || !next_number(rest, UINT32_MAX, &rows))
+        return false;
+    h->rows = (uint32_t)rows;
+    return true;
+}
+
+static const struct {
+    const char *word;
+    bool (*take)(struct handover *h, int fd);
+} descriptors[] = {
+    { "folder", take_folder }, { "lock", take_lock }, { "admin", take_admin }, { "listen", take_listening }, { "shard", take_shard }
+};
 
 /* One line; false: it is not understood, or not true. */
 static bool take_line(struct handover *h, const char *line)
 {
-    char name[CONF_NAME];
+    struct span rest = span_str(line), word = next_word(&rest);
     int fd;
 
-    if (sscanf(line, "generation %" SCNu64, &h->generation) == 1 || sscanf(line, "number %" SCNu64, &h->number) == 1 ||
-        sscanf(line, "shards %" SCNu64 " %u", &h->layout, &h->rows) == 2)
-        return true;
-    if (sscanf(line, "folder %d", &fd) == 1) {
-        h->folder = fd;
-        return is_kind(fd, S_IFDIR) && flock(fd, LOCK_EX | LOCK_NB) == 0;
-    }
-    if (sscanf(line, "table %d %31s", &fd, name) == 2)
-        return take_table(h, fd, name);
-    if (sscanf(line, "admin %d", &fd) == 1)
-        return take_admin(h, fd);
-    if (sscanf(line, "listen %d", &fd) == 1)
-        return take_listening(h, fd);
-    return sscanf(line, "shard %d", &fd) == 1 && take_shard(h, fd);
+    if (span_eq(word, SPAN("generation")))
+        return next_number(&rest, UINT64_MAX, &h->generation);
+    if (span_eq(word, SPAN("number")))
+        return next_number(&rest, UINT64_MAX, &h->number);
+    if (span_eq(word, SPAN("shards")))
+        return take_layout(h, &rest);
+    if (span_eq(word, SPAN("table")))
+        return span_cstr(rest, h->table, sizeof(h->table));
+    for (size_t i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++)
+        if (span_eq(word, span_str(descriptors[i].word)))
+            return next_fd(&rest, &fd) && descriptors[i].take(h, fd);
+    return false;
 }
 
 static bool take_text(struct handover *h, char *text, char *error, size_t size)
@@ -203,13 +250,14 @@ static bool is_trusted(int channel)
 bool upgrade_read(struct handover *out, char *error, size_t size)
 {
     const char *value = getenv(UPGRADE_VARIABLE);
-    int channel, text;
+    struct span rest = span_str(value != NULL ? value : "");
+    int channel = -1, text = -1;
     bool good;
 
     *out = (struct handover){ .channel = -1, .folder = -1, .admin = -1, .lock = -1 };
     if (value == NULL)
         return true;
-    good = sscanf(value, "%d %d", &channel, &text) == 2 && is_trusted(channel);
+    good = next_fd(&rest, &channel) && next_fd(&rest, &text) && is_trusted(channel);
     (void)unsetenv(UPGRADE_VARIABLE);
     if (!good) {
         snprintf(error, size, UPGRADE_VARIABLE " is set, but not by a posternd that is replaced: unset it");
