@@ -22,6 +22,8 @@ PREFIX = "127.0.99"
 STEP = 50
 REAL_SECONDS = 5.0
 ANSWER_BYTES = 1 << 20
+# valgrind with its options, if it is asked for: what it finds is the program's exit status.
+UNDER = os.environ.get("POSTERN_UNDER", "").split()
 
 
 class Host:
@@ -35,9 +37,9 @@ class Host:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             theirs.setsockopt(socket.SOL_SOCKET, option, ANSWER_BYTES)
-        self.control.settimeout(30)
+        self.control.settimeout(120 if UNDER else 30)
         self.stderr = open(os.path.join(self.folder.name, "stderr"), "w+b")
-        self.process = subprocess.Popen([program, config, str(theirs.fileno())], pass_fds=[theirs.fileno()], stderr=self.stderr)
+        self.process = subprocess.Popen([*UNDER, program, config, str(theirs.fileno())], pass_fds=[theirs.fileno()], stderr=self.stderr)
         theirs.close()
 
     def ask(self, command):
@@ -59,7 +61,7 @@ class Host:
     def close(self):
         try:
             self.control.send(b"quit")
-            code = self.process.wait(10)
+            code = self.process.wait(60 if UNDER else 10)
         except (OSError, subprocess.TimeoutExpired):
             self.process.send_signal(signal.SIGKILL)
             code = self.process.wait()
