@@ -6,7 +6,6 @@
  */
 #include "app/memory.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,16 +132,19 @@ bool memory_group_read(const struct memory_group *g, uint64_t *used, uint64_t *l
     return true;
 }
 
+/* statm: pages of address space, resident ones, and those among them that are of files or shared memory. */
 uint64_t memory_of_process(pid_t pid)
 {
-    unsigned long long size, resident, of_files;
-    char path[64], text[128];
+    unsigned long long resident, of_files;
+    char path[64], text[128], *rest = text;
 
     snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    if (!read_text(path, text, sizeof(text)) || sscanf(text, "%llu %llu %llu", &size, &resident, &of_files) != 3 ||
-        resident < of_files)
+    if (!read_text(path, text, sizeof(text)))
         return 0;
-    return (resident - of_files) * (uint64_t)sysconf(_SC_PAGESIZE);
+    (void)strtoull(rest, &rest, 10);
+    resident = strtoull(rest, &rest, 10);
+    of_files = strtoull(rest, &rest, 10);
+    return resident > of_files ? (resident - of_files) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 uint64_t memory_of_file(int fd)
