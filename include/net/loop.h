@@ -56,14 +56,16 @@ void loop_forget(struct loop *loop, struct loop_source *source);
 /* `to`, which has no descriptor yet, is told from now on what `from` was told. */
 void loop_move(struct loop *loop, struct loop_source *to, struct loop_source *from);
 
-/* A place in the queue of those that want another turn; zeroed by its owner. */
+/* A place in the queue of those that want another turn; its owner zeroes it, and fills in the last two. */
 struct loop_again {
-    struct loop_again *next, **link; /* link NULL: not queued */
+    struct loop_again *next, *prev; /* next NULL: not queued */
     void (*fn)(void *arg);
     void *arg;
 };
+/* Run in the next turn, which begins at once. One that is queued stays where it is. */
 void loop_again(struct loop *loop, struct loop_again *again);
-void loop_again_clear(struct loop *loop, struct loop_again *again);
+void loop_again_clear(struct loop_again *again);
+bool loop_is_queued(const struct loop_again *again);
 
 /* Where streams read into, behind what they had left: one buffer for all, valid until the next read. */
 #define LOOP_READ_BYTES 65536u

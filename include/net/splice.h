@@ -12,6 +12,11 @@ void splice_send(struct stream *s);
 /* What lies in the stream's pipe is lost; returns how much that was. */
 uint32_t splice_drop(struct stream *s);
 
+/* The kernel tells of each byte again: before anything but stream_splice() takes bytes from it. */
+void splice_end(struct stream *s);
+
+/* Tells the kernel what it has to tell: `muted` or `asks_for_room` changed. */
+void stream_listen(struct stream *s);
 /* A read brought nothing: its end (0), nothing now, or an error. */
 void stream_read_none(struct stream *s, ssize_t n);
 /* A write brought nothing; errno says why. */

@@ -34,6 +34,7 @@ struct stream {
     bool shut_sent;
     bool bulk;   /* its last read brought all that there was room for */
     bool urgent; /* the peer marked a byte as urgent: reads stop there, and more can lie behind */
+    bool muted;  /* the kernel does not tell that it can be read: it can, but its output is full (net/splice.c) */
     char *kept;  /* input that was read and not taken */
     uint32_t kept_len, kept_size;
     struct pipe *pipe;   /* output that came from another stream unread, in front of the rest; NULL: none */

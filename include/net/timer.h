@@ -27,6 +27,7 @@ void timer_set(struct wheel *w, struct timer *t, uint64_t deadline);
 void timer_clear(struct wheel *w, struct timer *t);
 /* Fires what is due. A timer function may set and clear any timer. */
 void wheel_run(struct wheel *w, uint64_t now);
-bool wheel_is_empty(const struct wheel *w);
+/* In how many ms, from `now` on, something may be due: for whoever runs it then sleeps until there. -1: nothing is armed. */
+int wheel_pause(const struct wheel *w, uint64_t now);
 
 #endif

@@ -6,6 +6,7 @@
 #include "net/chunks.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static bool add_chunk(struct chunks *q, struct loop *loop)
 {
@@ -36,6 +37,40 @@ bool chunks_add(struct chunks *q, struct loop *loop, const char *data, size_t le
         len -= n;
     }
     return true;
+}
+
+bool chunks_read(struct chunks *q, struct loop *loop, int fd, size_t len)
+{
+    while (len > 0) {
+        struct chunk *last = q->last;
+        size_t room = last != NULL ? CHUNK_BYTES - last->end : 0;
+        ssize_t n;
+
+        if (room == 0) {
+            if (!add_chunk(q, loop))
+                return false;
+            continue;
+        }
+        n = read(fd, last->data + last->end, room < len ? room : len);
+        if (n <= 0)
+            return false;
+        last->end += (uint32_t)n;
+        q->len += (uint32_t)n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+void chunks_join(struct chunks *q, struct chunks *rest)
+{
+    if (q->last != NULL)
+        q->last->next = rest->first;
+    else
+        q->first = rest->first;
+    if (rest->last != NULL)
+        q->last = rest->last;
+    q->len += rest->len;
+    *rest = (struct chunks){ 0 };
 }
 
 void chunks_take(struct chunks *q, struct loop *loop, size_t len)

@@ -48,7 +48,7 @@ static void end_attempt(struct attempt *a, bool keep_fd)
     if (a->fd < 0)
         return;
     loop_remove(a->dial->loop, &a->source);
-    loop_again_clear(a->dial->loop, &a->at_once);
+    loop_again_clear(&a->at_once);
     if (!keep_fd)
         close(a->fd);
     a->fd = -1;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The loop. A turn is: wait for what the kernel says (or not, if somebody wants another turn), read the clock, tell the sources
- * that it said something about, run those that queued for another turn, run the timers that are due, then the work of the turn's
- * end. Nothing that a callback closes is freed before that end. The loop also lends what all streams share: the read buffer, the
- * pool of chunks, and pipes.
+ * The loop. A turn is: wait for what the kernel says (or not, if somebody wants another turn, or only for a moment), read the
+ * clock, tell the sources that it said something about, run those that queued for another turn, run the timers that are due, then
+ * the work of the turn's end. Nothing that a callback closes is freed before that end. The loop also lends what all streams share:
+ * the read buffer, the pool of chunks, and pipes.
  *
  * Sources are found by their descriptor, in one table, so that one can be moved or forgotten without a word to the kernel. What the
  * kernel says carries the number of the registration, too: an event of a descriptor that was closed in the same batch, or whose
@@ -19,7 +19,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define TICK_MS 50
 #define CHUNKS_KEPT 1024
 #define EVENTS 256 /* of one wait */
 
@@ -29,8 +28,7 @@ struct loop {
     struct loop_source **sources; /* by descriptor */
     size_t room;                  /* of sources */
     struct wheel *wheel;
-    struct loop_again *again, **again_tail;
-    size_t again_count;
+    struct loop_again again; /* a ring; this is its beginning */
     void (*turn_end)(void *arg);
     void *turn_end_arg;
     struct chunk *chunks;
@@ -41,13 +39,23 @@ struct loop {
     struct epoll_event events[EVENTS];
 };
 
+static void clear_queue(struct loop_again *queue)
+{
+    queue->next = queue->prev = queue;
+}
+
+static bool is_empty(const struct loop_again *queue)
+{
+    return queue->next == queue;
+}
+
 struct loop *loop_new(void)
 {
     struct loop *loop = calloc(1, sizeof(*loop));
 
     if (loop == NULL)
         return NULL;
-    loop->again_tail = &loop->again;
+    clear_queue(&loop->again);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wheel = wheel_new();
     loop->buffer = malloc(LOOP_READ_BYTES);
@@ -166,38 +174,50 @@ void loop_on_turn_end(struct loop *loop, void (*fn)(void *arg), void *arg)
     loop->turn_end_arg = arg;
 }
 
+static void enqueue(struct loop_again *queue, struct loop_again *again)
+{
+    if (loop_is_queued(again))
+        return;
+    again->next = queue;
+    again->prev = queue->prev;
+    queue->prev->next = again;
+    queue->prev = again;
+}
+
 void loop_again(struct loop *loop, struct loop_again *again)
 {
-    if (again->link != NULL)
-        return;
-    again->next = NULL;
-    again->link = loop->again_tail;
-    *loop->again_tail = again;
-    loop->again_tail = &again->next;
-    loop->again_count++;
+    enqueue(&loop->again, again);
 }
 
-void loop_again_clear(struct loop *loop, struct loop_again *again)
+void loop_again_clear(struct loop_again *again)
 {
-    if (again->link == NULL)
+    if (!loop_is_queued(again))
         return;
-    *again->link = again->next;
-    if (again->next != NULL)
-        again->next->link = again->link;
-    else
-        loop->again_tail = again->link;
-    again->link = NULL;
-    loop->again_count--;
+    again->next->prev = again->prev;
+    again->prev->next = again->next;
+    again->next = again->prev = NULL;
 }
 
-/* As many as were queued before this turn; what they queue waits for the next one. */
-static void run_again(struct loop *loop)
+bool loop_is_queued(const struct loop_again *again)
 {
-    for (size_t n = loop->again_count; n > 0 && loop->again != NULL; n--) {
-        struct loop_again *again = loop->again;
+    return again->next != NULL;
+}
 
-        loop_again_clear(loop, again);
-        again->fn(again->arg);
+/* Those that are queued now; what they queue waits for the next turn. */
+static void run_queue(struct loop_again *queue)
+{
+    struct loop_again mine;
+
+    if (is_empty(queue))
+        return;
+    mine = *queue;
+    mine.next->prev = mine.prev->next = &mine;
+    clear_queue(queue);
+    while (!is_empty(&mine)) {
+        struct loop_again *first = mine.next;
+
+        loop_again_clear(first);
+        first->fn(first->arg);
     }
 }
 
@@ -221,16 +241,22 @@ static void tell(struct loop *loop, const struct epoll_event *event)
     source->fn(source->arg, meaning_of(event->events));
 }
 
-/* A process without a timer sleeps. */
-static void turn(struct loop *loop, bool wait)
+/* Who has nothing to do sleeps until a timer may be due. */
+static int wait_for_events(struct loop *loop, bool may_wait)
 {
-    int idle = wheel_is_empty(loop->wheel) ? -1 : TICK_MS;
-    int count = epoll_wait(loop->epoll, loop->events, EVENTS, wait && loop->again == NULL ? idle : 0);
+    bool waits = may_wait && is_empty(&loop->again);
+
+    return epoll_wait(loop->epoll, loop->events, EVENTS, waits ? wheel_pause(loop->wheel, clock_ms()) : 0);
+}
+
+static void turn(struct loop *loop, bool may_wait)
+{
+    int count = wait_for_events(loop, may_wait);
 
     clock_tick();
     for (int i = 0; i < count; i++)
         tell(loop, &loop->events[i]);
-    run_again(loop);
+    run_queue(&loop->again);
     wheel_run(loop->wheel, clock_ms());
     if (loop->turn_end != NULL)
         loop->turn_end(loop->turn_end_arg);
@@ -252,7 +278,7 @@ bool loop_turn(struct loop *loop)
 {
     loop->worked = false;
     turn(loop, false);
-    return loop->worked || loop->again != NULL;
+    return loop->worked || !is_empty(&loop->again);
 }
 
 struct chunk *chunk_take(struct loop *loop)

@@ -53,7 +53,7 @@ struct pipe *pipes_take(struct pipes *pipes)
 {
     struct pipe *pipe = pipes->idle;
 
-    if (pipe != NULL) {
+    if (pipe != NULL && pipes->most > 0) {
         pipes->idle = pipe->next;
         return pipe;
     }

@@ -71,10 +71,19 @@ static void on_settled(void *arg)
     s->on_ready(s->owner);
 }
 
+/* Does it say what the flags do not yet? Whoever did not read what is there has a reason; more of it is none to ask again. */
+static bool is_news(const struct stream *s, unsigned what)
+{
+    return (what & (LOOP_END | LOOP_URGENT | LOOP_ERROR)) || ((what & LOOP_READ) && !s->can_read) ||
+           ((what & LOOP_WRITE) && !s->can_write);
+}
+
 static void on_event(void *arg, unsigned what)
 {
     struct stream *s = arg;
 
+    if (!is_news(s, what))
+        return;
     if (what & LOOP_READ)
         s->can_read = true;
     if (what & LOOP_WRITE)
@@ -121,6 +130,14 @@ bool stream_open(struct stream *s, struct loop *loop, int fd, void (*on_ready)(v
     return true;
 }
 
+/* What the kernel tells of it from now on; what is so at this moment, too. */
+void stream_listen(struct stream *s)
+{
+    unsigned wants = s->muted ? INPUT & ~(unsigned)LOOP_READ : INPUT;
+
+    loop_want(s->loop, &s->source, s->asks_for_room ? wants | LOOP_WRITE : wants);
+}
+
 /* The kernel took less than it was given: can_write is false until it says that there is room. */
 static void ask_for_room(struct stream *s)
 {
@@ -128,7 +145,7 @@ static void ask_for_room(struct stream *s)
     if (s->asks_for_room)
         return;
     s->asks_for_room = true;
-    loop_want(s->loop, &s->source, INPUT | LOOP_WRITE);
+    stream_listen(s);
 }
 
 static void drop_kept(struct stream *s)
@@ -151,7 +168,7 @@ void stream_close(struct stream *s, bool reset)
     }
     loop_forget(s->loop, &s->source);
     timer_clear(loop_wheel(s->loop), &s->settle);
-    loop_again_clear(s->loop, &s->again);
+    loop_again_clear(&s->again);
     close(s->fd);
     s->fd = -1;
     tls_end_free(s);
@@ -164,9 +181,10 @@ int stream_release(struct stream *s)
 {
     int fd = s->fd;
 
+    splice_end(s);
     loop_remove(s->loop, &s->source);
     timer_clear(loop_wheel(s->loop), &s->settle);
-    loop_again_clear(s->loop, &s->again);
+    loop_again_clear(&s->again);
     s->fd = -1;
     tls_end_free(s);
     drop_kept(s);
@@ -175,8 +193,9 @@ int stream_release(struct stream *s)
 
 void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *owner), void *owner)
 {
+    splice_end(from);
     timer_clear(loop_wheel(from->loop), &from->settle);
-    loop_again_clear(from->loop, &from->again);
+    loop_again_clear(&from->again);
     drop_kept(from);
     init(to, from->loop, on_ready, owner);
     loop_move(to->loop, &to->source, &from->source);
@@ -240,6 +259,7 @@ static size_t read_more(struct stream *s, char *buffer, size_t have)
 
     if (s->tls != NULL)
         return tls_read(s, buffer + have, LOOP_READ_BYTES - have);
+    splice_end(s);
     n = stream_recv(s, buffer + have, LOOP_READ_BYTES - have);
     if (n > 0) {
         s->received += (uint64_t)n;
@@ -265,7 +285,7 @@ struct span stream_input(struct stream *s, bool more)
 
     if (have > 0)
         memcpy(buffer, s->kept, have);
-    if (has_more(s) && !s->failed && s->again.link == NULL && have < LOOP_READ_BYTES && (more || have == 0))
+    if (has_more(s) && !s->failed && !loop_is_queued(&s->again) && have < LOOP_READ_BYTES && (more || have == 0))
         have += read_more(s, buffer, have);
     return span_of(buffer, have);
 }
@@ -328,7 +348,7 @@ void stream_again(struct stream *s)
 
 bool stream_waits_again(const struct stream *s)
 {
-    return s->again.link != NULL;
+    return loop_is_queued(&s->again);
 }
 
 void stream_write_none(struct stream *s)

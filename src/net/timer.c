@@ -15,7 +15,8 @@
 
 struct wheel {
     struct timer *slots[SLOTS];
-    uint64_t at; /* the last slot number that was run; 0: never */
+    uint64_t used[SLOTS / 64]; /* a bit for each slot that a timer was put into since it came up */
+    uint64_t at;               /* the last slot number that was run; 0: never */
     size_t armed;
 };
 
@@ -58,6 +59,7 @@ static void link_timer(struct wheel *w, struct timer *t)
         slot = w->at + SLOTS - 1;
     t->slot_time = slot * SLOT_MS;
     head = &w->slots[slot % SLOTS];
+    w->used[slot % SLOTS / 64] |= 1ull << slot % 64;
     t->next = *head;
     if (t->next != NULL)
         t->next->link = &t->next;
@@ -81,13 +83,14 @@ void timer_clear(struct wheel *w, struct timer *t)
     t->deadline = 0;
 }
 
-static void run_slot(struct wheel *w, struct timer **slot, uint64_t now)
+static void run_slot(struct wheel *w, uint64_t number, uint64_t now)
 {
-    struct timer *due = *slot;
+    struct timer **slot = &w->slots[number % SLOTS], *due = *slot;
 
     /* The list is taken out first: timers that a function sets go to later slots, and one that it clears unlinks itself from here.
      */
     *slot = NULL;
+    w->used[number % SLOTS / 64] &= ~(1ull << number % 64);
     if (due != NULL)
         due->link = &due;
     while (due != NULL) {
@@ -111,11 +114,34 @@ void wheel_run(struct wheel *w, uint64_t now)
         w->at = target > SLOTS ? target - SLOTS : 0;
     while (w->at < target) {
         w->at++;
-        run_slot(w, &w->slots[w->at % SLOTS], now);
+        run_slot(w, w->at, now);
     }
 }
 
-bool wheel_is_empty(const struct wheel *w)
+/* How many slots until one that was put to use comes up. */
+static unsigned slots_ahead(const struct wheel *w)
 {
-    return w->armed == 0;
+    unsigned ahead = 1;
+
+    while (ahead < SLOTS) {
+        unsigned slot = (unsigned)((w->at + ahead) % SLOTS);
+        uint64_t used = w->used[slot / 64] >> slot % 64;
+
+        if (used != 0)
+            return ahead + (unsigned)__builtin_ctzll(used);
+        ahead += 64 - slot % 64;
+    }
+    return SLOTS;
+}
+
+int wheel_pause(const struct wheel *w, uint64_t now)
+{
+    uint64_t up;
+
+    if (w->armed == 0)
+        return -1;
+    if (w->at == 0)
+        return 0;
+    up = (w->at + slots_ahead(w)) * SLOT_MS;
+    return up > now ? (int)(up - now) : 0;
 }

@@ -171,11 +171,55 @@ static void test_what_was_said_of_another(void **state)
     }
 }
 
+/* Places in the queue. */
+struct waiter {
+    struct loop *loop;
+    struct loop_again again;
+    unsigned runs, until; /* queues itself again */
+    struct waiter *clears;
+};
+
+static void on_turn(void *arg)
+{
+    struct waiter *w = arg;
+
+    if (w->clears != NULL)
+        loop_again_clear(&w->clears->again);
+    if (++w->runs < w->until)
+        loop_again(w->loop, &w->again);
+    else if (w->until > 0)
+        loop_stop(w->loop);
+}
+
+static void test_once_a_turn(void **state)
+{
+    struct loop *loop = loop_new();
+    struct waiter w[3] = { { .loop = loop, .until = 3, .clears = &w[1] }, { .loop = loop }, { .loop = loop } };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        w[i].again = (struct loop_again){ .fn = on_turn, .arg = &w[i] };
+        loop_again(loop, &w[i].again);
+        loop_again(loop, &w[i].again); /* it stays where it is */
+        assert_true(loop_is_queued(&w[i].again));
+    }
+    assert_true(loop_turn(loop));
+    assert_int_equal(w[0].runs, 1);
+    assert_int_equal(w[1].runs, 0); /* it was in the same queue, behind the first */
+    assert_int_equal(w[2].runs, 1);
+    assert_false(loop_is_queued(&w[1].again) || loop_is_queued(&w[2].again));
+    assert_true(loop_turn(loop));
+    assert_false(loop_turn(loop));
+    assert_int_equal(w[0].runs, 3);
+    loop_again_clear(&w[1].again); /* not queued: nothing happens */
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_as_long_as_it_is_so), cmocka_unit_test(test_edges_are_told_once),
-                                        cmocka_unit_test(test_a_source_that_moved),
-                                        cmocka_unit_test(test_what_was_said_of_another) };
+                                        cmocka_unit_test(test_a_source_that_moved), cmocka_unit_test(test_what_was_said_of_another),
+                                        cmocka_unit_test(test_once_a_turn) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,16 @@
 #include "net/stream.h"
 #include "net_pair.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -288,6 +293,74 @@ static void test_slow_sink(void **state)
     end(&f);
 }
 
+/* A source whose sink is full is not told of, and is again when there is room. */
+static void test_mute(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, 1);
+    fill(&f);
+    assert_true(f.from.muted && f.from.can_read);
+    carry(&f, f.said, PIECE);
+    turn_idly(f.loop);
+    assert_false(f.from.muted);
+    carry(&f, f.said + 100, 100);
+    end(&f);
+}
+
+/* From now on splice(2) from this descriptor is refused with `error`. It cannot be taken back. */
+static void refuse(int from, unsigned error)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_splice, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)from, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(7);
+}
+
+/* Carries more after some was spliced, with a kernel that refuses it from then on: into the pipe, or out of it. */
+static void carry_refused(bool out, unsigned error)
+{
+    struct fixture f;
+
+    begin(&f, 1);
+    carry(&f, LARGE, PIECE);
+    if (f.spliced == 0 || loop_pipes(f.loop)->idle == NULL)
+        _exit(8);
+    refuse(out ? loop_pipes(f.loop)->idle->read_end : f.from.fd, error);
+    carry(&f, 2 * LARGE, PIECE);
+    carry(&f, 2 * LARGE + 1000, 1000);
+    if (f.from.failed || f.to.broken || loop_pipes(f.loop)->most != 0 || f.from.muted)
+        _exit(9);
+    _exit(0);
+}
+
+/* Then all is read and written, nothing is lost, and nobody asks again. */
+static void test_refused(void **state)
+{
+    static const unsigned errors[] = { EINVAL, ENOSYS, EPERM };
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        pid_t child = fork();
+        int status;
+
+        if (child == 0)
+            carry_refused(i % 2 != 0, errors[i / 2]);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (status != 0)
+            fail_msg("case %u: %d", i, status);
+    }
+}
+
 /* What is put behind bytes that wait in a pipe leaves behind them, and the end behind that. */
 static void test_end_behind_pipe(void **state)
 {
@@ -522,6 +595,8 @@ int main(void)
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_no_more_than_asked),
         cmocka_unit_test(test_slow_sink),
+        cmocka_unit_test(test_mute),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_end_behind_pipe),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_reset_of_source),

@@ -95,7 +95,7 @@ static void test_every_offset(void **state)
             arm(&p, f.now + in);
             walk(&f, f.now + 6 * TICK, TICK);
             expect_in_time(&p, 1000000 + phase + in);
-            assert_true(wheel_is_empty(f.wheel));
+            assert_int_equal(wheel_pause(f.wheel, f.now), -1);
             end(&f);
         }
     }
@@ -192,12 +192,12 @@ static void test_clear(void **state)
     (void)state;
     timer_init(&never.timer, on_probe, &never);
     timer_clear(f.wheel, &never.timer); /* not armed: nothing happens */
-    assert_true(wheel_is_empty(f.wheel));
+    assert_int_equal(wheel_pause(f.wheel, f.now), -1);
     arm(&p, 2000);
-    assert_false(wheel_is_empty(f.wheel));
+    assert_int_not_equal(wheel_pause(f.wheel, f.now), -1);
     timer_clear(f.wheel, &p.timer);
     timer_clear(f.wheel, &p.timer);
-    assert_true(wheel_is_empty(f.wheel));
+    assert_int_equal(wheel_pause(f.wheel, f.now), -1);
     walk(&f, 5000, TICK);
     assert_int_equal(p.fired, 0);
     arm(&p, 6000); /* and may be armed again */
@@ -223,7 +223,7 @@ static void test_clear_inside(void **state)
         for (unsigned i = 0; i < 3; i++)
             fired += p[i].fired;
         assert_in_range(fired, 1, 2);
-        assert_true(wheel_is_empty(f.wheel));
+        assert_int_equal(wheel_pause(f.wheel, f.now), -1);
         end(&f);
     }
 }
@@ -313,6 +313,62 @@ static void test_many_at_random(void **state)
     end(&f);
 }
 
+/* Who sleeps as long as the wheel says is in time, and is not woken up for nothing more than once a turn of the wheel. */
+static void test_sleep(void **state)
+{
+    static const uint64_t deadlines[] = {
+        1001, 1049, 1050, 1051, 1099, 4199, 4200, 30000, 1000 + TURN - 1, 2 * TURN, 3 * TURN + 7
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
+        struct fixture f = begin(1000);
+        struct probe p = probe(&f);
+        unsigned sleeps = 0;
+
+        arm(&p, deadlines[i]);
+        for (int pause; (pause = wheel_pause(f.wheel, f.now)) >= 0; sleeps++)
+            jump(&f, f.now + (uint64_t)pause);
+        assert_int_equal(p.fired, 1);
+        expect_in_time(&p, deadlines[i]);
+        assert_true(sleeps <= 1 + deadlines[i] / TURN + 1);
+        end(&f);
+    }
+}
+
+/* One that was cleared, or that is in another slot meanwhile, wakes nobody twice. */
+static void test_sleep_for_nothing(void **state)
+{
+    struct fixture f = begin(1000);
+    struct probe gone = probe(&f), far = probe(&f);
+
+    (void)state;
+    assert_int_equal(wheel_pause(f.wheel, f.now), -1);
+    arm(&far, 40000);
+    arm(&gone, 2000);
+    timer_clear(f.wheel, &gone.timer);
+    jump(&f, f.now + (uint64_t)wheel_pause(f.wheel, f.now));
+    assert_true(f.now < 3000);
+    jump(&f, f.now + (uint64_t)wheel_pause(f.wheel, f.now));
+    assert_int_equal(far.fired, 1);
+    expect_in_time(&far, 40000);
+    assert_int_equal(wheel_pause(f.wheel, f.now), -1);
+    end(&f);
+}
+
+/* Time that passed before the wheel was run is no time to sleep. */
+static void test_sleep_late(void **state)
+{
+    struct fixture f = begin(1000);
+    struct probe p = probe(&f);
+
+    (void)state;
+    arm(&p, 2000);
+    f.now = 9000;
+    assert_int_equal(wheel_pause(f.wheel, f.now), 0);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +383,9 @@ int main(void)
         cmocka_unit_test(test_set_inside),
         cmocka_unit_test(test_jump),
         cmocka_unit_test(test_many_at_random),
+        cmocka_unit_test(test_sleep),
+        cmocka_unit_test(test_sleep_for_nothing),
+        cmocka_unit_test(test_sleep_late),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,7 +138,7 @@ void dial_cancel(struct dial *d)
 {
     if (d->taken->held == d)
         d->taken->held = NULL;
-    loop_again_clear(d->loop, &d->again);
+    loop_again_clear(&d->again);
     close(d->fd);
     free(d);
 }

@@ -169,7 +169,7 @@ size_t wire_minter_lines(char *out, size_t size)
 
 void wire_minter_free(void)
 {
-    loop_again_clear(minter.loop, &minter.again);
+    loop_again_clear(&minter.again);
     ca_free(minter.ca);
     minter.ca = NULL;
 }
