@@ -101,7 +101,8 @@ struct monitor {
     struct listeners listeners;
     struct runtime_dir runtime;
     struct table_lock lock; /* of the table that is ours */
-    struct identity identity;
+    struct identities identities;
+    struct sandbox sandbox;
     struct shared shared;
     struct child children[CHILDREN_MAX]; /* the logger, control, the workers, filter, minter */
     size_t child_count;

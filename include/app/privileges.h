@@ -2,31 +2,21 @@
 #ifndef POSTERN_APP_PRIVILEGES_H
 #define POSTERN_APP_PRIVILEGES_H
 
-#include "base/span.h"
-
-#include <sys/types.h>
-
-/* Whom a child becomes. Without root: nobody else, and `change` is false. */
-struct identity {
-    bool change;
-    uid_t uid;
-    gid_t gid;
-};
-
-/*
- * Finds the user for the children: `name`, or (NULL) "postern", or else "nobody" with a warning in the log. Without root nothing is
- * looked up. false: there is no such user, or it is root; `error` of `size` bytes says so.
- */
-MUST_CHECK bool identity_find(struct identity *out, const char *name, char *error, size_t size);
+#include "app/sandbox.h"
 
 /*
  * Gives up, in a child and for good: every descriptor but 0, 1, 2 and `keep`; the user; every capability, in the bounding set too;
- * new privileges by exec; core dumps, being traced, and new processes. `title` becomes the name of the process. Ends the process if
- * anything fails, or if what was given up can be had again.
+ * new privileges by exec; core dumps, being traced, new processes, and, where none is written, files. `title` becomes the name of
+ * the process. Filter keeps CAP_NET_ADMIN, permitted and effective, and alone in the bounding set; that needs root. Ends the
+ * process if anything fails, or if what was given up can be had again.
  */
-void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title);
-/* The same, but CAP_NET_ADMIN stays: permitted and effective, and alone in the bounding set. Needs root. */
-void privileges_drop_but_net_admin(const struct identity *who, const int *keep, size_t keep_count, const char *title);
+void privileges_drop(const struct identity *who, enum process_kind kind, const int *keep, size_t keep_count, const char *title);
+
+/*
+ * The second half, when everything that a process of this kind needs from files is there: from now on no file is opened, and only
+ * the system calls are made that this kind of process needs. Before its first byte from outside. Ends the process if it fails.
+ */
+void privileges_close_door(const struct sandbox *sandbox, enum process_kind kind);
 
 /* Core dumps off, for the monitor itself, which holds the configuration. */
 void privileges_no_core(void);

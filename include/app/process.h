@@ -12,20 +12,24 @@
 
 /* The children of the monitor. Each runs one of the mains below in a fork, without exec, with privileges dropped. */
 enum process_kind { PROCESS_LOGGER, PROCESS_CONTROL, PROCESS_WORKER, PROCESS_FILTER, PROCESS_MINTER };
+#define PROCESS_KINDS (PROCESS_MINTER + 1)
 
 /* What a child is born with. Descriptors are -1 where a process does not get one. */
+struct sandbox;
 struct process_args {
-    int ipc;                  /* to the monitor; end-of-file: the monitor is dead */
-    int alive;                /* struct shared: the worker's end [1], or the others' [0] */
-    unsigned worker, workers; /* index of this worker (filter: how many workers there are), and how many there are */
-    bool waits;               /* another posternd serves until IPC_SERVE */
-    uint64_t first_number;    /* of sessions: none below it is given */
-    unsigned writers;         /* of shards and rings: the workers, and the filter process whether or not it runs */
-    uint32_t rows;            /* of each shard */
-    int shards[WRITERS_MAX];  /* a worker writes its own and reads the others; filter writes its own; the rest read all */
-    int rings[WRITERS_MAX];   /* who writes has its own; the logger all; control all, to read how many were dropped */
-    int log_wake;             /* who writes, and the logger */
-    unsigned old_writers;     /* control: shards of the posternd before this one, while it drains */
+    enum process_kind kind;
+    const struct sandbox *sandbox; /* what is applied when everything is loaded */
+    int ipc;                       /* to the monitor; end-of-file: the monitor is dead */
+    int alive;                     /* struct shared: the worker's end [1], or the others' [0] */
+    unsigned worker, workers;      /* index of this worker (filter: how many workers there are), and how many there are */
+    bool waits;                    /* another posternd serves until IPC_SERVE */
+    uint64_t first_number;         /* of sessions: none below it is given */
+    unsigned writers;              /* of shards and rings: the workers, and the filter process whether or not it runs */
+    uint32_t rows;                 /* of each shard */
+    int shards[WRITERS_MAX];       /* a worker writes its own and reads the others; filter writes its own; the rest read all */
+    int rings[WRITERS_MAX];        /* who writes has its own; the logger all; control all, to read how many were dropped */
+    int log_wake;                  /* who writes, and the logger */
+    unsigned old_writers;          /* control: shards of the posternd before this one, while it drains */
     uint32_t old_rows;
     int old_shards[WRITERS_MAX];
     int log_stats;                    /* logger writes, control reads */
@@ -33,6 +37,7 @@ struct process_args {
     int health;                       /* workers write, control reads */
     int control_socket, admin_socket; /* control; listening */
     uid_t owner;                      /* whoever started posternd: may use the control socket, as root may */
+    uid_t worker_user;                /* filter: whom the kernel knows the workers by */
 };
 
 /* Each returns the exit status of its process. */
@@ -56,6 +61,10 @@ struct wire_status {
     uint8_t pressure; /* enum pressure_level */
     uint32_t filter_restarts, filter_ready;
     uint32_t minter_restarts, minter_ready;
+    struct {
+        uint8_t wanted, users; /* enum conf_sandbox, enum users */
+        uint8_t landlock, calls;
+    } sandbox; /* of struct sandbox */
     struct {
         pid_t pid; /* 0: dead, and about to be started again */
         uint32_t restarts;

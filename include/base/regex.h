@@ -11,6 +11,9 @@
  */
 struct regex;
 
+/* From now on in this process no machine code is made of patterns: for processes that may not map what can be executed. */
+void regex_interpret_only(void);
+
 /* NULL: `error` of `size` bytes says why, with the offset in the pattern. */
 MUST_CHECK struct regex *regex_new(const char *pattern, char *error, size_t size);
 void regex_free(struct regex *r);

@@ -14,4 +14,11 @@
 #define SANITIZED 0
 #endif
 
+/* Is this a build for gcov, which writes files when a process ends? 1 or 0. */
+#ifdef POSTERN_COVERED
+#define COVERED 1
+#else
+#define COVERED 0
+#endif
+
 #endif

@@ -238,6 +238,9 @@ struct conf_forward {
     struct addr to; /* with port */
 };
 
+/* Of system calls and files: everything must be had, what can be had, nothing. */
+enum conf_sandbox { SANDBOX_REQUIRED, SANDBOX_BEST, SANDBOX_OFF };
+
 enum conf_backend { BACKEND_NFTABLES };
 
 struct conf_packet_filter {
@@ -276,9 +279,10 @@ struct conf_timeouts {
 };
 
 struct conf {
-    char *file;        /* name for messages: "/etc/postern/postern.conf", or "default.conf" */
-    unsigned workers;  /* 0: one a core */
-    char *user;        /* NULL: not given */
+    char *file;       /* name for messages: "/etc/postern/postern.conf", or "default.conf" */
+    unsigned workers; /* 0: one a core */
+    char *user;       /* NULL: not given */
+    enum conf_sandbox sandbox;
     char *runtime_dir; /* NULL: not given */
     enum log_level log_level;
     char *log_access;              /* a path, "-" for standard output, or NULL: no access log */

@@ -7,9 +7,9 @@
 #include <net/if.h>
 
 /*
- * What the kernel's routing says: the interface by which an address would be left (RTM_GETROUTE), and the names of interfaces
- * (RTM_GETLINK). Two netlink sockets a process, opened once at start, so that a worker needs no new one under its sandbox. The
- * kernel answers while it takes the question; nothing here waits.
+ * What the kernel's routing says: the interface by which an address would be left (RTM_GETROUTE), the names of interfaces
+ * (RTM_GETLINK), and our own addresses (RTM_GETADDR). Two netlink sockets a process, opened once at start, so that a worker needs
+ * no new one under its sandbox. The kernel answers while it takes the question; nothing here waits.
  *
  * Answers are kept until something changes, for a minute at most. So the owner watches for changes: it registers route_watch_fd()
  * for reading in its event loop, level-triggered, calls route_watch_read() whenever it is readable, and when that is true, throws
@@ -40,6 +40,11 @@ MUST_CHECK enum route_result route_find(struct route *r, const struct addr *to, 
  * could not be asked. */
 bool route_is_local(struct route *r, const struct addr *to);
 
+/* This machine's addresses, without ports, each once for each interface that has it. false: they could not be listed. */
+MUST_CHECK bool route_each_own(struct route *r, void (*fn)(void *arg, const struct addr *own), void *arg);
+
+/* Is there an interface of this name now? */
+bool route_has_interface(struct route *r, const char *name);
 /* The name of interface `index`; false and "" if there is none. */
 bool route_interface_name(struct route *r, unsigned index, char out[IF_NAMESIZE]);
 

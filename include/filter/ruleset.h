@@ -19,6 +19,7 @@ struct ruleset_input {
     const struct conf *conf; /* with packet_filter */
     const struct rules *rules;
     uid_t workers; /* their user: `meta skuid` */
+    uid_t filter;  /* that of the filter process, which makes sockets for them; may be the same */
     const struct ruleset_block *blocks;
     size_t block_count;
 };

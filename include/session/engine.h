@@ -129,6 +129,8 @@ size_t engine_block(struct engine *e, const struct network *network);
 
 /* Ends one session (R_KILLED); false if it is not open. */
 bool engine_kill(struct engine *e, uint64_t number);
+/* Is there an interface of this name now? */
+bool engine_has_interface(struct engine *e, const char *name);
 
 /* The dry run: the same code that decides live. */
 struct explain_query {

@@ -6,10 +6,9 @@
  */
 #include "app/check.h"
 
-#include "app/privileges.h"
-
 #include "app/files.h"
 #include "app/generation_tls.h"
+#include "app/identity.h"
 #include "filter/nft.h"
 
 #include <errno.h>
@@ -37,21 +36,23 @@ static bool log_is_writable(const struct conf *conf)
 
 static bool user_is_good(const struct conf *conf)
 {
-    struct identity who;
+    struct identities who;
     char error[256];
 
-    if (conf->user == NULL || identity_find(&who, conf->user, error, sizeof(error)))
+    if (conf->user == NULL || identities_find(&who, conf->user, error, sizeof(error)))
         return true;
     fprintf(stderr, "%s: user: %s\n", conf->file, error);
     return false;
 }
 
 /* The ruleset of this configuration; malloc'd, or NULL. Hosts files are nothing that packets are judged by. */
-static char *compile(const struct conf *conf, uid_t workers)
+static char *compile(const struct conf *conf, const struct identities *who)
 {
     struct hostset *files = calloc(conf->policy_count > 0 ? conf->policy_count : 1, sizeof(*files));
     struct rules *rules = files != NULL ? rules_new(conf, files) : NULL;
-    struct ruleset_input in = { .conf = conf, .rules = rules, .workers = workers };
+    struct ruleset_input in = {
+        .conf = conf, .rules = rules, .workers = who->of[PROCESS_WORKER].uid, .filter = who->of[PROCESS_FILTER].uid
+    };
     char *text = rules != NULL ? ruleset_text(&in) : NULL;
 
     rules_free(rules);
@@ -63,15 +64,15 @@ static char *compile(const struct conf *conf, uid_t workers)
 static bool ruleset_is_good(const struct conf *conf)
 {
     char error[NFT_ERROR] = "no memory for the ruleset", *text;
-    struct identity who;
+    struct identities who;
     struct nft *nft;
     bool good;
 
     if (conf->packet_filter.line == 0 || geteuid() != 0)
         return true;
-    if (!identity_find(&who, conf->user, error, sizeof(error)))
+    if (!identities_find(&who, conf->user, error, sizeof(error)))
         return true; /* said already */
-    text = compile(conf, who.uid);
+    text = compile(conf, &who);
     nft = text != NULL ? nft_open(conf->packet_filter.table, error) : NULL;
     good = nft != NULL && nft_try(nft, text, error);
     if (!good)

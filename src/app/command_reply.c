@@ -6,6 +6,7 @@
 
 #include "app/json_put.h"
 #include "app/row_json.h"
+#include "app/sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,18 @@ static json_t *predecessor_state(const struct view *v)
     return state;
 }
 
+/* What keeps the processes in: how the monitor was asked for it, and what this system has. */
+static json_t *sandbox_state(const struct view *v)
+{
+    json_t *state = json_object();
+
+    put_text(state, "wanted", sandbox_wanted_name(v->status.sandbox.wanted));
+    put_text(state, "users", sandbox_users_name(v->status.sandbox.users));
+    put_number(state, "landlock", v->status.sandbox.landlock);
+    put_bool(state, "system_calls", v->status.sandbox.calls);
+    return state;
+}
+
 json_t *reply_status(const struct view *v)
 {
     json_t *status = json_object();
@@ -169,6 +182,7 @@ json_t *reply_status(const struct view *v)
     put_number(status, "generation", v->status.generation);
     put_text(status, "log_level", log_level_name(v->status.log_level <= LOG_LEVEL_DEBUG ? v->status.log_level : LOG_LEVEL_INFO));
     put_number(status, "log_dropped", view_count(v, COUNT_LOG_DROPPED));
+    (void)json_object_set_new(status, "sandbox", sandbox_state(v));
     (void)json_object_set_new(status, "sessions", session_counts(v));
     (void)json_object_set_new(status, "memory", memory_state(v));
     (void)json_object_set_new(status, "workers", worker_list(v));

@@ -6,6 +6,7 @@
  */
 #include "app/control.h"
 
+#include "app/privileges.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -263,6 +264,7 @@ static void start(struct control *c)
         event_add(c->alive_event, NULL) < 0 || c->tick_event == NULL || event_add(c->tick_event, &second) < 0 || !clients_open(c) ||
         (c->serves && !admin_open(c)))
         fatal("the control socket cannot be served");
+    privileges_close_door(c->args->sandbox, PROCESS_CONTROL);
 }
 
 int control_main(const struct process_args *args)

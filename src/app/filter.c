@@ -9,11 +9,14 @@
  */
 #include "app/filter.h"
 
+#include "app/privileges.h"
+
 #include "base/clock.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -272,6 +275,7 @@ static void start(struct filter *f)
     static const struct timeval tick = { TICK_S, 0 };
 
     json_object_seed(0);
+    (void)getprotobyname("none"); /* loads what the C library needs for nftables' questions: later no code can be loaded */
     clock_tick();
     map_shared(f);
     open_flows(f);
@@ -288,6 +292,7 @@ static void start(struct filter *f)
         event_add(f->conntrack_event, NULL) < 0 || f->route_event == NULL || event_add(f->route_event, NULL) < 0 ||
         f->tick_event == NULL || event_add(f->tick_event, &tick) < 0)
         fatal("the monitor cannot be listened to");
+    privileges_close_door(f->args->sandbox, PROCESS_FILTER);
 }
 
 static void end(struct filter *f)

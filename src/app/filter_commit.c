@@ -44,7 +44,7 @@ static uint64_t digest(const char *text)
 /* malloc'd; NULL: no memory. `blocked`: with what is blocked now. */
 static char *compile(const struct filter *f, const struct generation *g, bool blocked)
 {
-    struct ruleset_input in = { .conf = g->conf, .rules = g->rules, .workers = getuid() };
+    struct ruleset_input in = { .conf = g->conf, .rules = g->rules, .workers = f->args->worker_user, .filter = getuid() };
     struct ruleset_block *blocks = NULL;
     char *text;
 

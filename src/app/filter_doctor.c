@@ -8,6 +8,8 @@
  */
 #include "app/filter_doctor.h"
 
+#include "app/sandbox.h"
+
 #include "app/json_put.h"
 #include "base/clock.h"
 #include "filter/spoof.h"
@@ -338,6 +340,19 @@ static void check_helpers(struct doctor *d)
     free(table);
 }
 
+/* Off by the operator's will is well, and so is a user for all: it is in the finding. */
+static void check_sandbox(struct doctor *d)
+{
+    const struct sandbox *s = d->filter->args->sandbox;
+    char text[SANDBOX_TEXT];
+
+    doctor_check(d, "sandbox", s->wanted == SANDBOX_OFF || (s->landlock > 0 && s->calls),
+                 s->wanted == SANDBOX_OFF ? "it is switched off" : sandbox_text(s, text),
+                 s->landlock == 0 ? "a kernel with Landlock, or a container that lets it be used"
+                                  : "a kernel with seccomp, or a container that lets it be used",
+                 NULL);
+}
+
 json_t *filter_doctor(struct filter *f)
 {
     static struct doctor d;
@@ -355,6 +370,7 @@ json_t *filter_doctor(struct filter *f)
     check_preserve(&d);
     check_helpers(&d);
     doctor_conntrack(&d);
+    check_sandbox(&d);
     return json_pack("{s:o}", "checks", d.checks);
 }
 

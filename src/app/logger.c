@@ -10,6 +10,7 @@
 #include "app/access_json.h"
 #include "app/ipc.h"
 #include "app/log_output.h"
+#include "app/privileges.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -158,6 +159,7 @@ int logger_main(const struct process_args *args)
     map_shared(&l);
     l.output.written = atomic_load_explicit(&l.stats->written, memory_order_relaxed);
     l.output.lost = l.said_lost = atomic_load_explicit(&l.stats->lost, memory_order_relaxed);
+    privileges_close_door(args->sandbox, PROCESS_LOGGER);
     if (!ipc_send(l.ipc, IPC_ACCEPTED, &none, sizeof(none)))
         fatal("the monitor cannot be told: %s", strerror(errno));
     while (turn(&l))

@@ -5,6 +5,8 @@
  */
 #include "app/metrics.h"
 
+#include "app/sandbox.h"
+
 #include <string.h>
 
 static void write_head(FILE *out, const char *name, const char *type, const char *help)
@@ -113,6 +115,15 @@ static void write_processes(const struct view *v, FILE *out)
     write_metric(out, "sessions_limit", "gauge", "Sessions that there is room for.", v->status.sessions_limit);
 }
 
+static void write_sandbox(const struct view *v, FILE *out)
+{
+    write_metric(out, "sandbox_landlock", "gauge", "Version of Landlock that processes are held by; 0: none.",
+                 v->status.sandbox.landlock);
+    write_metric(out, "sandbox_system_calls", "gauge", "Are the system calls of processes limited?", v->status.sandbox.calls);
+    write_metric(out, "sandbox_own_users", "gauge", "Has each kind of process a user of its own?",
+                 v->status.sandbox.users == USERS_OWN);
+}
+
 void metrics_write(const struct view *v, FILE *out)
 {
     uint64_t written = v->log_stats != NULL ? atomic_load_explicit(&v->log_stats->written, memory_order_relaxed) : 0;
@@ -124,6 +135,7 @@ void metrics_write(const struct view *v, FILE *out)
                      view_count(v, (enum counter)c));
     write_metric(out, "log_written_total", "counter", "Access-log lines written.", written);
     write_processes(v, out);
+    write_sandbox(v, out);
     write_filter(v, out);
     write_minter(v, out);
     write_upstreams(v, out);

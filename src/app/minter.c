@@ -12,6 +12,8 @@
  */
 #include "app/process.h"
 
+#include "app/privileges.h"
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "net/tls.h"
@@ -337,6 +339,7 @@ int minter_main(const struct process_args *args)
         fatal("no memory for keys");
     hash_key_random(&t.key);
     clock_tick();
+    privileges_close_door(args->sandbox, PROCESS_MINTER);
     while (!t.over)
         turn(&t);
     for (unsigned i = 0; i < WORKERS_MAX; i++)

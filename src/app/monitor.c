@@ -162,6 +162,23 @@ static bool open_listeners(struct monitor *m, const struct conf *conf, unsigned 
     return good;
 }
 
+/* What could not be had is said once, here. */
+static bool find_sandbox(struct monitor *m, const struct conf *conf, char *error, size_t size)
+{
+    char missing[SANDBOX_TEXT], text[SANDBOX_TEXT];
+
+    if (!sandbox_find(&m->sandbox, conf->sandbox, &m->identities, missing)) {
+        snprintf(error, size, "%s: sandbox: \"required\", but %s", conf->file, missing);
+        return false;
+    }
+    if (conf->sandbox == SANDBOX_OFF)
+        log_warn("the sandbox is off: system calls and files are not limited");
+    else if (missing[0] != '\0')
+        log_warn("sandbox: %s", missing);
+    log_info("sandbox: %s", sandbox_text(&m->sandbox, text));
+    return true;
+}
+
 static bool open_everything(struct monitor *m)
 {
     const struct conf *conf = m->current->conf;
@@ -169,8 +186,9 @@ static bool open_everything(struct monitor *m)
     char error[FILE_ERROR];
 
     if (!monitor_may_filter(conf, error, sizeof(error)) || !upgrade_fits(m, conf, error, sizeof(error)) ||
-        !identity_find(&m->identity, conf->user, error, sizeof(error)) || !open_runtime_dir(m, conf, error, sizeof(error)) ||
-        !lock_table(m, conf, error) || !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
+        !identities_find(&m->identities, conf->user, error, sizeof(error)) || !find_sandbox(m, conf, error, sizeof(error)) ||
+        !open_runtime_dir(m, conf, error, sizeof(error)) || !lock_table(m, conf, error) ||
+        !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
         !open_listeners(m, conf, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {
         upgrade_complain(m, error);
         return false;

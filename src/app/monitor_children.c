@@ -159,7 +159,10 @@ static void child_died(struct monitor *m, struct child *c, int status)
     if (c->ipc >= 0)
         close(c->ipc);
     c->ipc = -1;
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        log_error("%s was killed: it made a system call that its sandbox does not allow (the kernel's audit log may name it)",
+                  child_name(c, name));
+    else if (WIFSIGNALED(status))
         log_error("%s died of signal %d", child_name(c, name), WTERMSIG(status));
     else if (!clean || (c->wanted && m->life < LIFE_DRAINING))
         log_error("%s ended with status %d", child_name(c, name), WEXITSTATUS(status));
@@ -338,6 +341,8 @@ void monitor_tell_status(struct monitor *m)
                                   .minter_restarts = monitor_minter(m)->restarts,
                                   .minter_ready = monitor_minter(m)->ready,
                                   .predecessor = m->upgrade.role == UPGRADE_FOLLOWING ? m->upgrade.pid : 0,
+                                  .sandbox = { m->sandbox.wanted, m->sandbox.users, (uint8_t)m->sandbox.landlock,
+                                               m->sandbox.calls },
                                   .generation = m->current->number,
                                   .log_level = (uint8_t)m->log_level,
                                   .draining = m->life > LIFE_SERVING };

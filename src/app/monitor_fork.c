@@ -18,6 +18,8 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     const struct shared *s = &m->shared;
 
     memset(args, 0xff, sizeof(*args)); /* every descriptor -1 */
+    args->kind = c->kind;
+    args->sandbox = &m->sandbox;
     args->ipc = ipc;
     args->worker = c->index;
     args->workers = s->workers;
@@ -27,6 +29,7 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     args->waits = m->upgrade.role == UPGRADE_WAITING;
     args->first_number = m->first_number;
     args->old_writers = 0;
+    args->worker_user = m->identities.of[PROCESS_WORKER].uid;
     if (c->kind == PROCESS_MINTER) /* nothing else */
         return;
     args->alive = s->alive[c->kind == PROCESS_WORKER || c->kind == PROCESS_FILTER ? 1 : 0];
@@ -99,9 +102,26 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The name of the process, as ps shows it: "postern-w3", "postern-logger". */
+static const char *process_title(const struct child *c, char out[16])
+{
+    char name[32];
+
+    if (c->kind == PROCESS_WORKER)
+        snprintf(out, 16, "postern-w%u", c->index);
+    else
+        snprintf(out, 16, "postern-%.7s", child_name(c, name));
+    return out;
+}
+
 void child_run(const struct monitor *m, const struct child *c, int ipc)
 {
-    int keep[3 * WRITERS_MAX + 9], code = 1;
+    static int (*const mains[PROCESS_KINDS])(const struct process_args *) = { [PROCESS_WORKER] = worker_main,
+                                                                              [PROCESS_LOGGER] = logger_main,
+                                                                              [PROCESS_CONTROL] = control_main,
+                                                                              [PROCESS_FILTER] = filter_main,
+                                                                              [PROCESS_MINTER] = minter_main };
+    int keep[3 * WRITERS_MAX + 9];
     struct process_args args;
     char name[32], title[16];
 
@@ -110,30 +130,8 @@ void child_run(const struct monitor *m, const struct child *c, int ipc)
         fatal("dup2: %s", strerror(errno));
     fill_args(m, c, ipc, &args);
     log_open(child_name(c, name), m->log_level);
-    switch (c->kind) {
-    case PROCESS_WORKER:
-        snprintf(title, sizeof(title), "postern-w%u", c->index);
-        if (!tls_start())
-            fatal("no memory for TLS");
-        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), title);
-        code = worker_main(&args);
-        break;
-    case PROCESS_LOGGER:
-        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-logger");
-        code = logger_main(&args);
-        break;
-    case PROCESS_CONTROL:
-        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-control");
-        code = control_main(&args);
-        break;
-    case PROCESS_FILTER:
-        privileges_drop_but_net_admin(&m->identity, keep, list_descriptors(&args, keep), "postern-filter");
-        code = filter_main(&args);
-        break;
-    case PROCESS_MINTER:
-        privileges_drop(&m->identity, keep, list_descriptors(&args, keep), "postern-minter");
-        code = minter_main(&args);
-        break;
-    }
-    exit(code);
+    if (c->kind == PROCESS_WORKER && !tls_start())
+        fatal("no memory for TLS");
+    privileges_drop(&m->identities.of[c->kind], c->kind, keep, list_descriptors(&args, keep), process_title(c, title));
+    exit(mains[c->kind](&args));
 }

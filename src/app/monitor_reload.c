@@ -78,6 +78,8 @@ static void warn_fixed(struct monitor *m, const struct conf *now)
         fprintf(m->reload.report, "%s: workers: takes effect when posternd is started again\n", now->file);
     if (!same_text(now->user, was->user))
         fprintf(m->reload.report, "%s: user: takes effect when posternd is started again\n", now->file);
+    if (now->sandbox != was->sandbox)
+        fprintf(m->reload.report, "%s: sandbox: takes effect when posternd is started again\n", now->file);
     if (!same_text(now->runtime_dir, was->runtime_dir))
         fprintf(m->reload.report, "%s: runtime_dir: takes effect when posternd is started again\n", now->file);
     if (!addr_eq(&now->admin, &was->admin))

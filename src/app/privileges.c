@@ -1,55 +1,35 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set while there is
- * still a capability to do it with; then groups before the user; then the capabilities that may be left when nobody was root; then
- * the promise that exec brings nothing back. Everything is verified, because a half-dropped process looks like a whole one.
- * The filter process keeps one capability over the change of its user: CAP_NET_ADMIN.
+ * What a child gives up between fork and its first message. The order matters: descriptors first; the bounding set and securebits
+ * while there is still a capability to do it with; then groups before the user; then the capabilities that may be left when nobody
+ * was root; then the promise that exec brings nothing back. Everything is verified, because a half-dropped process looks like a
+ * whole one. The filter process keeps one capability over the change of its user: CAP_NET_ADMIN.
+ *
+ * Between the two halves a child maps, opens and loads what it needs. Then the door closes: Landlock, which needs the promise about
+ * exec, and last of all the list of system calls, which would not let any of the others pass.
  *
  * A build with the address sanitizer stays traceable: its leak check traces the process from a thread of its own.
  */
 #include "app/privileges.h"
 
 #include "base/log.h"
+#include "base/regex.h"
 #include "base/sanitizer.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define NO_CAPABILITY (-1)
-
-bool identity_find(struct identity *out, const char *name, char *error, size_t size)
-{
-    const struct passwd *user = NULL;
-
-    *out = (struct identity){ false, geteuid(), getegid() };
-    if (geteuid() != 0)
-        return true;
-    user = getpwnam(name != NULL ? name : "postern");
-    if (user == NULL && name == NULL) {
-        user = getpwnam("nobody");
-        log_warn("there is no user \"postern\": workers run as \"nobody\"");
-    }
-    if (user == NULL) {
-        snprintf(error, size, "no user has the name \"%s\": make it (useradd --system)", name != NULL ? name : "nobody");
-        return false;
-    }
-    if (user->pw_uid == 0) {
-        snprintf(error, size, "user \"%s\" is root: workers must not run as root", user->pw_name);
-        return false;
-    }
-    *out = (struct identity){ true, user->pw_uid, user->pw_gid };
-    return true;
-}
 
 static int by_number(const void *a, const void *b)
 {
@@ -82,7 +62,17 @@ static void drop_bounding_set(int kept)
     for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         if (cap != kept && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
             fatal("cannot drop capability %d: %s", cap, strerror(errno));
-    if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
+}
+
+/* Root is nobody special to exec, ambient capabilities are off, and nothing of this is ever changed again. */
+static void lock_securebits(int kept)
+{
+    unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                         SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
+    if (kept != NO_CAPABILITY)
+        bits |= SECBIT_KEEP_CAPS; /* over the change of the user, what is permitted; exec, which there is none, would clear it */
+    if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0 || prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) != (int)bits)
         fatal("securebits: %s", strerror(errno));
 }
 
@@ -94,13 +84,7 @@ static void change_user(const struct identity *who)
         fatal("root could be had again");
 }
 
-/* Of the change of the user, for what is permitted; what is effective is lost there and taken up again in drop_capabilities(). */
-static void keep_capabilities(bool on)
-{
-    if (prctl(PR_SET_KEEPCAPS, on, 0, 0, 0) < 0)
-        fatal("PR_SET_KEEPCAPS: %s", strerror(errno));
-}
-
+/* What is effective is lost with the user, and what of it is kept is taken up again here. */
 static void drop_capabilities(int kept)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -150,36 +134,49 @@ static void drop_user(const struct identity *who, int kept)
         return;
     }
     drop_bounding_set(kept);
-    keep_capabilities(kept != NO_CAPABILITY);
+    lock_securebits(kept);
     change_user(who);
-    keep_capabilities(false);
     drop_capabilities(kept);
     verify_bounding_set(kept);
 }
 
-static void seal(const char *title)
+/*
+ * The logger writes files, filter gives nftables its text as one, and a worker may write the secrets of sessions (tls.keylog).
+ * Standard error may be a file, too.
+ */
+static bool writes_files(enum process_kind kind)
+{
+    struct stat st;
+
+    return COVERED || (kind != PROCESS_CONTROL && kind != PROCESS_MINTER) || fstat(STDERR_FILENO, &st) != 0 || S_ISREG(st.st_mode);
+}
+
+static void seal(enum process_kind kind, const char *title)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         fatal("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
     privileges_no_core();
     if (!SANITIZED)
         limit(RLIMIT_NPROC, "RLIMIT_NPROC");
+    if (!writes_files(kind))
+        limit(RLIMIT_FSIZE, "RLIMIT_FSIZE");
     if (prctl(PR_SET_NAME, title, 0, 0, 0) < 0)
         fatal("PR_SET_NAME: %s", strerror(errno));
 }
 
-void privileges_drop(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+void privileges_drop(const struct identity *who, enum process_kind kind, const int *keep, size_t keep_count, const char *title)
 {
     close_others(keep, keep_count);
-    drop_user(who, NO_CAPABILITY);
-    seal(title);
+    drop_user(who, kind == PROCESS_FILTER ? CAP_NET_ADMIN : NO_CAPABILITY);
+    seal(kind, title);
 }
 
-void privileges_drop_but_net_admin(const struct identity *who, const int *keep, size_t keep_count, const char *title)
+void privileges_close_door(const struct sandbox *sandbox, enum process_kind kind)
 {
-    close_others(keep, keep_count);
-    drop_user(who, CAP_NET_ADMIN);
-    seal(title);
+    if (sandbox->calls)
+        regex_interpret_only();
+    sandbox_restrict_files(sandbox, kind);
+    sandbox_restrict_calls(sandbox, kind);
 }
 
 size_t privileges_raise_files(void)

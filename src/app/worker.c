@@ -7,6 +7,7 @@
 #include "app/process.h"
 
 #include "app/generation_load.h"
+#include "app/privileges.h"
 #include "app/worker_explain.h"
 #include "app/worker_filter.h"
 #include "app/worker_minter.h"
@@ -163,6 +164,8 @@ static void explain(struct worker *w, uint64_t request, const json_t *object)
         asked++;
     if (asked == w->asked + EXPLAIN_MAX)
         fault = "too many questions at once";
+    if (fault == NULL && w->question.query.interface != NULL && !engine_has_interface(w->engine, w->question.query.interface))
+        fault = "there is no interface of that name";
     if (fault == NULL && w->current == NULL)
         fault = "this worker is not ready";
     if (fault != NULL) {
@@ -361,6 +364,7 @@ static void start(struct worker *w)
     w->monitor_source = (struct loop_source){ .fn = on_monitor, .arg = w, .fd = -1 };
     if (!loop_add(w->loop, &w->monitor_source, a->ipc, LOOP_READ))
         fatal("the monitor cannot be listened to");
+    privileges_close_door(a->sandbox, PROCESS_WORKER);
 }
 
 int worker_main(const struct process_args *args)

@@ -8,7 +8,6 @@
 
 #include "app/json_put.h"
 
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,8 +75,6 @@ const char *explain_read(struct explain_question *q, const json_t *object)
     q->query.url = text_at(object, "url");
     if (json_object_get(object, "at") != NULL)
         return "this version has no condition of time: \"at\" cannot be asked";
-    if (q->query.interface != NULL && if_nametoindex(q->query.interface) == 0)
-        return "there is no interface of that name";
     if (q->query.method.len == 0 || q->query.url.len == 0)
         return "a method and a URL are needed";
     if (!addr_parse(&q->query.from, from, 0))

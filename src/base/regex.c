@@ -10,9 +10,10 @@
  *
  * The clock of real time costs no system call. As long as it says that little time has passed, the processor's need not be read.
  *
- * Machine code (JIT) is made when the pattern is compiled, where the system lets us write what we execute. If it does not, or if
- * the code runs out of its stack, the interpreter does the same work, slower. Callouts in the pattern itself do nothing else than
- * ours does. PCRE2 checks the text's UTF-8 itself, once for each text: its machine code must not see bytes that are none.
+ * Machine code (JIT) is made when the pattern is compiled, where the system lets us write what we execute: not in a process whose
+ * system calls are limited. Else, or if the code runs out of its stack, the interpreter does the same work, slower. Callouts in the
+ * pattern itself do nothing else than ours does. PCRE2 checks the text's UTF-8 itself, once for each text: its machine code must
+ * not see bytes that are none.
  *
  * Because of the callout, settings that PCRE2 takes at the front of a pattern, like (*CRLF), are not known here.
  */
@@ -100,10 +101,17 @@ static bool make_context(struct regex *r)
     return true;
 }
 
+static bool interpret_only;
+
+void regex_interpret_only(void)
+{
+    interpret_only = true;
+}
+
 /* Without JIT, or without a stack for it, everything works as well. */
 static void try_jit(struct regex *r)
 {
-    if (pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) != 0)
+    if (interpret_only || pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) != 0)
         return;
     r->stack = pcre2_jit_stack_create(JIT_STACK_MIN, JIT_STACK_MAX, NULL);
     if (r->stack != NULL)

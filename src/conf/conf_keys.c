@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#define LATER_SANDBOX "sandbox"
-
 #define MAX_SECONDS 86400000 /* a day, in ms */
 #define MAX_ZONES 1000
 #define MAX_LISTENERS 256
@@ -39,6 +37,7 @@ static const struct conf_word protocols[] = { { "http", NULL }, { "websocket", N
                                               { "tcp", NULL },  { "udp", NULL },       { "icmp", NULL }, { NULL, NULL } };
 static const struct conf_word intercepts[] = { { "tproxy", NULL }, { "redirect", NULL }, { NULL, NULL } };
 static const struct conf_word host_checks[] = { { "strict", NULL }, { "resolve", NULL }, { "off", NULL }, { NULL, NULL } };
+static const struct conf_word sandboxes[] = { { "required", NULL }, { "best", NULL }, { "off", NULL }, { NULL, NULL } };
 static const struct conf_word backends[] = { { "nftables", NULL }, { NULL, NULL } };
 static const struct conf_word exits[] = { { "closed", NULL }, { "open", NULL }, { NULL, NULL } };
 static const struct conf_word transports[] = { { "tcp", NULL }, { "udp", NULL }, { NULL, NULL } }; /* from CONF_TCP on */
@@ -142,7 +141,10 @@ static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { 
 
 const struct conf_key conf_keys[] = {
     NUMBER(IN_TOP, "workers", KEY_U32, workers, 0, 0, 64, "Worker processes; 0: one per core."),
-    TEXT(IN_TOP, "user", KEY_TEXT, conf, user, NULL, 31, "The user that workers run as; ignored without root."),
+    TEXT(IN_TOP, "user", KEY_TEXT, conf, user, NULL, 31,
+         "The user that all processes but the monitor run as, unless USER-worker and so on are there; ignored without root."),
+    WORD(IN_TOP, "sandbox", conf, sandbox, false, SANDBOX_BEST, sandboxes,
+         "Confinement of all processes but the monitor; \"required\": posternd does not start without all of it."),
     TEXT(IN_TOP, "runtime_dir", KEY_PATH, conf, runtime_dir, NULL, MAX_RUNTIME_DIR, "Folder of the control socket, control.sock."),
 
     GROUP(IN_TOP, "log", IN_LOG, 0, "What is written down."),
@@ -393,8 +395,6 @@ const struct conf_key conf_keys[] = {
     SECONDS(IN_TLS, "ticket_seconds", tls.ticket_life, 3600000, "Seconds until the keys of session tickets are replaced."),
     NUMBER(IN_TLS, "mint_rate", KEY_U32, tls.mint_rate, 50, 1, 100000,
            "Certificates that one worker may have signed in a second."),
-
-    LATER(IN_TOP, "sandbox", LATER_SANDBOX, "Confinement of workers."),
 };
 /* clang-format on */
 

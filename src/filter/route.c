@@ -230,6 +230,21 @@ static void ask_link(struct route *r, unsigned index, char name[IF_NAMESIZE])
         name[0] = '\0';
 }
 
+bool route_has_interface(struct route *r, const char *name)
+{
+    struct nlmsghdr *request = begin(r, RTM_GETLINK);
+    struct ifinfomsg *message = mnl_nlmsg_put_extra_header(request, sizeof(*message));
+    const struct nlmsghdr *answer;
+
+    if (strlen(name) >= IF_NAMESIZE)
+        return false;
+    message->ifi_family = AF_UNSPEC;
+    mnl_attr_put_u32(request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    mnl_attr_put_strz(request, IFLA_IFNAME, name);
+    answer = ask(r, request, RTM_NEWLINK);
+    return answer != NULL && error_of(answer) == 0;
+}
+
 bool route_interface_name(struct route *r, unsigned index, char out[IF_NAMESIZE])
 {
     struct link_entry *e = &r->links[index % LINKS];
@@ -276,4 +291,50 @@ bool route_is_local(struct route *r, const struct addr *to)
     const struct route_entry *e = entry_for(r, to);
 
     return e != NULL && e->local;
+}
+
+/* One message of the list: an address of ours, behind which its interface may say more about the other end. */
+static bool read_own(const struct nlmsghdr *m, struct addr *out)
+{
+    const struct ifaddrmsg *message = mnl_nlmsg_get_payload(m);
+    const struct nlattr *attr;
+    size_t len;
+
+    if (m->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(m) < sizeof(*message))
+        return false;
+    len = message->ifa_family == AF_INET ? 4 : message->ifa_family == AF_INET6 ? 16 : 0;
+    attr = attribute(m, sizeof(*message), IFA_LOCAL, len);
+    if (attr == NULL)
+        attr = attribute(m, sizeof(*message), IFA_ADDRESS, len);
+    if (len == 0 || attr == NULL)
+        return false;
+    *out = (struct addr){ .family = message->ifa_family };
+    memcpy(out->ip, mnl_attr_get_payload(attr), len);
+    return true;
+}
+
+bool route_each_own(struct route *r, void (*fn)(void *arg, const struct addr *own), void *arg)
+{
+    struct nlmsghdr *request = begin(r, RTM_GETADDR);
+    struct ifaddrmsg *message = mnl_nlmsg_put_extra_header(request, sizeof(*message));
+    struct addr own;
+    ssize_t len;
+
+    request->nlmsg_flags |= NLM_F_DUMP;
+    message->ifa_family = AF_UNSPEC;
+    if (mnl_socket_sendto(r->socket, request, request->nlmsg_len) < 0)
+        return false;
+    while ((len = mnl_socket_recvfrom(r->socket, r->buffer, sizeof(r->buffer))) > 0 || (len < 0 && errno == EINTR)) {
+        const struct nlmsghdr *m = (const void *)r->buffer;
+
+        for (int left = (int)len; left > 0 && mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+            if (m->nlmsg_seq != r->sequence)
+                continue; /* the answer to an earlier question */
+            if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR)
+                return m->nlmsg_type == NLMSG_DONE;
+            if (read_own(m, &own))
+                fn(arg, &own);
+        }
+    }
+    return false;
 }

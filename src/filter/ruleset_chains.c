@@ -317,6 +317,15 @@ static void print_filter(struct ruleset *r)
           r->out);
 }
 
+/* The kernel takes a socket for that of whoever made it: those with clients' addresses are made by filter. */
+static void print_users(const struct ruleset *r, char *out, size_t size)
+{
+    if (r->in->workers == r->in->filter)
+        snprintf(out, size, "%u", (unsigned)r->in->workers);
+    else
+        snprintf(out, size, "{ %u, %u }", (unsigned)r->in->workers, (unsigned)r->in->filter);
+}
+
 /*
  * Sockets that nobody owns any more have no user, so what speaks with another's address is known by that: only the workers' do.
  * Helpers are not for workers' flows: with what a client says in a tunnel they would open ports of this machine.
@@ -325,18 +334,21 @@ static void print_filter(struct ruleset *r)
  */
 static void print_output(struct ruleset *r)
 {
+    char workers[32];
+
+    print_users(r, workers, sizeof(workers));
     fputs("\tchain output {\n\t\ttype filter hook output priority mangle; policy accept;\n", r->out);
     if (!conf_preserves_addresses(r->conf))
         fprintf(r->out,
-                "\t\tmeta skuid %u meta l4proto tcp " RULESET_SYN " fib saddr type != local counter drop comment \"spoofed\"\n",
-                (unsigned)r->in->workers);
+                "\t\tmeta skuid %s meta l4proto tcp " RULESET_SYN " fib saddr type != local counter drop comment \"spoofed\"\n",
+                workers);
     fprintf(r->out,
             "\t\toifname \"lo\" ct state new " ONLY_ITS_END "counter comment \"loopback\"\n"
-            "\t\tmeta skuid %u ct state new " RULESET_MARK_SET "0x%08x " NO_NEWS "counter comment \"workers\"\n"
+            "\t\tmeta skuid %s ct state new " RULESET_MARK_SET "0x%08x " NO_NEWS "counter comment \"workers\"\n"
             "\t\tmeta l4proto tcp ct state new fib saddr type != local " RULESET_MARK_SET "0x%08x " NO_NEWS
             "counter comment \"ownerless\"\n"
             "\t\t" RULESET_MARK_KIND " == 0x%08x counter accept comment \"no-helpers\"\n",
-            (unsigned)r->in->workers, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24);
+            workers, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24, PACKET_MARK_WORKER << 24);
     print_helper_rules(r);
     fputs("\t}\n", r->out);
 }

@@ -264,6 +264,11 @@ static void end_for(struct session *s, enum reason why)
     session_run(s);
 }
 
+bool engine_has_interface(struct engine *e, const char *name)
+{
+    return route_has_interface(e->route, name);
+}
+
 bool engine_kill(struct engine *e, uint64_t number)
 {
     struct session *s = numbers_find(e->numbers, number);

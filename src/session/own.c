@@ -9,8 +9,6 @@
 
 #include "base/clock.h"
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #define SETTLE_MS 50
@@ -44,29 +42,40 @@ void own_free(struct engine *e)
     free(e->own);
 }
 
+struct list {
+    struct addr *items;
+    size_t count, room;
+    bool failed;
+};
+
+static void append(void *arg, const struct addr *own)
+{
+    struct list *l = arg;
+
+    if (l->count == l->room) {
+        size_t room = 2 * l->room + 16;
+        struct addr *more = realloc(l->items, room * sizeof(*more));
+
+        if (more == NULL) {
+            l->failed = true;
+            return;
+        }
+        l->items = more;
+        l->room = room;
+    }
+    l->items[l->count++] = *own;
+}
+
 void own_read(struct engine *e)
 {
-    struct ifaddrs *list;
-    struct addr *own;
-    size_t count = 0;
+    struct list l = { 0 };
 
-    if (getifaddrs(&list) != 0) {
+    if (!route_each_own(e->route, append, &l) || l.failed) {
         log_error("this machine's addresses could not be read");
-        return;
-    }
-    for (struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
-        count++;
-    own = calloc(count + 1, sizeof(*own));
-    count = 0;
-    for (struct ifaddrs *i = list; own != NULL && i != NULL; i = i->ifa_next)
-        if (i->ifa_addr != NULL && addr_from_sockaddr(&own[count], i->ifa_addr, sizeof(struct sockaddr_in6)))
-            count++;
-    freeifaddrs(list);
-    if (own == NULL) {
-        log_error("no memory for this machine's addresses");
+        free(l.items);
         return;
     }
     free(e->own);
-    e->own = own;
-    e->own_count = count;
+    e->own = l.items;
+    e->own_count = l.count;
 }

@@ -6,7 +6,9 @@
 #include "filter_descriptors.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -47,10 +49,56 @@ static void test_loopback(void **state)
     assert_true(route_interface_name(r, if_nametoindex("lo"), by_index));
     assert_string_equal(by_index, "lo");
     assert_false(route_interface_name(r, 0, by_index));
+    assert_true(route_has_interface(r, "lo"));
+    assert_false(route_has_interface(r, "no-such"));
+    assert_false(route_has_interface(r, "0123456789abcdef"));
     assert_false(route_interface_name(r, 2000000000, by_index));
     assert_string_equal(by_index, "");
     route_close(r);
     route_close(NULL);
+}
+
+struct seen {
+    const struct ifaddrs *of;
+    size_t count;
+};
+
+static void see(void *arg, const struct addr *own)
+{
+    struct seen *seen = arg;
+    struct addr other;
+    bool known = false;
+
+    for (const struct ifaddrs *i = seen->of; i != NULL; i = i->ifa_next)
+        if (i->ifa_addr != NULL && addr_from_sockaddr(&other, i->ifa_addr, sizeof(struct sockaddr_in6)))
+            known = known || addr_same_ip(own, &other);
+    assert_true(known);
+    assert_int_equal(own->port, 0);
+    seen->count++;
+}
+
+/* The C library's list, which is made by other code, has the same ones. */
+static void test_own(void **state)
+{
+    struct route *r = route_open();
+    struct ifaddrs *list;
+    struct addr other;
+    size_t expected = 0;
+
+    (void)state;
+    assert_non_null(r);
+    assert_int_equal(getifaddrs(&list), 0);
+    for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
+        expected += i->ifa_addr != NULL && addr_from_sockaddr(&other, i->ifa_addr, sizeof(struct sockaddr_in6));
+    assert_true(expected > 0);
+    for (int again = 0; again < 2; again++) {
+        struct seen seen = { list, 0 };
+
+        assert_true(route_each_own(r, see, &seen));
+        assert_int_equal(seen.count, expected);
+    }
+    freeifaddrs(list);
+    route_close(r);
 }
 
 /* More addresses than the cache holds. */
@@ -263,9 +311,10 @@ static void test_no_socket(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback),  cmocka_unit_test(test_many),
-                                        cmocka_unit_test(test_namespace), cmocka_unit_test(test_changes),
-                                        cmocka_unit_test(test_overrun),   cmocka_unit_test(test_no_socket) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_loopback), cmocka_unit_test(test_own),
+                                        cmocka_unit_test(test_many),     cmocka_unit_test(test_namespace),
+                                        cmocka_unit_test(test_changes),  cmocka_unit_test(test_overrun),
+                                        cmocka_unit_test(test_no_socket) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

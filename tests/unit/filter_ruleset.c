@@ -20,13 +20,18 @@ struct made {
 
 static const struct ruleset_block *the_blocks;
 static size_t the_block_count;
+static uid_t the_filter = 4711;
 
 static struct made make(const char *text)
 {
     struct made m = { .from = compile(text, NULL) };
 
-    m.text = ruleset_text(&(struct ruleset_input){
-        .conf = m.from.conf, .rules = m.from.rules, .workers = 4711, .blocks = the_blocks, .block_count = the_block_count });
+    m.text = ruleset_text(&(struct ruleset_input){ .conf = m.from.conf,
+                                                   .rules = m.from.rules,
+                                                   .workers = 4711,
+                                                   .filter = the_filter,
+                                                   .blocks = the_blocks,
+                                                   .block_count = the_block_count });
     assert_non_null(m.text);
     return m;
 }
@@ -343,7 +348,8 @@ static void test_most_policies(void **state)
 {
     struct made most = compile_most(1000, 10000);
     clock_t began = clock();
-    char *again = ruleset_text(&(struct ruleset_input){ .conf = most.from.conf, .rules = most.from.rules, .workers = 4711 });
+    char *again =
+        ruleset_text(&(struct ruleset_input){ .conf = most.from.conf, .rules = most.from.rules, .workers = 4711, .filter = 4711 });
 
     (void)state;
     assert_true(clock() - began < 3 * CLOCKS_PER_SEC); /* of a build that checks every step of its own */

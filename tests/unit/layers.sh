@@ -36,6 +36,8 @@ only 'libmnl' 'src/filter/'
 only 'nftables' 'src/filter/nft'
 only 'libnetfilter_conntrack' 'src/filter/conntrack'
 only 'zlib' 'src/proto/ws_deflate\.c'
+only 'seccomp' 'src/app/sandbox_calls\.c'
+only 'linux/landlock' 'src/app/sandbox_landlock\.c'
 only 'pcre2' 'src/base/regex\.c'
 only 'openssl/ssl' 'src/net/|include/net/tls_context\.h' # what the files of net/ share about contexts
 exit $bad
