@@ -19,7 +19,7 @@ struct sandbox {
 
 /*
  * Finds out what can be had here, by having a child of our own try it. What cannot be had is written to `missing`, a sentence for
- * the log, or "". false: `wanted` is SANDBOX_REQUIRED and something is missing.
+ * the log, or "". false: `wanted` is SANDBOX_REQUIRED and something is missing, or there is no memory.
  */
 MUST_CHECK bool sandbox_find(struct sandbox *out, enum conf_sandbox wanted, const struct identities *who,
                              char missing[SANDBOX_TEXT]);

@@ -168,7 +168,8 @@ static bool find_sandbox(struct monitor *m, const struct conf *conf, char *error
     char missing[SANDBOX_TEXT], text[SANDBOX_TEXT];
 
     if (!sandbox_find(&m->sandbox, conf->sandbox, &m->identities, missing)) {
-        snprintf(error, size, "%s: sandbox: \"required\", but %s", conf->file, missing);
+        snprintf(error, size, "%s: sandbox: %s%s", conf->file, conf->sandbox == SANDBOX_REQUIRED ? "\"required\", but " : "",
+                 missing);
         return false;
     }
     if (conf->sandbox == SANDBOX_OFF)

@@ -63,7 +63,11 @@ bool sandbox_find(struct sandbox *out, enum conf_sandbox wanted, const struct id
     if (wanted == SANDBOX_OFF)
         return true;
     out->landlock = landlock_version();
-    failed = calls_compile() ? try_in_child(out->landlock) : FAILED_LANDLOCK | FAILED_CALLS;
+    if (!calls_compile()) {
+        say(missing, "no memory for the lists of system calls");
+        return false;
+    }
+    failed = try_in_child(out->landlock);
     if (failed & FAILED_LANDLOCK)
         out->landlock = 0;
     out->calls = !(failed & FAILED_CALLS);
