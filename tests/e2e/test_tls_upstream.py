@@ -324,8 +324,7 @@ def test_checks_verify_as_requests_do(path):
     def state():
         return {one["listener"]: one["state"] for one in stage.postern.ctl("status")["upstreams"]}["up"]
 
-    with TlsStage(tune=tune) as stage:
-        stage.secure.tls = tls.server_context(tls.bad_server("wronghost", ORIGIN, f"{stage.prefix}.1"))
+    with TlsStage(server=tls.root().certify("other.test"), tune=tune) as stage:
         wait_until(lambda: state() == "down", what="a check that fails")
         assert is_untouched(stage)
         answer, line = ask(stage)

@@ -243,6 +243,7 @@ class Capture:
         with namespace:
             self.socket.bind((device, ETH_P_ALL))
         self.socket.setblocking(False)
+        self._lock = threading.Lock()
         self._wake, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -265,11 +266,16 @@ class Capture:
         waiting.register(self._wake, select.POLLIN | select.POLLHUP)
         while True:
             ready = dict(waiting.poll())
-            self._drain()
+            with self._lock:
+                self._drain()
             if self._wake in ready:
                 return
 
     def of(self, fits):
+        """Those that fit of what came until now, also where the thread has not read it yet."""
+        if self._stop >= 0:
+            with self._lock:
+                self._drain()
         return [packet for packet in list(self.packets) if fits(packet)]
 
     def wait(self, fits, seconds=PATIENCE, what="the packet"):

@@ -151,7 +151,7 @@ def test_it_does_not_answer():
 
 def test_it_misses_no_session_however_many_open_while_it_is_busy(intercept, family):
     """More than the socket pair holds, and faster than those that say nothing are given up."""
-    with NetStage(intercept) as stage, contextlib.ExitStack() as clients:
+    with NetStage(intercept, limits={"sessions_per_client": 2 * SESSIONS}) as stage, contextlib.ExitStack() as clients:
         (pid,) = filter_of(stage)
         os.kill(pid, signal.SIGSTOP)
         for _ in range(SESSIONS):

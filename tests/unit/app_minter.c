@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The minter process and a worker that is too busy to read. */
 #include "app/process.h"
+#include "app/sandbox.h"
 #include "base/clock.h"
 #include "net_certs.h"
 
@@ -36,7 +37,7 @@ static pid_t start(int monitor, int minter)
     assert_true(child >= 0);
     if (child == 0) {
         close(monitor);
-        _exit(minter_main(&(struct process_args){ .ipc = minter }));
+        _exit(minter_main(&(struct process_args){ .ipc = minter, .sandbox = &(struct sandbox){ .wanted = SANDBOX_OFF } }));
     }
     close(minter);
     return child;
