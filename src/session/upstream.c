@@ -133,14 +133,19 @@ static void report(struct session *s)
     handshake_ended(s, DOWN, session_is_inspected(s) ? TLS_WAY_INSPECTED : TLS_WAY_ENDED);
 }
 
+static const char *text_of(const struct session *s, enum reason why)
+{
+    enum tls_failure failure = stream_failure(&s->server);
+
+    if (why == R_UPSTREAM_CERTIFICATE)
+        return tls_verify_text(row_tls(s->engine->shard, s->row)[DOWN].verify);
+    return why == R_UPSTREAM_TLS && failure == TLS_FAILED_NOT ? "the handshake took too long" : tls_failure_name(failure);
+}
+
 static void say_why(const struct session *s, enum reason why)
 {
-    const struct tls_facts *facts = &row_tls(s->engine->shard, s->row)[DOWN];
-    const char *text =
-        why == R_UPSTREAM_CERTIFICATE ? tls_verify_text(facts->verify) : tls_failure_name(stream_failure(&s->server));
-
     log_remote("session %u-%llu: %s: %s: %s", s->row->worker, (unsigned long long)s->row->number, reason_name(why), s->tls->peer,
-               text);
+               text_of(s, why));
 }
 
 void upstream_failed(struct session *s, enum reason why)
