@@ -13,8 +13,8 @@ from lib.stage import Stage
 from lib.ws_pair import End
 from steady import LONG, steady
 
-# layer: how many, KiB of each
-KINDS = {layers.CLEAR: (10000 if LONG else 300, 16), layers.ENDED: (1000 if LONG else 100, 48)}
+# layer: how many, KiB of each. Each takes two descriptors of the worker and two of this process, which may have 20,000, and one client has its share.
+KINDS = {layers.CLEAR: (7000 if LONG else 300, 16), layers.ENDED: (1000 if LONG else 100, 48)}
 SAMPLES = 2000 if LONG else 200
 FLOOR = 0.5      # seconds: below it a busy machine says more than the program
 

@@ -21,7 +21,7 @@ from steady import LONG, POOL, memory_kib
 MIB = 1 << 20
 SIZE = 1024 * MIB if LONG else 48 * MIB         # of a body
 STREAMS = 50 if LONG else 16
-WINDOW = 60.0 if LONG else 2.5                  # how long servers are slow
+WINDOW = 30.0 if LONG else 2.5                  # how long servers are slow
 PIECE = 1 << 18
 FLOOR = 0.5                                     # seconds: below it a busy machine says more than the program
 HANDSHAKE = 1.0
