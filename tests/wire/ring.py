@@ -264,6 +264,10 @@ class Ring:
     def sessions(self):
         return int(self.host.ask("sessions")[0])
 
+    def waiting(self):
+        """How many bytes wait in the program for clients whose kernels do not take them."""
+        return int(self.host.ask("waiting")[0])
+
     def close(self):
         for end in self.ends:
             end.close()

@@ -25,7 +25,7 @@ struct dial {
     struct loop *loop;
     void (*done)(void *arg, int fd, size_t index, int error);
     void *arg;
-    int fd;
+    int fd, error;
     size_t index;
     struct taken *taken;
 };
@@ -37,6 +37,7 @@ static struct taken {
 } dials[DIALS_MAX];
 static size_t first, last;
 static bool holding;
+static int failing;
 
 /* Little room, so that what a test does not read waits in the program and not in the kernel. */
 static void narrow(int fd)
@@ -93,11 +94,11 @@ static void answer(void *arg)
     struct dial *d = arg;
     void (*done)(void *arg, int fd, size_t index, int error) = d->done;
     void *done_arg = d->arg;
-    int fd = d->fd;
+    int fd = d->fd, error = d->error;
     size_t index = d->index;
 
     free(d);
-    done(done_arg, fd, index, 0);
+    done(done_arg, fd, index, error);
 }
 
 /* The first address that may be tried. Prepared sockets only say which: they lead nowhere. */
@@ -125,6 +126,13 @@ struct dial *dial_start(struct loop *loop, const struct dial_to *to, void (*done
         fatal("nothing to dial");
     if (d == NULL)
         return NULL;
+    if (failing != 0) {
+        *d = (struct dial){
+            .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = -1, .error = failing
+        };
+        loop_again(loop, &d->again);
+        return d;
+    }
     wire_pair(fds);
     *d = (struct dial){ .again = { .fn = answer, .arg = d }, .loop = loop, .done = done, .arg = arg, .fd = fds[0], .index = index };
     d->taken = &dials[last++ % DIALS_MAX];
@@ -136,10 +144,11 @@ struct dial *dial_start(struct loop *loop, const struct dial_to *to, void (*done
 
 void dial_cancel(struct dial *d)
 {
-    if (d->taken->held == d)
+    if (d->taken != NULL && d->taken->held == d)
         d->taken->held = NULL;
     loop_again_clear(&d->again);
-    close(d->fd);
+    if (d->fd >= 0)
+        close(d->fd);
     free(d);
 }
 
@@ -153,6 +162,11 @@ void wire_hold(bool hold)
         if (d != NULL)
             loop_again(d->loop, &d->again);
     }
+}
+
+void wire_fail(int error)
+{
+    failing = error;
 }
 
 int wire_take_dial(struct addr *to)

@@ -10,5 +10,7 @@ void wire_pair(int fds[2]);
 int wire_take_dial(struct addr *to);
 /* Dials that begin from now on are not answered until this is called with false. */
 void wire_hold(bool hold);
+/* Dials that begin from now on fail with this errno; 0: no longer. */
+void wire_fail(int error);
 
 #endif

@@ -8,12 +8,14 @@
  *                    intercepted client dialled, ADDRESS:PORT, or "direct", or "unknown"
  *   server           "ok ADDRESS:PORT" and the server's end of the oldest dial not taken yet, or "none"
  *   hold, release    dials that begin between the two are not answered before the second
+ *   fail ERRNO       dials that begin from now on fail with it; 0: no longer
  *   step             one turn of the loop
  *   turn             runs the loop until nothing happens
  *   advance MS       moves the clock, a timer's tick at a time
  *   records          access-log lines since the last call
  *   rows             a JSON object a line for each open session, as posternctl shows it
  *   sessions         how many are open
+ *   waiting          how many bytes wait for clients whose kernels do not take them
  *   kill N           as posternctl does; "ok" or "none"
  *   drain MS         as TERM does
  *   reload CONFIG    as HUP does
@@ -42,7 +44,7 @@
 #include "base/clock.h"
 #include "net/loop.h"
 #include "net/tls.h"
-#include "session/engine.h"
+#include "session/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,6 +288,8 @@ static bool arrange(struct wire *h, const char *command, const char *argument)
 
     if (strcmp(command, "hold") == 0 || strcmp(command, "release") == 0)
         wire_hold(strcmp(command, "hold") == 0);
+    else if (strcmp(command, "fail") == 0 && argument != NULL)
+        wire_fail(atoi(argument));
     else if (strcmp(command, "step") == 0)
         loop_turn(h->loop);
     else if (strcmp(command, "drain") == 0 && argument != NULL)
@@ -374,6 +378,15 @@ static bool play_minter(struct wire *h, const char *command, const char *argumen
     return true;
 }
 
+static unsigned sum_waiting(const struct wire *h)
+{
+    unsigned sum = 0;
+
+    for (const struct session *s = h->engine->sessions; s != NULL; s = s->next)
+        sum += stream_waiting(&s->client);
+    return sum;
+}
+
 static bool obey(struct wire *h, char *command)
 {
     char *argument = strchr(command, ' ');
@@ -397,6 +410,8 @@ static bool obey(struct wire *h, char *command)
         give_rows(h);
     } else if (strcmp(command, "sessions") == 0) {
         reply(h, text, (size_t)snprintf(text, sizeof(text), "%u", engine_open_sessions(h->engine)), -1);
+    } else if (strcmp(command, "waiting") == 0) {
+        reply(h, text, (size_t)snprintf(text, sizeof(text), "%u", sum_waiting(h)), -1);
     } else if (strcmp(command, "turn") == 0 || (strcmp(command, "advance") == 0 && argument != NULL)) {
         if (argument != NULL)
             advance(h, strtoull(argument, NULL, 10));
