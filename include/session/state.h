@@ -68,9 +68,9 @@ size_t engine_spare_descriptors(const struct engine *e);
 void accept_resume(struct engine *e);
 void accept_end(struct engine *e);
 /* shares.c: what a client may have while places or memory are short */
-/* Connections that one client may have now; 0: there is no place left at all. */
-uint32_t shares_of_client(const struct engine *e);
-/* Connections of this client, in all workers. */
+/* Connections that this client may have now; 0: there is no place left at all. */
+uint32_t shares_of_client(const struct engine *e, const struct addr *client);
+/* Connections of this client, in all workers, without those that are only told that they are refused. */
 uint64_t shares_taken(const struct engine *e, const struct addr *client);
 /* Are they short? Then e->crowded is set. */
 void shares_look(struct engine *e);

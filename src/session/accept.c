@@ -47,7 +47,7 @@ static enum reason admit(const struct engine *e, const struct addr *client)
 {
     if (e->draining)
         return R_DRAINED;
-    if (e->pressure.level == PRESSURE_FULL || shares_taken(e, client) >= shares_of_client(e))
+    if (e->pressure.level == PRESSURE_FULL || shares_taken(e, client) >= shares_of_client(e, client))
         return R_OVERLOAD;
     return R_NONE;
 }

@@ -211,7 +211,7 @@ static struct session *make_session(struct engine *e, const struct arrival *arri
 
     if (s == NULL || (s->row = row_take(e->shard)) == NULL)
         goto fail;
-    if (!clients_add(e->shard, &arrival->client, 1))
+    if (arrival->refused == R_NONE && !clients_add(e->shard, &arrival->client, 1))
         goto fail;
     s->engine = e;
     s->generation = generation_ref(e->generation);
@@ -292,7 +292,7 @@ static void end_session(struct session *s, enum reason why, enum closer by, bool
     count_sub(e->shard, COUNT_SESSIONS_OPEN, 1);
     session_set_phase(s, PHASE_DEAD);
     kernel_closed(s);
-    if (!clients_add(e->shard, &s->row->client, -1))
+    if (s->refused == R_NONE && !clients_add(e->shard, &s->row->client, -1))
         log_debug("a client's count was already gone");
     row_release(e->shard, s->row);
     s->row = NULL;

@@ -4,9 +4,10 @@
  * want.
  *
  * Places: when more than three quarters are taken, no client gets more connections than there are places left. So the last quarter
- * is never one client's: the fewer are left, the less one must have to get one of them. Memory: from PRESSURE_HIGH on a client may
- * have as much of limits.sessions_per_client as is left of the way to PRESSURE_FULL. Who has more loses no stream: its connections
- * end with the answer that they carry, and those that are idle are closed.
+ * is never one client's: the fewer are left, the less one must have to get one of them. Where there is one client only (a load
+ * balancer, a gateway) nobody has to be kept so much for: enough are left that others get in, and from then on it has a share.
+ * Memory: from PRESSURE_HIGH on a client may have as much of limits.sessions_per_client as is left of the way to PRESSURE_FULL. Who
+ * has more loses no stream: its connections end with the answer that they carry, and those that are idle are closed.
  *
  * Places are counted over all workers. What descriptors leave is known of this worker alone, and taken for all.
  */
@@ -14,6 +15,8 @@
 
 #include "base/clock.h"
 
+#define QUARTER 4
+#define FOR_OTHERS 32  /* so much of all is kept for them while there are none */
 #define EMPTY 64       /* buckets that are looked into for each session that is looked at: the table may be sparse */
 #define SILENT_MS 1000 /* one that has not said anything for so long is idle */
 
@@ -57,23 +60,33 @@ static uint64_t count_free(const struct engine *e)
     return lower(open < most ? most - open : 0, here * e->args.workers);
 }
 
-uint32_t shares_of_client(const struct engine *e)
+/* Are they, for this client? Who has all that are taken is alone. */
+static bool is_short(const struct engine *e, const struct addr *client, uint64_t left)
+{
+    uint64_t places = count_places(e);
+
+    if (left == 0 || left >= places / QUARTER)
+        return left == 0;
+    return left < (places + FOR_OTHERS - 1) / FOR_OTHERS || shares_taken(e, client) < sum_open(e);
+}
+
+uint32_t shares_of_client(const struct engine *e, const struct addr *client)
 {
     uint64_t share = e->generation->conf->limits.sessions_per_client, left = count_free(e);
 
     if (e->pressure.level != PRESSURE_NONE)
         share = 1 + (share - 1) * e->pressure.left / 1000;
-    return (uint32_t)(left < count_places(e) / 4 || left == 0 ? lower(share, left) : share);
+    return (uint32_t)(is_short(e, client, left) ? lower(share, left) : share);
 }
 
 void shares_look(struct engine *e)
 {
-    e->crowded = e->generation != NULL && (e->pressure.level != PRESSURE_NONE || count_free(e) < count_places(e) / 4);
+    e->crowded = e->generation != NULL && (e->pressure.level != PRESSURE_NONE || count_free(e) < count_places(e) / QUARTER);
 }
 
 bool shares_is_greedy(const struct session *s)
 {
-    uint32_t share = shares_of_client(s->engine);
+    uint32_t share = shares_of_client(s->engine, &s->row->client);
 
     return shares_taken(s->engine, &s->row->client) > (share > 0 ? share : 1);
 }

@@ -25,6 +25,13 @@ def ask(client, stage):
     return client.request("GET", f"{stage.url}/", stage.origin_authority)
 
 
+def somebody(stage):
+    """Another client, which has one connection."""
+    client = Client(stage.proxy, source=OTHERS[-1])
+    assert ask(client, stage).status == 200
+    return client
+
+
 class Flooder:
     """Connections of one client, each used once, as many as are admitted; of the others is counted how they ended."""
 
@@ -51,12 +58,39 @@ def counter(stage, name):
 def test_the_last_quarter_is_not_one_clients(stage):
     """It keeps three quarters: beyond that its own idle connections go. Everybody else gets in, one by one, to the last place."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(somebody(stage))
         flood = Flooder(stage, PLACES * 2, stack)
         alive = PLACES * 2 - sum(map(is_closed, flood.open)) - sum(flood.ended.values())
         assert PLACES // 2 <= alive <= PLACES * 3 // 4 + 1, (alive, flood.ended)
         for source in OTHERS[:PLACES // 4 - 1]:
             client = stack.enter_context(Client(stage.proxy, source=source))
             assert ask(client, stage).status == 200, source
+
+
+def streams_of(stage, count, stack, source=GREEDY):
+    """WebSockets, as many as are let in."""
+    streams = []
+    for _ in range(count):
+        client = stack.enter_context(Client(stage.proxy, source=source))
+        client.send(ws.handshake(f"{stage.url}/ws", stage.origin_authority))
+        with contextlib.suppress(ConnectionError, OSError):
+            if client.response().status == 101:
+                streams.append(client)
+    return streams
+
+
+def test_one_that_is_alone(stage):
+    """It gets all but the last place, which another one gets; then it is one of two."""
+    with contextlib.ExitStack() as stack:
+        streams = streams_of(stage, PLACES, stack)
+        assert len(streams) == PLACES - 1
+        other = stack.enter_context(somebody(stage))
+        for client in streams[:PLACES // 5]:
+            client.close()
+        wait_until(lambda: counter(stage, "open") <= PLACES - PLACES // 5, what="places")
+        assert not streams_of(stage, 3, stack)
+        assert ask(other, stage).status == 200
+        assert len(streams_of(stage, 3, stack, OTHERS[1])) == 3
 
 
 def test_idle_connections_of_the_greedy_go_first(stage):
@@ -84,14 +118,9 @@ def is_closed(client):
 def test_streams_of_the_greedy_are_left_alone(stage):
     """WebSockets are at work: none is closed. Who comes then gets what is left, and is told so when nothing is."""
     with contextlib.ExitStack() as stack:
-        streams = []
-        for _ in range(PLACES):
-            client = stack.enter_context(Client(stage.proxy, source=GREEDY))
-            client.send(ws.handshake(f"{stage.url}/ws", stage.origin_authority))
-            with contextlib.suppress(ConnectionError, OSError):
-                if client.response().status == 101:
-                    streams.append(client)
-        assert len(streams) == PLACES * 3 // 4 + 1
+        stack.enter_context(somebody(stage))
+        streams = streams_of(stage, PLACES, stack)
+        assert len(streams) == PLACES * 3 // 4
         for source in OTHERS[:PLACES // 4 - 1]:
             client = stack.enter_context(Client(stage.proxy, source=source))
             assert ask(client, stage).status == 200, source
@@ -113,6 +142,7 @@ def test_room_again(stage):
 def test_a_flood_of_refused(stage):
     """Who is refused takes no place that others could have: some are told, the others closed, and one who has a share is served meanwhile."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(somebody(stage))
         Flooder(stage, PLACES, stack)
         silent = [stack.enter_context(Client(stage.proxy, source=GREEDY)) for _ in range(200)]
         other = stack.enter_context(Client(stage.proxy, source=OTHERS[0]))
