@@ -64,6 +64,9 @@ enum health_state health_state(const struct health_slot *slot);
 enum health_state health_ask(struct health_slot *slot, uint64_t now, uint64_t hold);
 /* Traffic failed there; `refused`: there was not even a connection. true: its state changed. */
 bool health_failed(struct health_slot *slot, uint64_t now, bool refused);
+/* Traffic has a fresh connection to it: what becomes of the request on it is another question, which must not keep it down; a
+ * client could answer it with requests that never end, or that kill servers. true: its state changed. */
+bool health_reached(struct health_slot *slot);
 /* Traffic got an answer by a fresh connection. true: its state changed. */
 bool health_worked(struct health_slot *slot);
 /* A check was good or not: it is up after `rise` in a row, and down after `fall`. true: its state changed. */

@@ -233,6 +233,10 @@ void balance_keep(struct session *s, struct span bytes);
  * its judging on, if it can do no harm: nothing was sent, or it may be sent twice. Otherwise the caller refuses it.
  */
 MUST_CHECK bool balance_moves(struct session *s, enum reason why);
+/* The same where that is no fault of the upstream's: nothing is noted. */
+MUST_CHECK bool balance_moves_unblamed(struct session *s, enum reason why);
+/* A fresh connection stands. */
+void balance_reached(struct session *s);
 /* An answer came by a fresh connection. */
 void balance_worked(struct session *s);
 

@@ -170,6 +170,16 @@ bool health_failed(struct health_slot *slot, uint64_t now, bool refused)
     return note(slot, before);
 }
 
+bool health_reached(struct health_slot *slot)
+{
+    enum health_state before = health_state(slot);
+
+    if (GET(slot, refused) == 0)
+        return false;
+    SET(slot, refused, 0);
+    return note(slot, before);
+}
+
 static void forgive(struct health_slot *slot)
 {
     SET(slot, strikes, 0);

@@ -113,6 +113,14 @@ static void note_failure(struct session *s, enum reason why)
         say(s, health_state_name(health_state(slot)), why);
 }
 
+void balance_reached(struct session *s)
+{
+    struct health_slot *slot = is_balanced(s) ? slot_at(s, s->exchange->upstream_index) : NULL;
+
+    if (slot != NULL && health_reached(slot))
+        say(s, health_state_name(health_state(slot)), R_NONE);
+}
+
 void balance_worked(struct session *s)
 {
     struct health_slot *slot = is_balanced(s) ? slot_at(s, s->exchange->upstream_index) : NULL;
@@ -154,12 +162,22 @@ static bool start_over(struct session *s)
     return true;
 }
 
+static bool move(struct session *s, enum reason why)
+{
+    return may_move(s->exchange, why) && next_one(s) && start_over(s);
+}
+
 bool balance_moves(struct session *s, enum reason why)
 {
     if (!is_balanced(s) || !is_theirs(why))
         return false;
     note_failure(s, why);
-    return may_move(s->exchange, why) && next_one(s) && start_over(s);
+    return move(s, why);
+}
+
+bool balance_moves_unblamed(struct session *s, enum reason why)
+{
+    return is_balanced(s) && move(s, why);
 }
 
 void balance_retain(struct engine *e, const struct conf *conf)

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,13 @@ static void stop(struct check *c)
     c->all->running--;
 }
 
+/* The next one comes in its time. */
+static void end(struct check *c)
+{
+    stop(c);
+    timer_set(loop_wheel(c->all->engine->loop), &c->timer, clock_ms() + c->listener->health.interval);
+}
+
 static void finish(struct check *c, bool good)
 {
     const struct conf_health *health = &c->listener->health;
@@ -61,8 +69,7 @@ static void finish(struct check *c, bool good)
     struct health_slot *slot = health_find(c->all->engine->health, key, true);
     char text[UPSTREAM_TEXT];
 
-    stop(c);
-    timer_set(loop_wheel(c->all->engine->loop), &c->timer, clock_ms() + health->interval);
+    end(c);
     if (slot != NULL && health_checked(slot, good, health->rise, health->fall))
         log_warn("upstream %s of listener %s is %s", conf_upstream_text(c->upstream, text), c->listener->name,
                  good ? "up again" : "down: its check failed");
@@ -189,14 +196,21 @@ static bool secure(struct check *c)
     return stream_secure_client(&c->stream, context, &peer);
 }
 
+/* What we lack says nothing of the server. */
+static bool is_ours(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EADDRNOTAVAIL;
+}
+
 static void on_dialled(void *arg, int fd, size_t index, int error)
 {
     struct check *c = arg;
 
     (void)index;
-    (void)error;
     c->dial = NULL;
-    if (fd < 0 || !stream_open(&c->stream, c->all->engine->loop, fd, on_ready, c) || (c->upstream->tls && !secure(c)))
+    if (fd < 0 && is_ours(error))
+        end(c);
+    else if (fd < 0 || !stream_open(&c->stream, c->all->engine->loop, fd, on_ready, c) || (c->upstream->tls && !secure(c)))
         finish(c, false);
     else
         go_on(c);
@@ -212,7 +226,9 @@ static void dial(struct check *c, const struct addr *addresses, size_t count)
         to[i].port = c->upstream->port;
     }
     c->dial = count > 0 ? dial_start(c->all->engine->loop, &(struct dial_to){ to, count, NULL }, on_dialled, c) : NULL;
-    if (c->dial == NULL)
+    if (c->dial == NULL && count > 0 && is_ours(errno))
+        end(c);
+    else if (c->dial == NULL)
         finish(c, false);
 }
 

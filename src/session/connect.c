@@ -110,8 +110,10 @@ void connect_secured(struct session *s)
         tunnel_connected(s);
     else if (FAULT(LOOK_FRESH, stream_look(&s->server) > 0))
         deny_server(s, R_ANSWER_BEFORE_REQUEST); /* it spoke as soon as it accepted: nothing was written yet */
-    else
+    else {
+        balance_reached(s);
         forward_begin(s);
+    }
 }
 
 /* The server sees us at this address. */
@@ -176,9 +178,10 @@ static enum reason dial_reason(int error)
 static void dial_failed(struct session *s, const struct judgement *j, int error)
 {
     enum reason why = dial_reason(error);
+    bool ours = error == EADDRNOTAVAIL; /* no port is left here for that server: a client that opens many connections does that */
 
     report_judged(s, j);
-    if (!balance_moves(s, why))
+    if (!(ours ? balance_moves_unblamed(s, why) : balance_moves(s, why)))
         deny(s, why);
 }
 

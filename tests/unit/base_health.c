@@ -113,6 +113,37 @@ static void test_requests_that_fail_together_are_one_failure(void **state)
     assert_int_equal(health_state(slot), HEALTH_DOWN);
 }
 
+/* Whoever makes the one request that tries again cannot keep it down by what the request does. */
+static void test_a_connection_ends_down(void **state)
+{
+    struct health_slot *slot = slot_of(state);
+    uint64_t now = NOW;
+
+    assert_false(health_reached(slot));
+    assert_true(health_failed(slot, now, true));
+    now += HEALTH_FIRST_MS;
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_UP);
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_DOWN);
+    assert_true(health_reached(slot));
+    assert_false(health_reached(slot));
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_DOUBTFUL);
+    assert_false(health_failed(slot, now, false));
+    assert_int_equal(health_state(slot), HEALTH_DOUBTFUL);
+    assert_true(health_failed(slot, now + 1, true));
+    assert_int_equal(health_state(slot), HEALTH_DOWN);
+}
+
+/* What checks say holds. */
+static void test_a_connection_does_not_end_what_checks_say(void **state)
+{
+    struct health_slot *slot = slot_of(state);
+
+    assert_true(health_checked(slot, false, 1, 1));
+    (void)health_failed(slot, NOW, true);
+    assert_false(health_reached(slot));
+    assert_int_equal(health_state(slot), HEALTH_DOWN);
+}
+
 static void test_checks(void **state)
 {
     struct health_slot *slot = slot_of(state);
@@ -154,6 +185,8 @@ int main(void)
         FRESH(test_one_tries_again_when_the_time_is_over),
         FRESH(test_it_is_tried_less_and_less_often),
         FRESH(test_requests_that_fail_together_are_one_failure),
+        FRESH(test_a_connection_ends_down),
+        FRESH(test_a_connection_does_not_end_what_checks_say),
         FRESH(test_checks),
         FRESH(test_checks_end_what_traffic_found),
     };

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: ISC
 """A kept connection that dies under a request: what is asked once more, how often, where, and what the log says of it."""
+import errno
+
 import pytest
 
 from lib import ws
-from ring import GET, OK, body, post, status
+from ring import GET, OK, OTHER, Ring, body, post, status
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 UNSAFE_POST = b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n"
@@ -189,3 +191,29 @@ def test_the_next_one_in_a_tunnel_goes_by_a_kept_one(ring, reset):
     fresh.close()
     ring.settle()
     assert client.end
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The listener `site` has two upstreams."""
+    def change(made):
+        next(one for one in made["listeners"] if one["name"] == "site")["upstreams"].append(OTHER)
+        return made
+    made = Ring(str(tmp_path), change=change)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("error, after", [(errno.EADDRNOTAVAIL, 200), (errno.ECONNREFUSED, 503)])
+def test_without_a_port_of_ours_no_upstream_is_blamed(two, error, after):
+    """Who opens many connections uses our ports up. As soon as there is one again it is used; what a server refused is believed for a while."""
+    client = two.client()
+    two.host.ask(f"fail {error}")
+    two.say(client, GET)
+    assert status(client) == 502
+    two.host.ask("fail 0")
+    client.received.clear()
+    two.say(client, GET)
+    if after == 200:
+        two.say(two.server(), OK)
+    assert status(client) == after
