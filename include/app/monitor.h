@@ -89,6 +89,7 @@ struct memory_watch {
     uint64_t look_ms;       /* when to look again */
     uint64_t calm_ms;       /* the level may fall from then on */
     uint64_t told, tell_ms; /* control: how many MiB, and when to tell anew */
+    bool untold;            /* a worker may believe something else */
 };
 
 enum life { LIFE_STARTING, LIFE_SERVING, LIFE_DRAINING, LIFE_STOPPING, LIFE_FLUSHING };

@@ -71,13 +71,14 @@ static void log_change(const struct memory_watch *w)
                                                                (unsigned long long)w->limit >> 20, means[w->pressure.level]);
 }
 
-/* One that does not read now is told the next time. */
+/* One that does not read now is told the next time, and all others once more. */
 static void tell_workers(struct monitor *m)
 {
+    m->memory.untold = false;
     for (unsigned i = 0; i < m->shared.workers; i++)
         if (monitor_worker(m, i)->ipc >= 0 &&
             !ipc_send(monitor_worker(m, i)->ipc, IPC_PRESSURE, &m->memory.pressure, sizeof(m->memory.pressure)))
-            log_debug("worker %u does not read", i);
+            m->memory.untold = true;
 }
 
 static void tell(struct monitor *m, const struct pressure *before)
@@ -87,7 +88,7 @@ static void tell(struct monitor *m, const struct pressure *before)
 
     if (changed)
         log_change(w);
-    if (changed || w->pressure.left != before->left || (due && w->pressure.level != PRESSURE_NONE))
+    if (changed || w->pressure.left != before->left || (due && w->pressure.level != PRESSURE_NONE) || w->untold)
         tell_workers(m);
     if (changed || (due && w->told != w->used >> 20))
         monitor_tell_status(m);

@@ -217,6 +217,8 @@ void stream_move(struct stream *to, struct stream *from, void (*on_ready)(void *
     to->tls = from->tls;
     from->tls = NULL;
     tls_moved(to);
+    if (to->can_read) /* maybe: more of it would be no news, so the new owner has to look once */
+        loop_again(to->loop, &to->again);
 }
 
 bool stream_is_open(const struct stream *s)

@@ -90,6 +90,26 @@ static void expect_input(struct fixture *f, bool more, const char *text, size_t 
     assert_int_equal(stream_kept(&f->stream), strlen(text) - take);
 }
 
+/* A read filled its buffer, and nobody knows if there is more: what comes is no news then, so the new owner looks once. */
+static void test_moved_with_more(void **state)
+{
+    struct stream moved;
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    f.stream.can_read = true;
+    stream_move(&moved, &f.stream, on_ready, &f);
+    wait_event(&f);
+    assert_int_equal(stream_input(&moved, true).len, 0);
+    assert_false(stream_has_input(&moved));
+    far_says(&f, "late");
+    wait_event(&f);
+    assert_true(stream_has_input(&moved));
+    stream_close(&moved, false);
+    end(&f);
+}
+
 static void test_kept_input(void **state)
 {
     struct fixture f;
@@ -664,6 +684,7 @@ static void test_never_opened(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_moved_with_more),
         cmocka_unit_test(test_kept_input),
         cmocka_unit_test(test_input_without_kept_reads),
         cmocka_unit_test(test_input_that_is_put_back),
