@@ -97,7 +97,7 @@ static const struct family inet[] = {
 static const int worker_calls[] = {
     SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(accept4), SCMP_SYS(recvfrom), SCMP_SYS(sendto),
     SCMP_SYS(connect), SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(splice), SCMP_SYS(pipe2),
-    SCMP_SYS(mlock), SCMP_SYS(munlock), END
+    SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(dup3) /* another key log in place of one */, END
 };
 static const int worker_fcntls[] = {
     F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_SETPIPE_SZ, F_GETPIPE_SZ, END

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: ISC
+"""The secrets of TLS sessions in a file, which another one takes the place of by a reload, while the workers go on."""
+import re
+
+from lib.postern import wait_until
+from lib.tls_stage import ORIGIN, SITE, TLS_PORT, TlsStage
+
+SECRET = re.compile(r"^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$", re.MULTILINE)
+
+
+def test_another_key_log_takes_the_place_of_one(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    with TlsStage() as stage:
+        def log_to(path):
+            done = stage.postern.reload({**stage.settings, "tls": {**stage.settings["tls"], **({"keylog": str(path)} if path else {})}})
+            assert done.returncode == 0, done.stderr
+
+        def visit():
+            with stage.client("site", SITE) as client:
+                assert client.request("GET", "/", SITE).status == 200
+            with stage.inspected() as client:
+                assert client.request("GET", "/", f"{ORIGIN}:{TLS_PORT}").status == 200
+
+        workers = stage.postern.workers()
+        log_to(first)
+        visit()
+        wait_until(lambda: SECRET.search(first.read_text()), what="secrets in the first file")
+        log_to(second)
+        before = first.read_text()
+        visit()
+        wait_until(lambda: SECRET.search(second.read_text()), what="secrets in the second file")
+        log_to(None)
+        after = second.read_text()
+        visit()
+        assert (first.read_text(), second.read_text()) == (before, after)
+        assert stage.postern.workers() == workers             # nobody died of it
