@@ -25,6 +25,8 @@ MUST_CHECK bool memory_group_read(const struct memory_group *g, uint64_t *used, 
 /* The memory that a process has of its own (anonymous), in bytes; 0 if it is gone or may not be seen. Pages that it shares with its
  * parent since its birth count for both. */
 uint64_t memory_of_process(pid_t pid);
+/* Would it be told? */
+bool memory_is_seen(pid_t pid);
 /* What the file of a descriptor really takes of memory; 0 for -1. */
 uint64_t memory_of_file(int fd);
 /* Of the machine. */

@@ -147,6 +147,14 @@ uint64_t memory_of_process(pid_t pid)
     return resident > of_files ? (resident - of_files) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+bool memory_is_seen(pid_t pid)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    return access(path, R_OK) == 0;
+}
+
 uint64_t memory_of_file(int fd)
 {
     struct stat st;

@@ -98,8 +98,19 @@ static void tell(struct monitor *m, const struct pressure *before)
     w->told = w->used >> 20;
 }
 
+/* A /proc that is mounted with hidepid hides who is not dumpable, even from the one who started it. */
+static void check_sight(const struct monitor *m)
+{
+    for (size_t i = 0; i < m->child_count; i++)
+        if (m->children[i].pid > 0 && !memory_is_seen(m->children[i].pid)) {
+            log_warn("/proc does not show what processes of posternd take (hidepid): limits.memory does not count it");
+            return;
+        }
+}
+
 void memory_open(struct monitor *m)
 {
+    check_sight(m);
     memory_group_find(&m->memory.group, "/proc/self/cgroup", "/sys/fs/cgroup");
     memory_step(m);
 }

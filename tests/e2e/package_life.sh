@@ -44,16 +44,23 @@ is "the configuration is good" in_root posternd -n -c /etc/postern/postern.conf
 is "the manual pages are there" in_root sh -c 'test -s /usr/share/man/man5/postern.conf.5.gz && test -s /usr/share/man/man8/posternctl.8.gz'
 ip link set lo up
 in_root install -d -o postern -g postern /run/postern
+# /proc as the service manager would show it.
+hides=$(sed -n 's/^ProtectProc=//p' "$root/new/lib/systemd/system/postern.service")
+mount -o "remount,hidepid=${hides:-off}" "$root/new/proc"
 in_root setpriv --reuid=postern --regid=postern --clear-groups posternd -c /etc/postern/postern.conf 2> "$root/log" &
 for _ in $(seq 150); do
     in_root posternctl -s /run/postern/control.sock status > "$root/status" 2>/dev/null && break
     sleep 0.1
 done
 is "it serves as it is installed" grep -q serving "$root/status"
+is "it sees what its processes take" sh -c "! grep hidepid '$root/log'"
 is "upgraded, it is replaced" in_root posternctl -s /run/postern/control.sock upgrade
 is "the log is rotated" in_root sh -c 'cp /etc/logrotate.d/postern /tmp/rotate && { ! command -v logrotate >/dev/null || logrotate -f -s /tmp/state /tmp/rotate; }'
 in_root sh -c 'kill -INT $(cat /run/postern/posternd.pid)'
 wait
+in_root chown root:root /var/log/postern
+in_root dpkg -i --force-depends /tmp/postern.deb > "$root/said" 2>&1 || cat "$root/said"
+is "the log's folder stays with whom it was given to" test "$(in_root stat -c %U /var/log/postern)" = root
 echo "# mine" >> "$root/new/etc/postern/postern.conf"
 in_root dpkg -r postern > "$root/said" 2>&1 || cat "$root/said"
 is "removed, the configuration stays" grep -q "# mine" "$root/new/etc/postern/postern.conf"
