@@ -42,6 +42,10 @@ size_t listening_of(const struct listening *l, unsigned worker, unsigned workers
 void listeners_steer(const struct listeners *set, unsigned workers);
 /* Closes what only `old` has and forgets it. */
 void listeners_commit(struct listeners *old, const struct listeners *now);
+/* The same with sockets that another posternd serves until it is our turn: their options stay as they are, but for what they got
+ * by listeners_bind(); then listeners_settle(): who need not be transparent is so no more. */
+void listeners_forget(struct listeners *old, const struct listeners *now);
+void listeners_settle(const struct listeners *set);
 /* Closes what only `out` has and forgets it. */
 void listeners_cancel(struct listeners *out, const struct listeners *old);
 

@@ -159,6 +159,13 @@ static void stand_by(struct filter *f, bool on)
         filter_check_soon(f);
 }
 
+/* For good. */
+static void hand_over(struct filter *f)
+{
+    f->standby = true;
+    flows_retire(f->flows, true);
+}
+
 static void on_monitor_message(struct filter *f, struct ipc_message *m)
 {
     uint32_t remove, on;
@@ -176,7 +183,7 @@ static void on_monitor_message(struct filter *f, struct ipc_message *m)
     else if (m->type == IPC_STANDBY && ipc_read(m, &on, sizeof(on)))
         stand_by(f, on);
     else if (m->type == IPC_HAND_OVER)
-        flows_retire(f->flows, true); /* standing by for good */
+        hand_over(f);
     else if (m->type == IPC_SERVE)
         serve(f);
     else if (m->type == IPC_STOP && ipc_read(m, &remove, sizeof(remove)))

@@ -176,6 +176,20 @@ void listeners_commit(struct listeners *old, const struct listeners *now)
     close_difference(old, now);
 }
 
+void listeners_forget(struct listeners *old, const struct listeners *now)
+{
+    for (size_t i = 0; i < old->count; i++)
+        old->items[i].transparent = false; /* nothing is to be undone */
+    close_difference(old, now);
+}
+
+void listeners_settle(const struct listeners *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->items[i].transparent)
+            (void)set_transparent_all(&set->items[i], false);
+}
+
 void listeners_cancel(struct listeners *out, const struct listeners *old)
 {
     close_difference(out, old);

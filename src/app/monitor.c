@@ -158,7 +158,7 @@ static bool open_listeners(struct monitor *m, const struct conf *conf, unsigned 
     }
     from->listening_count = 0;
     good = listeners_bind(&m->listeners, conf, &before, workers, error, size);
-    listeners_commit(&before, &m->listeners);
+    listeners_forget(&before, &m->listeners);
     return good;
 }
 
@@ -194,7 +194,8 @@ static bool open_everything(struct monitor *m)
         upgrade_complain(m, error);
         return false;
     }
-    listeners_want_interfaces(&m->listeners, zones_need_interfaces(conf));
+    if (zones_need_interfaces(conf))
+        listeners_want_interfaces(&m->listeners, true);
     m->files = privileges_raise_files();
     if (!shared_open(&m->shared, workers, rows_a_worker(m, conf, workers))) {
         log_error("shared memory: %s", strerror(errno));
@@ -252,10 +253,10 @@ void monitor_notify_ready(const struct monitor *m)
 
 void monitor_stop(struct monitor *m, int exit_code)
 {
+    upgrade_stop(m, true); /* even if there is nobody left here, another posternd may still drain */
     if (m->life >= LIFE_STOPPING)
         return;
     reload_cancel(m);
-    upgrade_stop(m, true);
     if (m->life < LIFE_DRAINING)
         notify_stopping(&m->notify, 2 * STOP_MS);
     m->life = LIFE_STOPPING;
@@ -346,8 +347,8 @@ static void read_signals(struct monitor *m)
 static void flush(struct monitor *m)
 {
     struct child *filter = monitor_filter(m);
-    uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0 &&
-                      m->upgrade.role != UPGRADE_LEFT; /* ... and only if they are ours */
+    bool ours = m->upgrade.role != UPGRADE_LEFT && m->upgrade.role != UPGRADE_WAITING; /* not another's, who serves */
+    uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0 && ours;
 
     m->life = LIFE_FLUSHING;
     m->life_deadline_ms = clock_ms() + STOP_MS;
@@ -384,7 +385,7 @@ static int wait_ms(const struct monitor *m)
 {
     uint64_t now = clock_ms(), soonest = now + WAIT_MAX_MS;
 
-    if (m->life > LIFE_SERVING && m->life_deadline_ms < soonest)
+    if (m->life > LIFE_SERVING && m->life_deadline_ms < soonest && !children_all_gone(m))
         soonest = m->life_deadline_ms;
     if (m->reload.running && m->reload.deadline_ms < soonest)
         soonest = m->reload.deadline_ms;

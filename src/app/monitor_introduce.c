@@ -98,12 +98,16 @@ void child_connect(struct monitor *m, struct child *c)
 
 bool child_introduce(struct monitor *m, struct child *c)
 {
+    const uint32_t on = true;
+
     if (c->kind == PROCESS_LOGGER) {
         monitor_send_log(m);
         return true;
     }
     if (c->kind == PROCESS_MINTER)
         return minter_introduce(m, c); /* its peers come when it is ready */
+    if (c->kind == PROCESS_FILTER && m->upgrade.role == UPGRADE_STARTING && !ipc_send(c->ipc, IPC_STANDBY, &on, sizeof(on)))
+        return false;
     if (!send_generation(m, c))
         return false;
     child_connect(m, c);

@@ -14,6 +14,7 @@
 #include "app/monitor.h"
 
 #include "base/clock.h"
+#include "policy/zones.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,8 @@
 
 #define NUMBER_STEP 10000000u /* numbers of sessions begin anew at a multiple of it, at least half of it above all before */
 
+static const struct upgrade with_nobody = { .channel = -1, .from = { .channel = -1, .folder = -1, .admin = -1, .lock = -1 } };
+
 /* The old posternd. */
 
 static const char *refusal(const struct monitor *m)
@@ -35,6 +38,8 @@ static const char *refusal(const struct monitor *m)
         return "an upgrade is under way";
     if (m->upgrade.role != UPGRADE_NONE)
         return "the posternd before this one still drains";
+    if (getpid() == 1)
+        return "posternd is process 1 here: with its end the kernel would end the new one, too";
     return m->binary == NULL ? "it is not known where the program lies" : NULL;
 }
 
@@ -73,7 +78,7 @@ static void fail(struct monitor *m, const char *why)
     child_tell(monitor_filter(m), IPC_STANDBY, &off, sizeof(off));
     if (u->channel >= 0)
         close(u->channel);
-    *u = (struct upgrade){ .channel = -1 };
+    *u = with_nobody;
 }
 
 static uint64_t highest_number(const struct monitor *m)
@@ -310,6 +315,8 @@ static void take_over(struct monitor *m)
     m->upgrade.role = UPGRADE_FOLLOWING;
     if (!listeners_listen(&m->listeners, error, sizeof(error)))
         log_error("%s", error);
+    listeners_want_interfaces(&m->listeners, zones_need_interfaces(m->current->conf));
+    listeners_settle(&m->listeners);
     listeners_steer(&m->listeners, m->shared.workers);
     for (size_t i = 0; i < m->child_count; i++)
         serve(m, &m->children[i]);
@@ -327,7 +334,7 @@ static void hear(struct monitor *m, enum upgrade_word word, const char *text)
 {
     struct upgrade *u = &m->upgrade;
 
-    if (u->role == UPGRADE_STARTING && word == UPGRADE_READY)
+    if (u->role == UPGRADE_STARTING && word == UPGRADE_READY && m->life == LIFE_SERVING) /* or else it was told to end */
         hand_over(m);
     else if (u->role == UPGRADE_STARTING && word == UPGRADE_FAILED)
         snprintf(u->why, sizeof(u->why), "%s", text);
@@ -351,7 +358,7 @@ static void on_gone(struct monitor *m)
     } else if (u->role == UPGRADE_FOLLOWING) {
         log_info("process %d has drained", (int)u->pid);
         upgrade_forget(&u->from);
-        *u = (struct upgrade){ .channel = -1, .from = { .channel = -1, .folder = -1, .admin = -1, .lock = -1 } };
+        *u = with_nobody;
         monitor_tell_status(m);
     }
 }

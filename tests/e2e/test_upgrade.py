@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -14,7 +15,7 @@ from lib import ws
 from lib.control import Control
 from lib.http1 import Client
 from lib.lease import Lease
-from lib.postern import POSTERND, wait_until
+from lib.postern import POSTERND, children_of, proc_status, role_of, wait_until
 from lib.stage import Stage
 from lib.upgrade import Replaceable, has_ended
 
@@ -185,6 +186,29 @@ def test_a_reload_meanwhile_is_the_new_ones(by):
         assert has_ended(stage.postern.old[-1]) == 0
 
 
+def test_the_sockets_are_as_they_were_when_the_new_one_is_gone():
+    """Its configuration does not ask by which interface somebody came; the old one's does, and goes on."""
+    with replaceable() as stage:
+        [client, origin] = stage.settings["zones"]
+        assert stage.postern.reload({**stage.settings, "zones": [{**client, "interfaces": ["lo"]}, origin]}).returncode == 0
+        with Client(stage.proxy) as before:
+            assert get(before, stage).status == 200
+        stage.postern.write({**stage.settings, "zones": [client, origin]})
+        gate = gated(stage)
+        stage.postern.signal(signal.SIGUSR2)
+        new = int(wait_until(lambda: re.search(r"started as process (\d+)", stage.postern.stderr()), what="the new one")[1])
+        stage.postern.signal(signal.SIGSTOP)
+        with open(gate, "w") as file:
+            file.write("go\n")
+        wait_until(lambda: "worker" in {role_of(pid) for pid in children_of(new)}, what="workers behind its sockets")
+        os.kill(new, signal.SIGKILL)
+        wait_until(lambda: proc_status(new)["State"].startswith("Z"), what="the new one to end")
+        stage.postern.signal(signal.SIGCONT)
+        wait_until(lambda: "upgrade failed" in stage.postern.stderr(), what="the end of the new one")
+        with Client(stage.proxy) as after:
+            assert get(after, stage).status == 200
+
+
 def test_numbers_of_sessions_are_not_used_again():
     with replaceable() as stage:
         for path in ("/before", "/after"):
@@ -263,6 +287,22 @@ def test_an_address_that_is_taken_leaves_the_old_one():
         check_fails(stage, client, "3999", before)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_process_1_stays():
+    """In a container without an init: when it ended the kernel would end everybody else there."""
+    with replaceable() as stage:
+        stage.postern.replace(script=f'exec unshare --pid --fork --kill-child "{POSTERND}" "$@"')
+        stage.postern.stop()
+        stage.postern.start()
+        [first] = children_of(stage.postern.process.pid)
+        refused = stage.postern.ctl_run("upgrade")
+        assert refused.returncode == 1 and "process 1" in refused.stderr
+        with Client(stage.proxy) as client:
+            assert get(client, stage).status == 200
+        os.kill(first, signal.SIGTERM)
+        assert stage.postern.process.wait(15) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_while_the_new_one_starts(number):
     with replaceable() as stage:
@@ -291,6 +331,25 @@ def test_stopped_while_the_old_one_drains():
             before.wait_close()
             after.wait_close()
         assert not os.listdir(stage.postern.runtime_dir)
+
+
+def test_stopped_while_only_the_old_one_has_anything_to_drain():
+    """The new one is done at once. It waits for the old one without turning its loop, and passes on that it is to end."""
+    with replaceable(timeouts={"drain": 60.0}) as stage, open_socket(stage) as before:
+        old = stage.postern.upgrade()
+        stage.postern.signal(signal.SIGTERM)
+        wait_until(lambda: not children_of(stage.postern.process.pid), what="the new one's children to end")
+        used = cpu_seconds(stage.postern.process.pid)
+        time.sleep(4)                                         # its own deadline for its children is three seconds
+        assert cpu_seconds(stage.postern.process.pid) - used < 0.4
+        echo(before, b"still here")
+        stage.postern.signal(signal.SIGTERM)
+        assert has_ended(old) == 0 and stage.postern.process.wait(15) == 0
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_the_log_is_rotated_for_both():

@@ -5,10 +5,12 @@ import re
 import signal
 import socket
 
+import pytest
+
 from lib import ws
 from lib.netns import FAMILIES, SERVER
 from lib.netns_stage import DENY, KERNEL, L4_PORT, PING, WEB, NetStage
-from lib.postern import wait_until
+from lib.postern import proc_status, wait_until
 from lib.upgrade import Replaceable, has_ended
 
 
@@ -73,27 +75,53 @@ def test_flows_go_on_and_the_table_is_there(intercept):
             server.close()
 
 
-def test_a_new_one_that_fails_behind_its_commit_leaves_the_old_table():
-    """It is killed when its table is in force and it waits for its turn."""
+def gated(stage):
+    """The next new posternd, which has another table, waits at this gate before it begins. The gate, and its process."""
+    gate = os.path.join(stage.postern.folder, "gate")
+    os.mkfifo(gate)
+    stage.postern.replace()
+    os.rename(stage.postern.binary, stage.postern.binary + ".real")
+    stage.postern.replace(script=f'read line < {gate}\nexec {stage.postern.binary}.real "$@"')
+    stage.postern.write({**stage.settings, "policies": [DENY, WEB, {**KERNEL, "ports": [7]}, PING]})
+    stage.postern.signal(signal.SIGUSR2)
+    return gate, int(stage.said(r"is started as process (\d+)")[1])
+
+
+def open_gate(gate):
+    with open(gate, "w") as file:
+        file.write("go\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_new_one_that_ends_behind_its_commit_leaves_the_old_table(number):
+    """Its table is in force and it waits for its turn: the table is not its own to take away, though "open" is what a stop means."""
     with replaceable() as stage:
-        before, gate = stage.table(), os.path.join(stage.postern.folder, "gate")
-        os.mkfifo(gate)
-        stage.postern.replace()
-        os.rename(stage.postern.binary, stage.postern.binary + ".real")
-        stage.postern.replace(script=f'read line < {gate}\nexec {stage.postern.binary}.real "$@"')
-        stage.postern.write({**stage.settings, "policies": [DENY, WEB, {**KERNEL, "ports": [7]}, PING]})
-        stage.postern.signal(signal.SIGUSR2)
-        new = int(stage.said(r"is started as process (\d+)")[1])
+        before = stage.table()
+        gate, new = gated(stage)
         stage.postern.signal(signal.SIGSTOP)
-        with open(gate, "w") as file:
-            file.write("go\n")
-        wait_until(lambda: stage.table() not in (before, ""), what="the new table")
-        os.kill(new, signal.SIGKILL)
+        open_gate(gate)
+        changed = wait_until(lambda: (now := stage.table()) not in (before, "") and now, what="the new table")
+        os.kill(new, number)
+        wait_until(lambda: proc_status(new)["State"].startswith("Z"), what="the new one to end")
+        assert stage.table() == changed
         stage.postern.signal(signal.SIGCONT)
         stage.said("upgrade failed")
         wait_until(lambda: stage.table() == before, what="the old table")
         assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
         assert stage.postern.pid_file() == stage.postern.process.pid
+
+
+def test_a_filter_process_that_comes_back_meanwhile_does_not_mend():
+    """... the table of the new one: each would put back its own."""
+    with replaceable() as stage, open_socket(stage, 4):
+        gate, new = gated(stage)
+        [filter_process] = stage.postern.pids("filter")
+        os.kill(filter_process, signal.SIGKILL)
+        wait_until(lambda: stage.postern.pids("filter") not in ([], [filter_process]) and stage.ask("status")["filter"].get("ready"), what="another filter")
+        open_gate(gate)
+        stage.postern.follow(new)
+        assert has_ended(stage.postern.old[-1]) == 0          # it has drained for two seconds, and looked at the table in each
+        assert not re.search(r"by another program", stage.postern.stderr())
 
 
 def test_another_table_is_refused():

@@ -157,6 +157,31 @@ static void test_passed_on(void **state)
     listeners_commit(&first, &none);
 }
 
+/* What was TPROXY's is so until it is our turn, whether that comes or not. */
+static void test_passed_on_from_tproxy(void **state)
+{
+    struct conf_listener tproxy = one("127.0.97.3:39132", MODE_TRANSPARENT, INTERCEPT_TPROXY),
+                         explicit = one("127.0.97.3:39132", MODE_EXPLICIT, INTERCEPT_TPROXY);
+    struct conf conf = { .listeners = &explicit, .listener_count = 1 };
+    struct listeners first, adopted, second;
+    int fds[WORKERS_MAX];
+    char error[256];
+
+    (void)state;
+    if (!may_be_transparent())
+        skip();
+    assert_true(prepare(&first, &tproxy, &none));
+    assert_true(listeners_adopt(&adopted, fds, descriptors(&first, fds)));
+    assert_true(listeners_bind(&second, &conf, &adopted, WORKERS, error, sizeof(error)));
+    listeners_forget(&adopted, &second);
+    assert_true(is_transparent(&first, 0));
+    listeners_settle(&second);
+    assert_false(is_transparent(&first, 0));
+    listeners_commit(&second, &none);
+    first.count = 0; /* its sockets were closed with those that took them over */
+    listeners_commit(&first, &none);
+}
+
 /* Three sockets, two workers: the third gets nobody any more, and who is in its queue is still there for the worker that has it. */
 static void test_fewer_workers(void **state)
 {
@@ -196,7 +221,7 @@ static void test_fewer_workers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_transparent), cmocka_unit_test(test_passed_on),
-                                        cmocka_unit_test(test_fewer_workers) };
+                                        cmocka_unit_test(test_passed_on_from_tproxy), cmocka_unit_test(test_fewer_workers) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
