@@ -223,7 +223,7 @@ def test_constrained_ca_signs_for_its_domains_alone(tmp_path):
         assert ask(stage, context=context) == 200
         assert isinstance(ask(stage, "a.test", context=context), (OSError, ConnectionError))
         stage.postern.wait_access(lambda line: line.get("reason") == "mint-failed")
-        assert "no certificate can be signed for a.test" in stage.postern.stderr()
+        stage.postern.wait_said("no certificate can be signed for a.test")
 
 
 # What it signs, and how fast.
@@ -257,7 +257,7 @@ def test_failing_server_is_said():
             subject = leaf_of(client).subject.rfc4514_string()
             assert client.request("GET", "/", stage.target).status == 502
         assert "server's certificate is not good" in subject
-        assert "(the server's own is not good)" in stage.postern.stderr()
+        stage.postern.wait_said("(the server's own is not good)")
 
 
 def test_rate_is_limited():
@@ -267,7 +267,7 @@ def test_rate_is_limited():
         good = answers.count(200)
         assert 4 <= good < 12, answers
         assert all(answer == 200 or isinstance(answer, (OSError, ConnectionError)) for answer in answers)
-        assert "more than 2 certificates a second (tls.mint_rate)" in stage.postern.stderr()
+        stage.postern.wait_said("more than 2 certificates a second (tls.mint_rate)")
         stage.postern.wait_access(lambda line: line.get("reason") == "mint-failed")
         assert ask(stage, "n0.many.test") == 200        # kept
         refused = answers.index(next(answer for answer in answers if answer != 200))
@@ -289,7 +289,7 @@ def test_one_client_cannot_use_it_up():
         assert ask(stage, "n200.many.test", CLIENTS[1]) == 200
         assert done.count(200) >= 64
         if done.count(200) < 120:       # a machine that is slower than sixteen names a second never reaches the limit
-            assert "127.0.0.1 asks for too many names" in stage.postern.stderr()
+            stage.postern.wait_said("127.0.0.1 asks for too many names")
 
 
 # Its death, and its key.

@@ -215,8 +215,7 @@ def test_resumption_is_shared_by_workers(version):
         assert not resumed
         for _ in range(12):
             assert visit(session)[0]
-        workers = {line["session"].split("-")[0] for line in stage.postern.access()}
-        assert workers == {"0", "1"}
+        wait_until(lambda: {line["session"].split("-")[0] for line in stage.postern.access()} == {"0", "1"}, what="a line of both workers")
         old = stage.postern.workers()[0]
         os.kill(old, 9)
         wait_until(lambda: len(stage.postern.workers()) == 2 and old not in stage.postern.workers(), what="another worker")

@@ -103,8 +103,9 @@ def test_a_dead_one_costs_nothing():
             assert answer.status == 200 and int(answer.body) != 8001
         assert all(count == 1 for count in service.seen.values()) and len(service.seen) == 6
         assert service.states() == {8000: "up", 8001: "down", 8002: "up"}
+        wait_until(lambda: len(service.postern.access()) == 6, what="a line of each")
         assert sum(line.get("retries", 0) for line in service.postern.access()) == 1
-        assert f"upstream {service.prefix}.1:8001 of listener site is down: upstream-refused" in service.postern.stderr()
+        service.postern.wait_said(f"upstream {service.prefix}.1:8001 of listener site is down: upstream-refused")
 
 
 def test_it_comes_back():
@@ -233,7 +234,7 @@ def test_a_check_finds_out_before_a_client_does():
         service.who(4)
         service.close(8001)
         wait_until(is_state(service, 8001, "down"), what="a check that fails")
-        assert f"upstream {service.prefix}.1:8001 of listener site is down: its check failed" in service.postern.stderr()
+        service.postern.wait_said(f"upstream {service.prefix}.1:8001 of listener site is down: its check failed")
         assert service.who(6) == {8000: 6}
         assert not any("retries" in line for line in service.postern.access())
         service.how.clear()

@@ -46,9 +46,12 @@ def test_r03_a_server_whose_packets_stop():
         for client in clients:
             client.close()
         wait_until(lambda: stage.ask("status")["sessions"]["open"] == 0, 5, "no session")
-        records = [line for line in stage.postern.access() if line.get("path") == "/hang"]
-        assert len(records) == STREAMS and {line["reason"] for line in records} == {"timeout-response"}
-        assert all(RESPONSE * 1000 <= line["duration_ms"] for line in records)
+
+        def records():
+            return [line for line in stage.postern.access() if line.get("path") == "/hang"]
+        wait_until(lambda: len(records()) == STREAMS, what="a line of each")
+        assert {line["reason"] for line in records()} == {"timeout-response"}
+        assert all(RESPONSE * 1000 <= line["duration_ms"] for line in records())
         assert spent < RESPONSE + 5         # that timers are exact is in tests/wire/test_timeouts.py, on a clock that does not run by itself
 
 

@@ -51,7 +51,7 @@ def test_a_worker_that_is_stopped_between_sessions():
         with stopped(before[0]):
             replaced(stage, "worker", before)
         assert not is_alive(before[0])
-        assert "worker 0 hangs in no session: it has not answered for 1.0 s, and is killed" in stage.postern.stderr()
+        stage.postern.wait_said("worker 0 hangs in no session: it has not answered for 1.0 s, and is killed")
         assert ask(stage) == 200
 
 
@@ -83,6 +83,6 @@ def test_a_control_process_that_is_stopped():
         before, workers = stage.postern.pids("control"), stage.postern.pids("worker")
         with stopped(before[0]):
             wait_until(lambda: stage.postern.pids("control") not in ([], before), what="another control")
-        assert "control hangs: it has not answered for 1.0 s" in stage.postern.stderr()
+        stage.postern.wait_said("control hangs: it has not answered for 1.0 s")
         assert ask(stage) == 200 and stage.postern.ctl("status")["state"] == "serving"
         assert stage.postern.pids("worker") == workers and "worker" not in "".join(line for line in stage.postern.stderr().splitlines() if "hangs" in line)

@@ -198,6 +198,13 @@ class Postern:
     def stderr(self):
         return bytes(self._said).decode(errors="replace")
 
+    def wait_said(self, text):
+        """Until it is on standard error, which comes through a pipe that a thread reads."""
+        try:
+            wait_until(lambda: text in self.stderr())
+        except AssertionError:
+            raise AssertionError(f"{text!r} was not said:\n{self.stderr()[-4000:]}") from None
+
     def forget_stderr(self):
         """For tests that make a process crash: what was said of it is no finding."""
         self._said.clear()
