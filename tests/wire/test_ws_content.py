@@ -91,7 +91,7 @@ def test_others_are_served_in_between(ring):
     """Messages that came in one read, and take long together, are judged in several turns of the loop."""
     ring.reload(slow(1))
     busy, other = Pair(ring), Pair(ring)
-    count, message = 60, text(CLIENT, b"a" * 1000)[1]
+    count, message = 40, text(CLIENT, b"a" * 1000)[1]
     busy.client.write(message * count)
     busy.client.pump()
     ring.host.ask("step")
@@ -114,11 +114,11 @@ def test_an_end_behind_messages_that_wait_for_a_turn(ring):
     ring.reload(slow(1))
     pair = Pair(ring)
     message = text(CLIENT, b"a" * 1000)[1]
-    pair.client.write(message * 60)
+    pair.client.write(message * 20)
     pair.client.flush()
     pair.client.shut()
     ring.settle()
-    assert bytes(pair.server.received).startswith(message * 60)
+    assert bytes(pair.server.received).startswith(message * 20)
     assert [r["reason"] for r in ring.records() if r["event"] == "end"] == ["client-gone"]
 
 
