@@ -67,19 +67,17 @@ static void put_words(const struct conf_key *key)
 {
     const char *before = ": ";
 
-    for (const struct conf_word *w = key->words; w != NULL && w->name != NULL; w++) {
-        if (w->later != NULL)
-            continue;
-        printf("%s%s", before, w->name);
+    for (const char *const *w = key->words; w != NULL && *w != NULL; w++) {
+        printf("%s%s", before, *w);
         before = ", ";
     }
 }
 
 static const char *word_at(const struct conf_key *key, uint64_t index)
 {
-    for (const struct conf_word *w = key->words; w != NULL && w->name != NULL; w++)
+    for (const char *const *w = key->words; w != NULL && *w != NULL; w++)
         if (index-- == 0)
-            return w->name;
+            return *w;
     return NULL;
 }
 
@@ -150,7 +148,7 @@ static void put_group(enum conf_group group, const char *path)
     bool any = false;
 
     for (size_t i = 0; i < conf_key_count; i++)
-        if (conf_keys[i].in == group && !opens(&conf_keys[i]) && conf_keys[i].type != KEY_LATER) {
+        if (conf_keys[i].in == group && !opens(&conf_keys[i])) {
             if (!any)
                 puts(".Bl -tag -width Ds");
             any = true;

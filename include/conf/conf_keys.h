@@ -11,7 +11,6 @@
 enum conf_key_type {
     KEY_GROUP,     /* { } */
     KEY_ITEMS,     /* ( { }, { } ) */
-    KEY_LATER,     /* belongs to a capability that this version does not have */
     KEY_U16,       /* uint16_t */
     KEY_U32,       /* uint32_t */
     KEY_U64,       /* uint64_t */
@@ -52,12 +51,6 @@ enum conf_key_type {
     KEY_CERTIFICATES,
     KEY_WORDS, /* each once */
     KEY_TYPE_COUNT
-};
-
-/* A word that stands for a value; with `later`, one that this version does not have yet. */
-struct conf_word {
-    const char *name;
-    const char *later;
 };
 
 /* Where a key may stand. */
@@ -102,8 +95,7 @@ struct conf_key {
     uint64_t standard; /* default of numbers, seconds (ms), words (index), flags (index), protocols, bits and senders (bits) */
     const char *text;  /* default of texts and names; NULL: none */
     uint64_t min, max; /* of numbers and seconds (ms); of the length of texts; of the number of list items */
-    const struct conf_word *words;
-    const char *later;        /* the capability that brings the key */
+    const char *const *words; /* that stand for values, NULL behind the last */
     enum conf_group opens;    /* groups and items: where their keys stand */
     enum conf_kind kind;      /* items; lists of names that refer to items */
     size_t count, size, line; /* items: offset of their number, size of one, offset of its line; groups: offset of the line or 0 */

@@ -28,8 +28,6 @@ void conf_read(struct conf *conf, const struct conf_node *root, struct conf_repo
 
 /* An error at the key that is being read. */
 #define conf_reader_error(r, line, ...) conf_report_error((r)->report, line, (r)->path, __VA_ARGS__)
-/* The error of a key or word that a later version brings. */
-void conf_reader_later(struct conf_reader *r, unsigned line, const char *capability);
 
 /*
  * Readers of one value each: check `node` against `key` and store it at `target`. Errors are reported; then the target keeps

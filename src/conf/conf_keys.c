@@ -25,42 +25,34 @@
 #define MAX_PINS 32
 #define TLS_1_2 0x0303
 
-static const struct conf_word log_levels[] = {
-    { "error", NULL }, { "warn", NULL }, { "info", NULL }, { "debug", NULL }, { NULL, NULL }
-};
-static const struct conf_word modes[] = { { "explicit", NULL }, { "transparent", NULL }, { "reverse", NULL }, { NULL, NULL } };
-static const struct conf_word forwardeds[] = { { "none", NULL }, { "append", NULL }, { "replace", NULL }, { NULL, NULL } };
-static const struct conf_word actions[] = { { "allow", NULL }, { "deny", NULL }, { "drop", NULL }, { NULL, NULL } };
-static const struct conf_word reuses[] = { { "session", NULL }, { "never", NULL }, { "shared", NULL }, { NULL, NULL } };
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const modes[] = { "explicit", "transparent", "reverse", NULL };
+static const char *const forwardeds[] = { "none", "append", "replace", NULL };
+static const char *const actions[] = { "allow", "deny", "drop", NULL };
+static const char *const reuses[] = { "session", "never", "shared", NULL };
 /* The bits of enum conf_protocol, lowest first. */
-static const struct conf_word protocols[] = { { "http", NULL }, { "websocket", NULL }, { "tls", NULL },  { "tunnel", NULL },
-                                              { "tcp", NULL },  { "udp", NULL },       { "icmp", NULL }, { NULL, NULL } };
-static const struct conf_word intercepts[] = { { "tproxy", NULL }, { "redirect", NULL }, { NULL, NULL } };
-static const struct conf_word host_checks[] = { { "strict", NULL }, { "resolve", NULL }, { "off", NULL }, { NULL, NULL } };
-static const struct conf_word sandboxes[] = { { "required", NULL }, { "best", NULL }, { "off", NULL }, { NULL, NULL } };
-static const struct conf_word backends[] = { { "nftables", NULL }, { NULL, NULL } };
-static const struct conf_word exits[] = { { "closed", NULL }, { "open", NULL }, { NULL, NULL } };
-static const struct conf_word transports[] = { { "tcp", NULL }, { "udp", NULL }, { NULL, NULL } }; /* from CONF_TCP on */
-static const struct conf_word helpers[] = { { "ftp", NULL },  { "tftp", NULL },   { "irc", NULL },  { "sip", NULL },
-                                            { "pptp", NULL }, { "amanda", NULL }, { "sane", NULL }, { NULL, NULL } };
+static const char *const protocols[] = { "http", "websocket", "tls", "tunnel", "tcp", "udp", "icmp", NULL };
+static const char *const intercepts[] = { "tproxy", "redirect", NULL };
+static const char *const host_checks[] = { "strict", "resolve", "off", NULL };
+static const char *const sandboxes[] = { "required", "best", "off", NULL };
+static const char *const backends[] = { "nftables", NULL };
+static const char *const exits[] = { "closed", "open", NULL };
+static const char *const transports[] = { "tcp", "udp", NULL }; /* from CONF_TCP on */
+static const char *const helpers[] = { "ftp", "tftp", "irc", "sip", "pptp", "amanda", "sane", NULL };
 
-static const struct conf_word deflates[] = {
-    { "strip", NULL }, { "deny", NULL }, { "pass", NULL }, { "inspect", NULL }, { NULL, NULL }
-};
-static const struct conf_word violations[] = { { "close", NULL }, { "drop_message", NULL }, { "log", NULL }, { NULL, NULL } };
-static const struct conf_word opcodes[] = { { "text", NULL },
-                                            { "binary", NULL },
-                                            { NULL, NULL } }; /* the bits of enum conf_opcode */
-static const struct conf_word senders[] = { { "client", NULL }, { "server", NULL }, { NULL, NULL } }; /* of UP, of DOWN */
-static const struct conf_word verdicts[] = { { "deny", NULL }, { "allow", NULL }, { NULL, NULL } };
+static const char *const deflates[] = { "strip", "deny", "pass", "inspect", NULL };
+static const char *const violations[] = { "close", "drop_message", "log", NULL };
+static const char *const opcodes[] = { "text", "binary", NULL };   /* the bits of enum conf_opcode */
+static const char *const senders[] = { "client", "server", NULL }; /* of UP, of DOWN */
+static const char *const verdicts[] = { "deny", "allow", NULL };
 
-static const struct conf_word unknown_names[] = { { "refuse", NULL }, { "first", NULL }, { NULL, NULL } };
-static const struct conf_word profiles[] = { { "modern", NULL }, { "compatible", NULL }, { NULL, NULL } };
-static const struct conf_word versions[] = { { "1.2", NULL }, { "1.3", NULL }, { NULL, NULL } }; /* from TLS_1_2 on */
-static const struct conf_word verifies[] = { { "none", NULL }, { "optional", NULL }, { "required", NULL }, { NULL, NULL } };
-static const struct conf_word tls_ways[] = { { "passthrough", NULL }, { "inspect", NULL }, { NULL, NULL } };
-static const struct conf_word snis[] = { { "required", NULL }, { "optional", NULL }, { NULL, NULL } };
-static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { NULL, NULL } };
+static const char *const unknown_names[] = { "refuse", "first", NULL };
+static const char *const profiles[] = { "modern", "compatible", NULL };
+static const char *const versions[] = { "1.2", "1.3", NULL }; /* from TLS_1_2 on */
+static const char *const verifies[] = { "none", "optional", "required", NULL };
+static const char *const tls_ways[] = { "passthrough", "inspect", NULL };
+static const char *const snis[] = { "required", "optional", NULL };
+static const char *const echs[] = { "allow", "deny", NULL };
 
 /* clang-format off */
 #define GROUP(in_, name_, opens_, line_, help_)                                                                                    \
@@ -69,7 +61,6 @@ static const struct conf_word echs[] = { { "allow", NULL }, { "deny", NULL }, { 
     { .name = name_, .type = KEY_ITEMS, .opens = opens_, .kind = kind_, .offset = offsetof(struct conf, member_),                  \
       .count = offsetof(struct conf, count_), .size = sizeof(struct struct_), .line = offsetof(struct struct_, line),              \
       .max = max_, .help = help_ }
-#define LATER(in_, name_, later_, help_) { .in = in_, .name = name_, .type = KEY_LATER, .later = later_, .help = help_ }
 #define NUMBER(in_, name_, type_, member_, standard_, min_, max_, help_)                                                           \
     { .in = in_, .name = name_, .type = type_, .offset = offsetof(struct conf, member_), .standard = standard_, .min = min_,       \
       .max = max_, .help = help_ }

@@ -119,21 +119,21 @@ static void print_word(struct page *page, const struct conf_key *key, const void
     unsigned index;
 
     memcpy(&index, source, sizeof(index));
-    put_text(page, key->words[index].name);
+    put_text(page, key->words[index]);
 }
 
 static void print_flag(struct page *page, const struct conf_key *key, const void *source)
 {
-    put_text(page, key->words[*(const bool *)source].name);
+    put_text(page, key->words[*(const bool *)source]);
 }
 
 static void print_bit(struct page *page, const struct conf_key *key, const void *source)
 {
     unsigned bit = *(const unsigned *)source;
 
-    for (unsigned i = 0; key->words[i].name != NULL; i++)
+    for (unsigned i = 0; key->words[i] != NULL; i++)
         if (bit == (unsigned)key->min << i)
-            put_text(page, key->words[i].name);
+            put_text(page, key->words[i]);
 }
 
 static void print_text(struct page *page, const struct conf_key *key, const void *source)
@@ -269,11 +269,11 @@ static void put_bits(struct page *page, const struct conf_key *key, unsigned bit
 {
     size_t printed = 0;
 
-    for (size_t bit = 0; key->words[bit].name != NULL; bit++) {
+    for (size_t bit = 0; key->words[bit] != NULL; bit++) {
         if (!(bits & (1u << bit)))
             continue;
         put_before(page, printed++);
-        put_text(page, key->words[bit].name);
+        put_text(page, key->words[bit]);
     }
     end_list(page, printed);
 }
@@ -300,7 +300,7 @@ static void print_senders(struct page *page, const struct conf_key *key, const v
 
 static void print_version(struct page *page, const struct conf_key *key, const void *source)
 {
-    put_text(page, key->words[*(const uint16_t *)source - key->min].name);
+    put_text(page, key->words[*(const uint16_t *)source - key->min]);
 }
 
 /* The system's bundle is no choice of anybody. */
@@ -426,7 +426,7 @@ static bool is_foreign(const struct conf_key *key, const char *base)
 {
     const struct conf_listener *listener = (const void *)base;
 
-    return key->type == KEY_LATER || key->twin != 0 || key->unprinted || (key->transparent && listener->mode != MODE_TRANSPARENT);
+    return key->twin != 0 || key->unprinted || (key->transparent && listener->mode != MODE_TRANSPARENT);
 }
 
 /* "key = value;" for every key of a group that has one. */

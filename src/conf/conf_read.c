@@ -64,11 +64,6 @@ static size_t path_push(struct conf_reader *r, const char *separator, const char
     return len;
 }
 
-void conf_reader_later(struct conf_reader *r, unsigned line, const char *capability)
-{
-    conf_reader_error(r, line, "belongs to a capability that this version does not have: %s", capability);
-}
-
 static void set_default(struct conf_reader *r, const struct conf_key *key, char *base)
 {
     uint32_t small = (uint32_t)key->standard;
@@ -209,9 +204,7 @@ static void read_subgroup(struct conf_reader *r, const struct conf_key *key, con
 
 static void read_key(struct conf_reader *r, const struct conf_key *key, const struct conf_node *node, char *base)
 {
-    if (key->type == KEY_LATER)
-        conf_reader_later(r, conf_node_line(node), key->later);
-    else if (key->type == KEY_ITEMS)
+    if (key->type == KEY_ITEMS)
         read_items(r, key, node, base);
     else if (key->type == KEY_GROUP)
         read_subgroup(r, key, node, base);

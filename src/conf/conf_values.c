@@ -113,14 +113,13 @@ const char *conf_node_clean_text(struct conf_reader *r, const struct conf_node *
     return text;
 }
 
-/* "a, b or c" of the words that this version has. */
-static void list_words(const struct conf_word *words, char *out, size_t size)
+/* "a", "b", "c" */
+static void list_words(const char *const *words, char *out, size_t size)
 {
     size_t len = 0;
 
-    for (size_t i = 0; words[i].name != NULL && len < size; i++)
-        if (words[i].later == NULL)
-            len += (size_t)snprintf(out + len, size - len, "%s\"%s\"", len > 0 ? ", " : "", words[i].name);
+    for (size_t i = 0; words[i] != NULL && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s\"%s\"", len > 0 ? ", " : "", words[i]);
 }
 
 int conf_word_find(struct conf_reader *r, const struct conf_key *key, const char *text, unsigned line)
@@ -129,14 +128,10 @@ int conf_word_find(struct conf_reader *r, const struct conf_key *key, const char
     struct conf_suggestion suggestion;
 
     conf_suggestion_init(&suggestion, text);
-    for (int i = 0; key->words[i].name != NULL; i++) {
-        conf_suggestion_offer(&suggestion, key->words[i].name);
-        if (strcmp(key->words[i].name, text) != 0)
-            continue;
-        if (key->words[i].later == NULL)
+    for (int i = 0; key->words[i] != NULL; i++) {
+        conf_suggestion_offer(&suggestion, key->words[i]);
+        if (strcmp(key->words[i], text) == 0)
             return i;
-        conf_reader_later(r, line, key->words[i].later);
-        return -1;
     }
     list_words(key->words, all, sizeof(all));
     conf_reader_error(r, line, "\"%.40s\" is none of %s%s", text, all, conf_suggestion_text(&suggestion, hint));

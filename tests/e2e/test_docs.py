@@ -17,7 +17,7 @@ GROUPS = {"TOP": "", "LOG": "log.", "ADMIN": "admin.", "RESOLVER": "resolver.", 
           "UPSTREAM_TLS": "policies.upstream_tls.",
           "TLS": "tls.", "FILTER": "packet_filter.", "FORWARD": "packet_filter.forwards."}
 # The arguments of each macro of the table, up to the name; NAME has none.
-KEY = re.compile(r'^ *(?:(?:GROUP|LATER|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|FLAG|FILE_|WS_NUMBER|WS_TIME|HEALTH_NUMBER)\(IN_(\w+), "(\w+)"'
+KEY = re.compile(r'^ *(?:(?:GROUP|NUMBER|SECONDS|TEXT|WORD|LIST|NAMES|FLAG|FILE_|WS_NUMBER|WS_TIME|HEALTH_NUMBER)\(IN_(\w+), "(\w+)"'
                  r'|\{ \.in = IN_(\w+), \.name = "(\w+)"|(NAME)\(IN_(\w+)|ITEMS\("(\w+)"|WS_BOTH\("(\w+)"'
                  r'|OWN_FILE\("(\w+)"|VERSION\(IN_(\w+))', re.M)
 
@@ -36,21 +36,20 @@ def table_of_keys():
 
 
 def keys_of_table():
-    """[(group, name, belongs to a later capability)]"""
+    """[(group, name)]"""
     for match in KEY.finditer(table_of_keys()):
-        later = match.group(0).strip().startswith("LATER")
         if match.group(5):
-            yield match.group(6), "name", later
+            yield match.group(6), "name"
         elif match.group(7):
-            yield "TOP", match.group(7), later
+            yield "TOP", match.group(7)
         elif match.group(8):
-            yield "WEBSOCKET", match.group(8), later
+            yield "WEBSOCKET", match.group(8)
         elif match.group(9):
-            yield "LISTENER_TLS", match.group(9), later
+            yield "LISTENER_TLS", match.group(9)
         elif match.group(10):
-            yield match.group(10), "min_version", later
+            yield match.group(10), "min_version"
         else:
-            yield match.group(1) or match.group(3), match.group(2) or match.group(4), later
+            yield match.group(1) or match.group(3), match.group(2) or match.group(4)
 
 
 def test_table_of_keys_is_read():
@@ -59,19 +58,17 @@ def test_table_of_keys_is_read():
     assert len(keys) == counted and counted > 120
 
 
-@pytest.mark.parametrize("group,name,later", list(keys_of_table()))
-def test_key_is_documented(group, name, later):
+@pytest.mark.parametrize("group,name", list(keys_of_table()))
+def test_key_is_documented(group, name):
     text = read("docs", "configuration.md")
-    if later:
-        assert f"`{name}`" in text[text.index("## Keys of later capabilities"):]
-    elif group == "TOP":
+    if group == "TOP":
         assert f"`{name}`" in text[text.index("## Top level"):text.index("## log")]
     else:
         assert re.search(rf"^\| `{re.escape(GROUPS[group] + name)}` \|", text, re.M)
 
 
 def test_no_key_is_made_up():
-    known = {GROUPS[group] + name for group, name, later in keys_of_table() if not later}
+    known = {GROUPS[group] + name for group, name in keys_of_table()}
     text = read("docs", "configuration.md")
     rows = {match.group(1) for match in ROWS.finditer(text) if "." in match.group(1)}
     assert rows and rows <= known

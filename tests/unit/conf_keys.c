@@ -52,7 +52,6 @@ static void rows_are_complete(void **state)
         assert_ptr_equal(conf_key_find(key->in, key->name), key); /* no name twice in one group */
         assert_non_null(key->help);
         assert_int_equal(key->help[strlen(key->help) - 1], '.');
-        assert_int_equal(key->type == KEY_LATER, key->later != NULL);
         assert_int_equal(key->type == KEY_WORD || key->type == KEY_PROTOCOLS || key->type == KEY_FLAG || key->type == KEY_BIT ||
                              key->type == KEY_WORDS || key->type == KEY_BITS || key->type == KEY_SENDERS ||
                              key->type == KEY_VERSION,
@@ -139,26 +138,6 @@ static void seconds_hold_their_bounds(void **state)
         seen++;
     }
     assert_int_equal(seen, 23);
-}
-
-static void later_keys_name_their_capability(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
-        struct conf_messages messages;
-        char text[256], want[256];
-
-        if (key->type != KEY_LATER || (key->in != IN_TOP && key->in != IN_LIMITS))
-            continue;
-        snprintf(text, sizeof(text), key->in == IN_TOP ? "\n%s = { x = 1; };" : "\nlimits = { %s = 1; };", key->name);
-        snprintf(want, sizeof(want), "f:2: %s%s: belongs to a capability that this version does not have: %s",
-                 key->in == IN_LIMITS ? "limits." : "", key->name, key->later);
-        assert_null(conf_parse("f", span_str(text), &messages));
-        assert_int_equal(messages.error_count, 1);
-        assert_string_equal(messages.errors[0], want);
-        conf_messages_fini(&messages);
-    }
 }
 
 static void defaults_are_those_of_the_design(void **state)
@@ -275,9 +254,9 @@ static void examples_show_every_key(void **state)
         memmem(read_example("postern.conf").at, read_example("postern.conf").len, "# keylog ", 9)); /* worth a warning */
     seen[conf_key_find(IN_TLS, "keylog") - conf_keys] = true;
     for (size_t i = 0; i < conf_key_count; i++) {
-        if (seen[i] != (conf_keys[i].type != KEY_LATER))
+        if (!seen[i])
             print_error("%s\n", conf_keys[i].name);
-        assert_int_equal(seen[i], conf_keys[i].type != KEY_LATER);
+        assert_true(seen[i]);
     }
 }
 
@@ -293,7 +272,6 @@ int main(void)
         cmocka_unit_test(rows_are_complete),
         cmocka_unit_test(numbers_hold_their_bounds),
         cmocka_unit_test(seconds_hold_their_bounds),
-        cmocka_unit_test(later_keys_name_their_capability),
         cmocka_unit_test(defaults_are_those_of_the_design),
         cmocka_unit_test(examples_are_accepted),
         cmocka_unit_test(examples_show_every_key),

@@ -68,6 +68,5 @@ static void check(const struct said *cases, size_t count)
 }
 
 #define CHECK(cases) check(cases, sizeof(cases) / sizeof((cases)[0]))
-#define LATER "belongs to a capability that this version does not have: "
 
 #endif
