@@ -308,7 +308,7 @@ def wait_back(postern, before, growth=1.10, floor_kib=2048, seconds=PATIENCE):
     try:
         wait_until(lambda: is_back(footprint(postern), before, growth, floor_kib), seconds)
     except AssertionError:
-        raise AssertionError(f"not back where it was:\nbefore {before}\nnow    {footprint(postern)}") from None
+        raise AssertionError(f"not back where it was:\nbefore {before}\nnow    {footprint(postern)}\n{postern.ctl('sessions')['sessions']}") from None
 
 
 def idle_footprint(postern):

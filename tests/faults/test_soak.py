@@ -82,7 +82,8 @@ class Hostile:
             await asyncio.wait_for(reader.read(1 << 20), 5)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.TimeoutError):
             pass
-        writer.close()
+        finally:                              # also if it is cancelled, because the loop ends
+            writer.close()
 
     def stop(self):
         self._stopped = True
