@@ -181,6 +181,8 @@ def drip(ring, client, seconds):
     while client.end is None:
         ring.advance(seconds)
         take_some(ring, client)
+        select.select([client.sock], [], [], WINDOW_SECONDS)        # the next bytes, or the end: until then the program's kernel does not know
+        ring.settle()
     answer = http1.response_at(client.received, 0, b"GET", True)
     assert bool(answer.complete)
     return len(answer.body) + len(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
