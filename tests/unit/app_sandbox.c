@@ -50,26 +50,11 @@ static pid_t sibling; /* of the same user */
 static struct sandbox all;
 static bool is_root;
 
-static long nothing(void)
-{
-    return 0;
-}
+#define FILE_NAME "/tmp/postern-sandbox-test"
+#define A_THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
-/* Everything that is tried, with whatever arguments would make it work for somebody who may. */
-
-static long try_execve(void)
-{
-    char path[] = "/bin/true", *arguments[] = { path, NULL };
-
-    return execve(arguments[0], arguments, NULL);
-}
-
-static long try_execveat(void)
-{
-    char path[] = "/bin/true", *arguments[] = { path, NULL };
-
-    return syscall(SYS_execveat, AT_FDCWD, arguments[0], arguments, NULL, 0);
-}
+static char program[] = "/bin/true", *const arguments[] = { program, NULL };
+static struct iovec piece; /* one byte of the page */
 
 /* The child of one that is let do it must not run on as a test. */
 static long end_child(long pid)
@@ -79,239 +64,12 @@ static long end_child(long pid)
     return pid;
 }
 
-static long try_fork(void)
+static const struct sockaddr *loopback(uint16_t port)
 {
-    return end_child(fork());
-}
+    static struct sockaddr_in to;
 
-static long try_vfork(void)
-{
-    return end_child(syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, 0));
-}
-
-static long try_clone3(void)
-{
-    uint64_t arguments[8] = { [4] = SIGCHLD };
-
-    return end_child(syscall(SYS_clone3, arguments, sizeof(arguments)));
-}
-
-static long try_thread(void)
-{
-    return syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, (char *)page + 2048, NULL, NULL, 0);
-}
-
-static long try_ptrace(void)
-{
-    return ptrace(PTRACE_ATTACH, sibling, NULL, NULL);
-}
-
-static long try_traceme(void)
-{
-    return ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-}
-
-static long try_read_memory(void)
-{
-    char byte;
-    struct iovec to = { &byte, 1 }, from = { page, 1 };
-
-    return process_vm_readv(sibling, &to, 1, &from, 1, 0);
-}
-
-static long try_write_memory(void)
-{
-    char byte = 0;
-    struct iovec to = { &byte, 1 }, from = { page, 1 };
-
-    return process_vm_writev(sibling, &to, 1, &from, 1, 0);
-}
-
-static long try_kill(void)
-{
-    return kill(sibling, SIGUSR1);
-}
-
-static long try_tgkill(void)
-{
-    return syscall(SYS_tgkill, sibling, sibling, SIGUSR1);
-}
-
-static long try_pidfd(void)
-{
-    return syscall(SYS_pidfd_open, sibling, 0);
-}
-
-static long try_pidfd_getfd(void)
-{
-    return syscall(SYS_pidfd_getfd, tcp, 0, 0);
-}
-
-static long try_bpf(void)
-{
-    return syscall(SYS_bpf, 0, page, 64);
-}
-
-static long try_userfaultfd(void)
-{
-    return syscall(SYS_userfaultfd, 0);
-}
-
-static long try_io_uring(void)
-{
-    return syscall(SYS_io_uring_setup, 1, page);
-}
-
-static long try_keyctl(void)
-{
-    return syscall(SYS_keyctl, 0, -3, 0);
-}
-
-static long try_add_key(void)
-{
-    return syscall(SYS_add_key, "user", "x", "y", 1, -3);
-}
-
-static long try_handle(void)
-{
-    return syscall(SYS_open_by_handle_at, AT_FDCWD, page, O_RDONLY);
-}
-
-static long try_perf(void)
-{
-    return syscall(SYS_perf_event_open, page, 0, -1, -1, 0);
-}
-
-static long try_open(void)
-{
-    return open("/etc/passwd", O_RDONLY);
-}
-
-static long try_open_elsewhere(void)
-{
-    return open("/usr/lib/os-release", O_RDONLY);
-}
-
-static long try_create(void)
-{
-    return open("/tmp/postern-sandbox-test", O_WRONLY | O_CREAT, 0600);
-}
-
-static long try_openat2(void)
-{
-    uint64_t how[3] = { O_RDONLY };
-
-    return syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", how, sizeof(how));
-}
-
-static long try_proc(void)
-{
-    return open("/proc/self/status", O_RDONLY);
-}
-
-static long try_unlink(void)
-{
-    return syscall(SYS_unlinkat, AT_FDCWD, "/tmp/postern-sandbox-test", 0);
-}
-
-static long try_mkdir(void)
-{
-    return mkdir("/tmp/postern-sandbox-test", 0700);
-}
-
-static long try_symlink(void)
-{
-    return symlink("/etc/passwd", "/tmp/postern-sandbox-test");
-}
-
-static long try_truncate(void)
-{
-    return truncate("/tmp/postern-sandbox-test", 0);
-}
-
-static long try_memfd(void)
-{
-    return memfd_create("x", 0);
-}
-
-static long try_unix(void)
-{
-    return socket(AF_UNIX, SOCK_STREAM, 0);
-}
-
-static long try_netlink(void)
-{
-    return socket(AF_NETLINK, SOCK_RAW, 0);
-}
-
-static long try_audit(void)
-{
-    return socket(AF_NETLINK, SOCK_RAW, 9);
-}
-
-static long try_packet(void)
-{
-    return socket(AF_PACKET, SOCK_RAW, 0);
-}
-
-static long try_alg(void)
-{
-    return socket(AF_ALG, SOCK_SEQPACKET, 0);
-}
-
-static long try_vsock(void)
-{
-    return socket(AF_VSOCK, SOCK_STREAM, 0);
-}
-
-static long try_raw(void)
-{
-    return socket(AF_INET, SOCK_RAW, IPPROTO_TCP);
-}
-
-static long try_ping(void)
-{
-    return socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
-}
-
-static long try_mptcp(void)
-{
-    return socket(AF_INET, SOCK_STREAM, 262);
-}
-
-static long try_stream(void)
-{
-    return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-}
-
-static long try_stream6(void)
-{
-    return socket(AF_INET6, SOCK_STREAM, 0);
-}
-
-static long try_datagrams(void)
-{
-    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-/* Port 1 of loopback: nobody listens. */
-static long try_connect(void)
-{
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(1), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-
-    return connect(tcp, (struct sockaddr *)&to, sizeof(to));
-}
-
-static long try_bind(void)
-{
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-
-    return bind(tcp, (struct sockaddr *)&to, sizeof(to));
-}
-
-static long try_listen(void)
-{
-    return listen(tcp, 1);
+    to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    return (struct sockaddr *)&to;
 }
 
 static long set(int level, int name)
@@ -321,160 +79,14 @@ static long set(int level, int name)
     return setsockopt(tcp, level, name, &on, sizeof(on));
 }
 
-static long try_transparent(void)
-{
-    return set(IPPROTO_IP, IP_TRANSPARENT);
-}
-
-static long try_mark(void)
-{
-    return set(SOL_SOCKET, SO_MARK);
-}
-
-static long try_device(void)
-{
-    return setsockopt(tcp, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
-}
-
-static long try_ulp(void)
-{
-    return setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", 4);
-}
-
-static long try_nodelay(void)
-{
-    return set(IPPROTO_TCP, TCP_NODELAY);
-}
-
-static long try_type_in(void)
-{
-    return ioctl(0, TIOCSTI, "x");
-}
-
-static long try_setown(void)
-{
-    return fcntl(tcp, F_SETOWN, sibling);
-}
-
-static long try_mmap_exec(void)
-{
-    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
-}
-
-static long try_mprotect_exec(void)
-{
-    return mprotect(page, 4096, PROT_READ | PROT_EXEC);
-}
-
-static long try_pkey_mprotect(void)
-{
-    return syscall(SYS_pkey_mprotect, page, 4096, PROT_READ | PROT_EXEC, -1);
-}
-
-static long try_map(void)
+static long try_memory(void)
 {
     void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return at == MAP_FAILED ? -1 : mprotect(at, 4096, PROT_READ);
 }
 
-static long try_setuid(void)
-{
-    return setuid(0);
-}
-
-static long try_setresuid(void)
-{
-    return setresuid(0, 0, 0);
-}
-
-static long try_setgid(void)
-{
-    return setresgid(0, 0, 0);
-}
-
-static long try_setgroups(void)
-{
-    return setgroups(1, &(gid_t){ 0 });
-}
-
-static long try_capset(void)
-{
-    uint32_t header[2] = { 0x20080522, 0 }, data[6] = { 0xffffffff, 0xffffffff, 0, 0xffffffff, 0xffffffff, 0 };
-
-    return syscall(SYS_capset, header, data);
-}
-
-static long try_prctl(void)
-{
-    return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-}
-
-static long try_seccomp(void)
-{
-    return syscall(SYS_seccomp, 0, 0, NULL);
-}
-
-static long try_unshare(void)
-{
-    return unshare(CLONE_NEWUSER);
-}
-
-static long try_setns(void)
-{
-    return setns(tcp, 0);
-}
-
-static long try_mount(void)
-{
-    return mount("none", "/tmp", "tmpfs", 0, NULL);
-}
-
-static long try_chroot(void)
-{
-    return chroot("/tmp");
-}
-
-static long try_personality(void)
-{
-    return syscall(SYS_personality, 0);
-}
-
-static long try_rlimit(void)
-{
-    struct rlimit limit = { 10, 10 };
-
-    return setrlimit(RLIMIT_NPROC, &limit);
-}
-
-static long try_module(void)
-{
-    return syscall(SYS_init_module, page, 1, "");
-}
-
-static long try_kexec(void)
-{
-    return syscall(SYS_kexec_load, 0, 0, NULL, 0);
-}
-
-static long try_reboot(void)
-{
-    return syscall(SYS_reboot, 0, 0, 0, NULL);
-}
-
-static long try_inotify(void)
-{
-    return syscall(SYS_inotify_init1, 0);
-}
-
-static long try_vmsplice(void)
-{
-    struct iovec from = { page, 1 };
-
-    return syscall(SYS_vmsplice, tcp, &from, 1, 0);
-}
-
-static long try_self_signal(void)
+static long try_signal(void)
 {
     struct sigaction ignore = { .sa_handler = SIG_IGN };
 
@@ -483,12 +95,12 @@ static long try_self_signal(void)
 
 #ifdef __x86_64__
 /* The same call by other numbers: of the x32 interface, and of 32-bit programs. */
-static long try_x32(void)
+static long call_x32(void)
 {
     return syscall(0x40000000 | SYS_getpid);
 }
 
-static long try_int80(void)
+static long call_int80(void)
 {
     long result = 20; /* getpid */
 
@@ -496,100 +108,119 @@ static long try_int80(void)
     return result;
 }
 #else
-#define try_x32 try_kexec
-#define try_int80 try_kexec
+#define call_x32() syscall(SYS_kexec_load, 0, 0, NULL, 0)
+#define call_int80() call_x32()
 #endif
 
 /*
- * `may`: kinds of processes that are not killed for it. What then comes of it: 0 or more if `error` is 0, or else that error, by
- * Landlock or the kernel's other checks.
+ * Everything that is tried, with whatever arguments would make it work for somebody who may: its name; kinds of processes that are
+ * not killed for it; what then comes of it: 0 or more if the error is 0, or else that error, by Landlock or the kernel's other
+ * checks; the call.
  */
+/* clang-format off */
+#define ATTEMPTS(X) \
+    X(TRY_NOTHING, EVERYBODY, 0, 0) \
+    X(TRY_EXECVE, 0, 0, execve(program, arguments, NULL)) \
+    X(TRY_EXECVEAT, 0, 0, syscall(SYS_execveat, AT_FDCWD, program, arguments, NULL, 0)) \
+    X(TRY_FORK, 0, 0, end_child(fork())) \
+    X(TRY_VFORK, 0, 0, end_child(syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, 0))) \
+    X(TRY_CLONE3, 0, 0, end_child(syscall(SYS_clone3, (uint64_t[8]){ [4] = SIGCHLD }, 64))) \
+    X(TRY_THREAD, 0, 0, syscall(SYS_clone, A_THREAD, (char *)page + 2048, NULL, NULL, 0)) \
+    X(TRY_PTRACE_ANOTHER, 0, 0, ptrace(PTRACE_ATTACH, sibling, NULL, NULL)) \
+    X(TRY_TRACEME, 0, 0, ptrace(PTRACE_TRACEME, 0, NULL, NULL)) \
+    X(TRY_PROCESS_VM_READV, 0, 0, process_vm_readv(sibling, &piece, 1, &piece, 1, 0)) \
+    X(TRY_PROCESS_VM_WRITEV, 0, 0, process_vm_writev(sibling, &piece, 1, &piece, 1, 0)) \
+    X(TRY_KILL, 0, 0, kill(sibling, SIGUSR1)) \
+    X(TRY_TGKILL, 0, 0, syscall(SYS_tgkill, sibling, sibling, SIGUSR1)) \
+    X(TRY_PIDFD_OPEN, 0, 0, syscall(SYS_pidfd_open, sibling, 0)) \
+    X(TRY_PIDFD_GETFD, 0, 0, syscall(SYS_pidfd_getfd, tcp, 0, 0)) \
+    X(TRY_BPF, 0, 0, syscall(SYS_bpf, 0, page, 64)) \
+    X(TRY_USERFAULTFD, 0, 0, syscall(SYS_userfaultfd, 0)) \
+    X(TRY_IO_URING, 0, 0, syscall(SYS_io_uring_setup, 1, page)) \
+    X(TRY_KEYCTL, 0, 0, syscall(SYS_keyctl, 0, -3, 0)) \
+    X(TRY_ADD_KEY, 0, 0, syscall(SYS_add_key, "user", "x", "y", 1, -3)) \
+    X(TRY_OPEN_BY_HANDLE, 0, 0, syscall(SYS_open_by_handle_at, AT_FDCWD, page, O_RDONLY)) \
+    X(TRY_PERF_EVENT_OPEN, 0, 0, syscall(SYS_perf_event_open, page, 0, -1, -1, 0)) \
+    X(TRY_OPEN, F, 0, open("/etc/passwd", O_RDONLY)) /* it reads names of protocols there */ \
+    X(TRY_OPEN_ELSEWHERE, F, EACCES, open("/usr/lib/os-release", O_RDONLY)) \
+    X(TRY_CREATE, F, EACCES, open(FILE_NAME, O_WRONLY | O_CREAT, 0600)) \
+    X(TRY_OPEN_PROC, F, 0, open("/proc/self/status", O_RDONLY)) \
+    X(TRY_OPENAT2, 0, 0, syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", (uint64_t[3]){ O_RDONLY }, 24)) \
+    X(TRY_UNLINK, 0, 0, syscall(SYS_unlinkat, AT_FDCWD, FILE_NAME, 0)) \
+    X(TRY_MKDIR, 0, 0, mkdir(FILE_NAME, 0700)) \
+    X(TRY_SYMLINK, 0, 0, symlink("/etc/passwd", FILE_NAME)) \
+    X(TRY_TRUNCATE, 0, 0, truncate(FILE_NAME, 0)) \
+    X(TRY_MEMFD_CREATE, F, 0, memfd_create("x", 0)) \
+    X(TRY_UNIX_SOCKET, 0, 0, socket(AF_UNIX, SOCK_STREAM, 0)) \
+    X(TRY_NETLINK_SOCKET, F, 0, socket(AF_NETLINK, SOCK_RAW, 0)) \
+    X(TRY_AUDIT_SOCKET, 0, 0, socket(AF_NETLINK, SOCK_RAW, 9)) \
+    X(TRY_PACKET_SOCKET, 0, 0, socket(AF_PACKET, SOCK_RAW, 0)) \
+    X(TRY_ALG_SOCKET, 0, 0, socket(AF_ALG, SOCK_SEQPACKET, 0)) \
+    X(TRY_VSOCK_SOCKET, 0, 0, socket(AF_VSOCK, SOCK_STREAM, 0)) \
+    X(TRY_RAW_SOCKET, 0, 0, socket(AF_INET, SOCK_RAW, IPPROTO_TCP)) \
+    X(TRY_PING_SOCKET, 0, 0, socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) \
+    X(TRY_MPTCP_SOCKET, 0, 0, socket(AF_INET, SOCK_STREAM, 262)) \
+    X(TRY_TCP_SOCKET, W, 0, socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)) \
+    X(TRY_TCP_SOCKET_6, W | F, 0, socket(AF_INET6, SOCK_STREAM, 0)) \
+    X(TRY_UDP_SOCKET, W, 0, socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) \
+    X(TRY_CONNECT, W | F, ECONNREFUSED, connect(tcp, loopback(1), sizeof(struct sockaddr_in))) \
+    X(TRY_BIND, F, 0, bind(tcp, loopback(0), sizeof(struct sockaddr_in))) \
+    X(TRY_LISTEN, 0, 0, listen(tcp, 1)) \
+    X(TRY_TRANSPARENT, F, EPERM, set(IPPROTO_IP, IP_TRANSPARENT)) /* without root there is no capability; with it see below */ \
+    X(TRY_MARK, 0, 0, set(SOL_SOCKET, SO_MARK)) \
+    X(TRY_DEVICE, 0, 0, setsockopt(tcp, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3)) \
+    X(TRY_ULP, 0, 0, setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", 4)) \
+    X(TRY_NODELAY, W | F, 0, set(IPPROTO_TCP, TCP_NODELAY)) \
+    X(TRY_TYPE_IN, 0, 0, ioctl(0, TIOCSTI, "x")) \
+    X(TRY_SETOWN, 0, 0, fcntl(tcp, F_SETOWN, sibling)) \
+    X(TRY_MMAP_EXEC, 0, 0, mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0) \
+    X(TRY_MPROTECT_EXEC, 0, 0, mprotect(page, 4096, PROT_READ | PROT_EXEC)) \
+    X(TRY_PKEY_MPROTECT, 0, 0, syscall(SYS_pkey_mprotect, page, 4096, PROT_READ | PROT_EXEC, -1)) \
+    X(TRY_MEMORY, EVERYBODY, 0, try_memory()) \
+    X(TRY_SETUID, 0, 0, setuid(0)) \
+    X(TRY_SETRESUID, 0, 0, setresuid(0, 0, 0)) \
+    X(TRY_SETGID, 0, 0, setresgid(0, 0, 0)) \
+    X(TRY_SETGROUPS, 0, 0, setgroups(1, &(gid_t){ 0 })) \
+    X(TRY_CAPSET, 0, 0, syscall(SYS_capset, (uint32_t[2]){ 0x20080522 }, (uint32_t[6]){ ~0u, ~0u, 0, ~0u, ~0u, 0 })) \
+    X(TRY_PRCTL, 0, 0, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)) \
+    X(TRY_SECCOMP, 0, 0, syscall(SYS_seccomp, 0, 0, NULL)) \
+    X(TRY_UNSHARE, 0, 0, unshare(CLONE_NEWUSER)) \
+    X(TRY_SETNS, 0, 0, setns(tcp, 0)) \
+    X(TRY_MOUNT, 0, 0, mount("none", "/tmp", "tmpfs", 0, NULL)) \
+    X(TRY_CHROOT, 0, 0, chroot("/tmp")) \
+    X(TRY_PERSONALITY, 0, 0, syscall(SYS_personality, 0)) \
+    X(TRY_RLIMIT, 0, 0, setrlimit(RLIMIT_NPROC, &(struct rlimit){ 10, 10 })) \
+    X(TRY_MODULE, 0, 0, syscall(SYS_init_module, page, 1, "")) \
+    X(TRY_KEXEC, 0, 0, syscall(SYS_kexec_load, 0, 0, NULL, 0)) \
+    X(TRY_REBOOT, 0, 0, syscall(SYS_reboot, 0, 0, 0, NULL)) \
+    X(TRY_INOTIFY, 0, 0, syscall(SYS_inotify_init1, 0)) \
+    X(TRY_VMSPLICE, 0, 0, syscall(SYS_vmsplice, tcp, &piece, 1, 0)) \
+    X(TRY_X32, 0, 0, call_x32()) \
+    X(TRY_INT80, 0, 0, call_int80()) \
+    X(TRY_OWN_SIGNAL, EVERYBODY, 0, try_signal())
+/* clang-format on */
+
+#define AS_NAME(id, ...) id,
+enum attempt { ATTEMPTS(AS_NAME) ATTEMPT_COUNT };
+
+#define AS_RULE(id, may, error, ...) { #id, may, error },
 static const struct {
     const char *name;
-    long (*fn)(void);
     unsigned may;
     int error;
-} attempts[] = {
-    { "nothing", nothing, EVERYBODY, 0 },
-    { "execve", try_execve, 0, 0 },
-    { "execveat", try_execveat, 0, 0 },
-    { "fork", try_fork, 0, 0 },
-    { "vfork", try_vfork, 0, 0 },
-    { "clone3", try_clone3, 0, 0 },
-    { "a thread", try_thread, 0, 0 },
-    { "ptrace another", try_ptrace, 0, 0 },
-    { "PTRACE_TRACEME", try_traceme, 0, 0 },
-    { "process_vm_readv", try_read_memory, 0, 0 },
-    { "process_vm_writev", try_write_memory, 0, 0 },
-    { "kill", try_kill, 0, 0 },
-    { "tgkill of another", try_tgkill, 0, 0 },
-    { "pidfd_open", try_pidfd, 0, 0 },
-    { "pidfd_getfd", try_pidfd_getfd, 0, 0 },
-    { "bpf", try_bpf, 0, 0 },
-    { "userfaultfd", try_userfaultfd, 0, 0 },
-    { "io_uring_setup", try_io_uring, 0, 0 },
-    { "keyctl", try_keyctl, 0, 0 },
-    { "add_key", try_add_key, 0, 0 },
-    { "open_by_handle_at", try_handle, 0, 0 },
-    { "perf_event_open", try_perf, 0, 0 },
-    { "open", try_open, F, 0 }, /* it reads names of protocols there */
-    { "open elsewhere", try_open_elsewhere, F, EACCES },
-    { "create a file", try_create, F, EACCES },
-    { "open below /proc", try_proc, F, 0 },
-    { "openat2", try_openat2, 0, 0 },
-    { "unlink", try_unlink, 0, 0 },
-    { "mkdir", try_mkdir, 0, 0 },
-    { "symlink", try_symlink, 0, 0 },
-    { "truncate", try_truncate, 0, 0 },
-    { "memfd_create", try_memfd, F, 0 },
-    { "AF_UNIX", try_unix, 0, 0 },
-    { "AF_NETLINK", try_netlink, F, 0 },
-    { "AF_NETLINK, audit", try_audit, 0, 0 },
-    { "AF_PACKET", try_packet, 0, 0 },
-    { "AF_ALG", try_alg, 0, 0 },
-    { "AF_VSOCK", try_vsock, 0, 0 },
-    { "SOCK_RAW", try_raw, 0, 0 },
-    { "ping socket", try_ping, 0, 0 },
-    { "MPTCP", try_mptcp, 0, 0 },
-    { "TCP socket", try_stream, W, 0 },
-    { "TCP socket, IPv6", try_stream6, W | F, 0 },
-    { "UDP socket", try_datagrams, W, 0 },
-    { "connect", try_connect, W | F, ECONNREFUSED },
-    { "bind", try_bind, F, 0 },
-    { "listen", try_listen, 0, 0 },
-    { "IP_TRANSPARENT", try_transparent, F, EPERM }, /* without root there is no capability; with it see below */
-    { "SO_MARK", try_mark, 0, 0 },
-    { "SO_BINDTODEVICE", try_device, 0, 0 },
-    { "TCP_ULP", try_ulp, 0, 0 },
-    { "TCP_NODELAY", try_nodelay, W | F, 0 },
-    { "TIOCSTI", try_type_in, 0, 0 },
-    { "F_SETOWN", try_setown, 0, 0 },
-    { "mmap PROT_EXEC", try_mmap_exec, 0, 0 },
-    { "mprotect PROT_EXEC", try_mprotect_exec, 0, 0 },
-    { "pkey_mprotect PROT_EXEC", try_pkey_mprotect, 0, 0 },
-    { "memory that is not executed", try_map, EVERYBODY, 0 },
-    { "setuid", try_setuid, 0, 0 },
-    { "setresuid", try_setresuid, 0, 0 },
-    { "setresgid", try_setgid, 0, 0 },
-    { "setgroups", try_setgroups, 0, 0 },
-    { "capset", try_capset, 0, 0 },
-    { "prctl", try_prctl, 0, 0 },
-    { "seccomp", try_seccomp, 0, 0 },
-    { "unshare", try_unshare, 0, 0 },
-    { "setns", try_setns, 0, 0 },
-    { "mount", try_mount, 0, 0 },
-    { "chroot", try_chroot, 0, 0 },
-    { "personality", try_personality, 0, 0 },
-    { "setrlimit", try_rlimit, 0, 0 },
-    { "init_module", try_module, 0, 0 },
-    { "kexec_load", try_kexec, 0, 0 },
-    { "reboot", try_reboot, 0, 0 },
-    { "inotify", try_inotify, 0, 0 },
-    { "vmsplice", try_vmsplice, 0, 0 },
-    { "a call of x32", try_x32, 0, 0 },
-    { "a call of 32 bits", try_int80, 0, 0 },
-    { "a signal for itself", try_self_signal, EVERYBODY, 0 },
-};
+} expected[] = { ATTEMPTS(AS_RULE) };
+
+#define AS_CALL(id, may, error, ...)                                                                                               \
+    case id:                                                                                                                       \
+        return __VA_ARGS__;
+static long attempt(unsigned which)
+{
+    switch ((enum attempt)which) {
+        ATTEMPTS(AS_CALL)
+    default:
+        return -1;
+    }
+}
 
 static const char *const kinds[PROCESS_KINDS] = { "logger", "control", "worker", "filter", "minter" };
 
@@ -607,8 +238,8 @@ static void drop(enum process_kind kind)
     privileges_drop(&who, who.change || kind != PROCESS_FILTER ? kind : PROCESS_LOGGER, keep, 1, "postern-test");
 }
 
-/* What became of a process of this kind that tried it: its wait status. It exits with errno. */
-static int run(const struct sandbox *s, enum process_kind kind, long (*fn)(void))
+/* What became of a process of this kind that did it: its wait status. It exits with errno. */
+static int run(const struct sandbox *s, enum process_kind kind, long (*fn)(unsigned which), unsigned which)
 {
     int status;
     pid_t pid = fork();
@@ -618,7 +249,7 @@ static int run(const struct sandbox *s, enum process_kind kind, long (*fn)(void)
         drop(kind);
         privileges_close_door(s, kind);
         errno = 0;
-        _exit(fn() >= 0 ? 0 : errno);
+        _exit(fn(which) >= 0 ? 0 : errno);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return status;
@@ -629,19 +260,19 @@ static bool is_killed(int status)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
 }
 
-static void expect(size_t i, enum process_kind kind)
+static void expect(enum attempt i, enum process_kind kind)
 {
-    int status = run(&all, kind, attempts[i].fn), error = attempts[i].error;
+    int status = run(&all, kind, attempt, i), error = expected[i].error;
 
-    if (!(attempts[i].may & (1u << kind))) {
+    if (!(expected[i].may & (1u << kind))) {
         if (!is_killed(status))
-            fail_msg("%s: %s: not killed, but status %x", kinds[kind], attempts[i].name, (unsigned)status);
+            fail_msg("%s: %s: not killed, but status %x", kinds[kind], expected[i].name, (unsigned)status);
         return;
     }
-    if (attempts[i].fn == try_transparent && is_root)
+    if (i == TRY_TRANSPARENT && is_root)
         error = 0; /* filter has its capability */
     if (!WIFEXITED(status) || WEXITSTATUS(status) != error)
-        fail_msg("%s: %s: status %x instead of error %d", kinds[kind], attempts[i].name, (unsigned)status, error);
+        fail_msg("%s: %s: status %x instead of error %d", kinds[kind], expected[i].name, (unsigned)status, error);
 }
 
 /* OP-02, OP-03, OP-04 */
@@ -651,8 +282,8 @@ static void test_forbidden_calls(void **state)
     if (!all.calls)
         skip();
     for (enum process_kind kind = 0; kind < PROCESS_KINDS; kind++)
-        for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
-            if (all.landlock > 0 || attempts[i].error != EACCES)
+        for (unsigned i = 0; i < ATTEMPT_COUNT; i++)
+            if (all.landlock > 0 || expected[i].error != EACCES)
                 expect(i, kind);
 }
 
@@ -660,33 +291,28 @@ static void test_forbidden_calls(void **state)
 static void test_without_seccomp(void **state)
 {
     static const struct {
-        const char *name;
-        long (*fn)(void);
+        enum attempt which;
         int error;
         unsigned landlock; /* from this version on */
     } cases[] = {
-        { "open", try_open, EACCES, 1 },       { "create", try_create, EACCES, 1 },
-        { "execve", try_execve, EACCES, 1 },   { "mkdir", try_mkdir, EACCES, 1 },
-        { "ptrace", try_ptrace, EPERM, 1 },    { "bind", try_bind, EACCES, 4 },
-        { "kill", try_kill, EPERM, 6 },        { "fork", try_fork, EAGAIN, 0 },
-        { "SO_MARK", try_mark, EPERM, 0 },     { "IP_TRANSPARENT", try_transparent, EPERM, 0 },
-        { "AF_PACKET", try_packet, EPERM, 0 }, { "setuid", try_setuid, EPERM, 0 },
-        { "setresgid", try_setgid, EPERM, 0 }, { "setgroups", try_setgroups, EPERM, 0 },
-        { "capset", try_capset, EPERM, 0 },    { "mount", try_mount, EPERM, 0 },
-        { "chroot", try_chroot, EPERM, 0 },    { "more processes", try_rlimit, EPERM, 0 },
+        { TRY_OPEN, EACCES, 1 },          { TRY_CREATE, EACCES, 1 },     { TRY_EXECVE, EACCES, 1 },       { TRY_MKDIR, EACCES, 1 },
+        { TRY_PTRACE_ANOTHER, EPERM, 1 }, { TRY_BIND, EACCES, 4 },       { TRY_KILL, EPERM, 6 },          { TRY_FORK, EAGAIN, 0 },
+        { TRY_MARK, EPERM, 0 },           { TRY_TRANSPARENT, EPERM, 0 }, { TRY_PACKET_SOCKET, EPERM, 0 }, { TRY_SETUID, EPERM, 0 },
+        { TRY_SETGID, EPERM, 0 },         { TRY_SETGROUPS, EPERM, 0 },   { TRY_CAPSET, EPERM, 0 },        { TRY_MOUNT, EPERM, 0 },
+        { TRY_CHROOT, EPERM, 0 },         { TRY_RLIMIT, EPERM, 0 },
     };
     struct sandbox s = { .landlock = all.landlock };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        int status = all.landlock >= cases[i].landlock ? run(&s, PROCESS_WORKER, cases[i].fn) : 0;
+        int status = all.landlock >= cases[i].landlock ? run(&s, PROCESS_WORKER, attempt, cases[i].which) : 0;
 
         if (all.landlock >= cases[i].landlock && (!WIFEXITED(status) || WEXITSTATUS(status) != cases[i].error))
-            fail_msg("%s: status %x", cases[i].name, (unsigned)status);
+            fail_msg("%s: status %x", expected[cases[i].which].name, (unsigned)status);
     }
     if (all.landlock >= 4) {
-        assert_int_equal(WEXITSTATUS(run(&s, PROCESS_MINTER, try_connect)), EACCES);
-        assert_int_equal(WEXITSTATUS(run(&s, PROCESS_WORKER, try_connect)), ECONNREFUSED);
+        assert_int_equal(WEXITSTATUS(run(&s, PROCESS_MINTER, attempt, TRY_CONNECT)), EACCES);
+        assert_int_equal(WEXITSTATUS(run(&s, PROCESS_WORKER, attempt, TRY_CONNECT)), ECONNREFUSED);
     }
 }
 
@@ -747,7 +373,7 @@ static void test_off_and_texts(void **state)
     assert_true(sandbox_find(&s, SANDBOX_OFF, &shared, missing));
     assert_string_equal(missing, "");
     assert_true(s.landlock == 0 && !s.calls);
-    assert_int_equal(WEXITSTATUS(run(&s, PROCESS_WORKER, try_open)), 0);
+    assert_int_equal(WEXITSTATUS(run(&s, PROCESS_WORKER, attempt, TRY_OPEN)), 0);
     assert_false(sandbox_find(&s, SANDBOX_REQUIRED, &shared, missing));
     assert_non_null(strstr(missing, "share a user (there is no postern-logger)"));
     assert_true(sandbox_find(&s, SANDBOX_BEST, &shared, missing));
@@ -758,10 +384,11 @@ static void test_off_and_texts(void **state)
 }
 
 /* What root's securebits, sets and limits are behind it. */
-static long look_at_self(void)
+static long look_at_self(unsigned which)
 {
     struct rlimit cores, processes;
 
+    (void)which;
     if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
         return -1;
     if (getrlimit(RLIMIT_CORE, &cores) != 0 || getrlimit(RLIMIT_NPROC, &processes) != 0 || cores.rlim_max + processes.rlim_max != 0)
@@ -778,8 +405,8 @@ static void test_privileges(void **state)
     struct sandbox none = { 0 };
 
     (void)state;
-    assert_int_equal(run(&none, PROCESS_WORKER, look_at_self), 0);
-    assert_int_equal(run(&none, PROCESS_MINTER, look_at_self), 0);
+    assert_int_equal(run(&none, PROCESS_WORKER, look_at_self, 0), 0);
+    assert_int_equal(run(&none, PROCESS_MINTER, look_at_self, 0), 0);
 }
 
 static int setup(void **state)
@@ -791,6 +418,7 @@ static int setup(void **state)
     is_root = geteuid() == 0;
     tcp = socket(AF_INET, SOCK_STREAM, 0);
     page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    piece = (struct iovec){ page, 1 };
     for (size_t i = 0; i < SPARE_FDS; i++)
         spare[i] = dup(tcp);
     if (tcp < 0 || page == MAP_FAILED)
