@@ -215,6 +215,9 @@ void tickets_open(struct monitor *m);
 void tickets_close(struct monitor *m);
 /* Replaces the keys when their time has come, and tells the workers. */
 void tickets_step(struct monitor *m);
+/* The keys to the posternd that takes over, so that clients can resume their sessions with it; its side of that. */
+void tickets_pass_on(const struct monitor *m, int channel);
+void tickets_take(struct monitor *m, const char *text);
 /* Once a day: warns of certificates that are about to expire. */
 void certificates_step(struct monitor *m);
 /* What makes a generation, without listeners and without IPC_COMMIT. false with errno set. */

@@ -50,17 +50,21 @@ MUST_CHECK bool upgrade_read(struct handover *out, char *error, size_t size);
 /* Closes what was not taken over (set to -1), but for the channel. */
 void upgrade_forget(struct handover *h);
 
-/* What the two say to each other: a letter, and for FAILED why. */
+/* What the two say to each other: a letter, and for FAILED why. A word that is not known is passed over: the other one may be of
+ * another version. */
 enum upgrade_word {
-    UPGRADE_READY = 'R',  /* the new one: I could serve */
-    UPGRADE_FAILED = 'F', /* the new one: I could not, because */
-    UPGRADE_GO = 'G',     /* the old one: serve; I take nobody any more */
-    UPGRADE_STOP = 'S',   /* the new one, later: it was told to stop at once */
-    UPGRADE_REOPEN = 'L'  /* the new one, later: open the log again */
+    UPGRADE_READY = 'R',   /* the new one: I could serve */
+    UPGRADE_FAILED = 'F',  /* the new one: I could not, because */
+    UPGRADE_GO = 'G',      /* the old one: serve; I take nobody any more */
+    UPGRADE_TICKETS = 'K', /* the old one, just before: keys of session tickets (app/ticket_keys.h). Whoever does not know it goes
+                             on with its own */
+    UPGRADE_STOP = 'S',    /* the new one, later: it was told to stop at once */
+    UPGRADE_REOPEN = 'L'   /* the new one, later: open the log again */
 };
-/* false with errno set. */
+/* Nothing of the text stays behind. false with errno set. */
 bool upgrade_say(int channel, enum upgrade_word word, const char *text);
-/* The next word, with its text of at most UPGRADE_TEXT bytes: 1; nothing: 0; the other one is gone: -1. */
+/* The next word, with its text of at most UPGRADE_TEXT bytes, which is left nowhere else: 1; nothing: 0; the other one is gone: -1.
+ */
 MUST_CHECK int upgrade_hear(int channel, enum upgrade_word *word, char text[UPGRADE_TEXT]);
 
 #endif

@@ -4,7 +4,9 @@
  *
  * Keys for session tickets. The monitor makes them, so that all workers have the same and a client may resume its session with any
  * of them, also after a reload and after a crash. They are replaced every tls.ticket_seconds; the last ones are kept for as long
- * again, to decrypt only. They lie in a page of their own that is locked, and not there in any child.
+ * again, to decrypt only. They lie in a page of their own that is locked, and not there in any child. At an upgrade they go to the
+ * new posternd over the channel between the two, with the time that they have left; who was replaced makes no others, because the
+ * new one would not know them.
  *
  * Certificates are looked at when they are loaded; who never reloads must hear of one that is about to expire, too. The look is the
  * one of a reload: a child's, at what is in force.
@@ -12,6 +14,7 @@
 #include "app/monitor.h"
 
 #include "app/generation_tls.h"
+#include "app/ticket_keys.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -71,6 +74,13 @@ static bool send_keys(const struct monitor *m, const struct child *c)
     return ipc_send(c->ipc, IPC_TICKETS, m->tickets.keys, m->tickets.count * sizeof(m->tickets.keys[0]));
 }
 
+static void tell_workers(struct monitor *m)
+{
+    for (unsigned i = 0; i < m->shared.workers; i++)
+        if (monitor_worker(m, i)->ipc >= 0 && !send_keys(m, monitor_worker(m, i)))
+            log_warn("worker %u cannot be told the keys of session tickets: %s", i, strerror(errno));
+}
+
 void tickets_step(struct monitor *m)
 {
     struct tickets *t = &m->tickets;
@@ -81,13 +91,39 @@ void tickets_step(struct monitor *m)
     if (clock_ms() < t->renew_ms)
         return;
     t->renew_ms = clock_ms() + life;
+    if (m->upgrade.role == UPGRADE_LEFT)
+        return;
     if (!make_key(t)) {
         log_error("the keys of session tickets stay: %s", strerror(errno));
         return;
     }
-    for (unsigned i = 0; i < m->shared.workers; i++)
-        if (monitor_worker(m, i)->ipc >= 0 && !send_keys(m, monitor_worker(m, i)))
-            log_warn("worker %u cannot be told the keys of session tickets: %s", i, strerror(errno));
+    tell_workers(m);
+}
+
+void tickets_pass_on(const struct monitor *m, int channel)
+{
+    const struct tickets *t = &m->tickets;
+    char text[TICKET_KEYS_TEXT];
+
+    ticket_keys_write(t->keys, t->count, t->renew_ms > clock_ms() ? t->renew_ms - clock_ms() : 0, text);
+    if (!upgrade_say(channel, UPGRADE_TICKETS, text))
+        log_warn("the keys of session tickets cannot be passed on: %s", strerror(errno));
+    explicit_bzero(text, sizeof(text));
+}
+
+void tickets_take(struct monitor *m, const char *text)
+{
+    struct tickets *t = &m->tickets;
+    uint64_t left;
+    size_t count = ticket_keys_read(text, t->keys, &left);
+
+    if (count == 0) {
+        log_warn("the keys of session tickets that were passed on are not understood: clients make new sessions");
+        return;
+    }
+    t->count = count;
+    t->renew_ms = clock_ms() + left; /* tickets_step() brings it down to tls.ticket_seconds */
+    tell_workers(m);
 }
 
 /* What a look says is only told: what is in force stays in force. */

@@ -195,6 +195,7 @@ static void hand_over(struct monitor *m)
 {
     struct upgrade *u = &m->upgrade;
 
+    tickets_pass_on(m, u->channel);
     notify_send(&m->notify, "MAINPID=%d\n", (int)u->pid); /* before it speaks for itself */
     if (!upgrade_say(u->channel, UPGRADE_GO, "")) {
         notify_send(&m->notify, "MAINPID=%d\n", (int)getpid());
@@ -338,6 +339,8 @@ static void hear(struct monitor *m, enum upgrade_word word, const char *text)
         hand_over(m);
     else if (u->role == UPGRADE_STARTING && word == UPGRADE_FAILED)
         snprintf(u->why, sizeof(u->why), "%s", text);
+    else if (u->role == UPGRADE_WAITING && word == UPGRADE_TICKETS)
+        tickets_take(m, text);
     else if (u->role == UPGRADE_WAITING && word == UPGRADE_GO)
         take_over(m);
     else if (u->role == UPGRADE_LEFT && word == UPGRADE_STOP)
@@ -369,8 +372,10 @@ void upgrade_heard(struct monitor *m)
     enum upgrade_word word;
     int heard = 0;
 
-    while (m->upgrade.channel >= 0 && (heard = upgrade_hear(m->upgrade.channel, &word, text)) > 0)
+    while (m->upgrade.channel >= 0 && (heard = upgrade_hear(m->upgrade.channel, &word, text)) > 0) {
         hear(m, word, text);
+        explicit_bzero(text, sizeof(text)); /* it may have been keys */
+    }
     if (m->upgrade.channel >= 0 && heard < 0)
         on_gone(m);
 }

@@ -291,10 +291,13 @@ void upgrade_forget(struct handover *h)
 bool upgrade_say(int channel, enum upgrade_word word, const char *text)
 {
     char message[1 + UPGRADE_TEXT];
+    bool said;
 
     message[0] = (char)word;
     snprintf(message + 1, sizeof(message) - 1, "%s", text);
-    return send(channel, message, 1 + strlen(message + 1), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+    said = send(channel, message, 1 + strlen(message + 1), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+    explicit_bzero(message, sizeof(message));
+    return said;
 }
 
 int upgrade_hear(int channel, enum upgrade_word *word, char text[UPGRADE_TEXT])
@@ -310,5 +313,6 @@ int upgrade_hear(int channel, enum upgrade_word *word, char text[UPGRADE_TEXT])
     message[got] = '\0';
     *word = (enum upgrade_word)message[0];
     snprintf(text, UPGRADE_TEXT, "%s", message + 1);
+    explicit_bzero(message, sizeof(message));
     return 1;
 }

@@ -20,7 +20,7 @@ for name, arguments in {"SSL_CTX_new": [P], "SSL_CTX_ctrl": [P, I, L, P], "SSL_C
                         "SSL_ctrl": [P, I, L, P], "SSL_connect": [P], "SSL_write": [P, P, I], "SSL_read": [P, P, I], "SSL_key_update": [P, I],
                         "SSL_do_handshake": [P], "SSL_renegotiate": [P], "SSL_get1_session": [P], "SSL_set_session": [P, P],
                         "SSL_SESSION_free": [P], "SSL_session_reused": [P], "SSL_SESSION_set_max_early_data": [P, ctypes.c_uint32],
-                        "SSL_get_early_data_status": [P], "SSL_get_version": [P], "SSL_shutdown": [P], "SSL_SESSION_set1_hostname": [P, P],
+                        "SSL_get_early_data_status": [P], "SSL_SESSION_get0_ticket": [P, P, P], "SSL_get_version": [P], "SSL_shutdown": [P], "SSL_SESSION_set1_hostname": [P, P],
                         "SSL_write_early_data": [P, P, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t)]}.items():
     getattr(SSL, name).argtypes = arguments
 
@@ -47,6 +47,12 @@ class Session:
     def allow_early_data(self):
         """Whatever the server said of it."""
         SSL.SSL_SESSION_set_max_early_data(self.pointer, 16384)
+
+    def ticket_key(self):
+        """The name of the key that its ticket is encrypted with (RFC 5077, 4)."""
+        ticket, length = P(), ctypes.c_size_t()
+        SSL.SSL_SESSION_get0_ticket(self.pointer, ctypes.byref(ticket), ctypes.byref(length))
+        return ctypes.string_at(ticket, length.value)[:16]
 
     def rename(self, name):
         SSL.SSL_SESSION_set1_hostname(self.pointer, name.encode())

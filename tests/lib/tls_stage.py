@@ -80,7 +80,7 @@ class TlsStage:
     """`server`: the certificate of the origin with TLS, a lib.tls.Pair; `secure`: None, or the function of a whole connection there instead
     of HTTP; `tune(settings)` may change what posternd is told."""
 
-    def __init__(self, routes=None, server=None, origin_tls=None, handler=None, tune=None, start=True, environment=None, **overrides):
+    def __init__(self, routes=None, server=None, origin_tls=None, handler=None, tune=None, start=True, environment=None, program=Postern, **overrides):
         self.lease = Lease()
         prefix = self.prefix = self.lease.prefix
         self.hosts = os.path.join(tls.home(), f"hosts-{prefix}")
@@ -95,7 +95,7 @@ class TlsStage:
             self.origin = Origin(f"{prefix}.1", ORIGIN_PORT, self.routes)
             context = origin_tls or tls.server_context(self.server)
             self.secure = Origin(f"{prefix}.1", TLS_PORT, self.routes, handler, tls=None if origin_tls is False else context)
-            self.postern = Postern(self.settings, start=start, environment=environment)
+            self.postern = program(self.settings, start=start, environment=environment)
         except BaseException:
             self._release()
             raise
