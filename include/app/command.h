@@ -29,10 +29,10 @@ enum command_kind {
 
 struct command {
     enum command_kind kind;
-    json_t *reply;    /* owned */
-    json_t *question; /* owned */
-    bool hang_up;     /* that was no request: close after the reply */
-    bool by_id;
+    json_t *reply;      /* owned */
+    json_t *question;   /* owned */
+    bool hang_up;       /* that was no request: close after the reply */
+    bool by_id, before; /* ... which is the posternd's before this one */
     struct stream_id id;
     struct filters filters;
     enum log_level level;

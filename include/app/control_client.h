@@ -14,6 +14,7 @@
 #define ANSWER_S 30 /* how long a worker or the monitor may take to answer */
 
 struct bufferevent;
+struct command;
 
 enum waiting {
     WAIT_NOTHING,
@@ -32,17 +33,17 @@ struct client {
     struct control *control;
     struct bufferevent *buffer;
     enum waiting waiting;
-    bool closing;            /* freed when everything is written */
-    unsigned seconds_left;   /* of waiting for others */
-    unsigned seconds_idle;   /* since its last request */
-    uint64_t request;        /* what an answer has to name */
-    uint64_t owed;           /* a bit for each worker that has not answered */
-    bool owed_filter;        /* the filter process has not answered a kill */
-    struct evbuffer *pieces; /* of the filter process's answer; NULL: none yet */
-    json_t *explained;       /* a worker's answer, to which the filter process may add; NULL: none */
-    uint64_t killed;
-    bool more;            /* there were more than KILL_MAX */
-    json_t *kill_warning; /* the filter process's, of a kill; NULL: none */
+    bool closing;                   /* freed when everything is written */
+    unsigned seconds_left;          /* of waiting for others */
+    unsigned seconds_idle;          /* since its last request */
+    uint64_t request;               /* what an answer has to name */
+    uint64_t owed;                  /* a bit for each worker that has not answered */
+    bool owed_filter;               /* the filter process has not answered a kill */
+    struct evbuffer *pieces;        /* of the filter process's answer; NULL: none yet */
+    json_t *explained;              /* a worker's answer, to which the filter process may add; NULL: none */
+    uint64_t killed, killed_before; /* of the sessions that fit; of them, of the posternd before */
+    bool more;                      /* there were more than KILL_MAX */
+    json_t *kill_warning;           /* the filter process's, of a kill; NULL: none */
     struct listing listing;
 };
 
@@ -54,6 +55,8 @@ void client_request(struct client *client, struct span line);
 /* Gives up what is kept for an answer that is still to come. */
 void client_forget(struct client *client);
 void client_reply_error(struct client *client, const char *error);
+/* control_before.c: has sessions of the posternd before this one ended, those that a kill means: how many it was told. */
+size_t before_kill(const struct control *c, const struct command *command);
 /* The wall time that answers are made with. */
 void control_refresh(struct control *c);
 

@@ -40,7 +40,8 @@ enum ipc_type {
     IPC_UPGRADE,  /* control asks, empty */
     IPC_UPGRADED, /* int32_t the pid of the posternd that serves now, or 0 and then text: why this one stays */
     /* control and worker */
-    IPC_KILL,      /* uint64_t request, then uint64_t numbers[] */
+    IPC_KILL,      /* uint64_t request, then uint64_t numbers[]. From the monitor it needs no answer; to it, of the posternd that
+                      drains: uint64_t worker, then uint64_t numbers[] */
     IPC_KILLED,    /* struct wire_killed */
     IPC_EXPLAIN,   /* uint64_t request, then a JSON object: the question */
     IPC_EXPLAINED, /* uint64_t request, then a JSON object: the answer */

@@ -20,7 +20,8 @@
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
  * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs), monitor_memory.c (how short memory is), monitor_reload.c (a
- * new generation, from files to everybody's answer) and monitor_upgrade.c (a new binary, from both sides).
+ * new generation, from files to everybody's answer), monitor_upgrade.c (a new binary, from both sides) and monitor_orders.c (what
+ * is asked of the old one while it drains).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 4)
 
@@ -180,6 +181,12 @@ void upgrade_complain(struct monitor *m, const char *text);
 bool upgrade_lets_reload(const struct monitor *m);
 /* Must the end wait for the other posternd? */
 bool upgrade_holds(const struct monitor *m);
+
+/* monitor_orders.c */
+/* Control's order to end sessions of the posternd before this one: passed on. */
+void orders_kill(struct monitor *m, const struct ipc_message *message);
+/* This one drains, and the one that serves says so. */
+void orders_heard(struct monitor *m, enum upgrade_word word, const char *text);
 
 /* monitor_lost.c: reports the rows of a dead worker as lost and clears its shard; filter's flows live on, so nothing is reported.
  */

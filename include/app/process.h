@@ -72,6 +72,9 @@ struct wire_status {
     } workers[WORKERS_MAX];
 };
 
+/* Sessions of a posternd that drains that one order ends. */
+#define KILL_BEFORE_MAX 128
+
 /* A child's answer to IPC_LOG_LEVEL. */
 void process_set_log_level(const struct ipc_message *m);
 /* A child's answer to IPC_PING. */

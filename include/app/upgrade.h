@@ -59,6 +59,7 @@ enum upgrade_word {
     UPGRADE_TICKETS = 'K', /* the old one, just before: keys of session tickets (app/ticket_keys.h). Whoever does not know it goes
                              on with its own */
     UPGRADE_STOP = 'S',    /* the new one, later: it was told to stop at once */
+    UPGRADE_KILL = 'X',    /* the new one, later: end sessions. The number of a worker, then those of its sessions */
     UPGRADE_REOPEN = 'L'   /* the new one, later: open the log again */
 };
 /* Nothing of the text stays behind. false with errno set. */
@@ -66,5 +67,7 @@ bool upgrade_say(int channel, enum upgrade_word word, const char *text);
 /* The next word, with its text of at most UPGRADE_TEXT bytes, which is left nowhere else: 1; nothing: 0; the other one is gone: -1.
  */
 MUST_CHECK int upgrade_hear(int channel, enum upgrade_word *word, char text[UPGRADE_TEXT]);
+/* Numbers with a space between: how many, or 0 if there is anything else, or more than `max`. */
+size_t upgrade_numbers(const char *text, uint64_t *out, size_t max);
 
 #endif

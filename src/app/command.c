@@ -86,8 +86,8 @@ static void read_kill(struct command *c, const struct view *v, json_t *object)
 {
     c->kind = COMMAND_KILL;
     c->by_id = json_object_get(object, "id") != NULL;
-    if (c->by_id && read_id(c, v, object) && is_before(v, &c->id))
-        reply_error(c, "that session is the posternd's before this one, and ends when that has drained");
+    if (c->by_id && read_id(c, v, object))
+        c->before = is_before(v, &c->id);
     else if (!c->by_id && read_filters(c, object) && c->filters.count == 0)
         reply_error(c, "kill needs an id or a filter");
 }

@@ -127,6 +127,8 @@ static void kill_finish(struct client *client)
     if (client->owed != 0 || client->owed_filter)
         return;
     answer = json_pack("{s:I}", "killed", (json_int_t)client->killed);
+    if (client->killed_before > 0)
+        (void)json_object_set_new(answer, "draining", json_integer((json_int_t)client->killed_before));
     if (client->more)
         (void)json_object_set_new(answer, "more", json_true());
     if (client->kill_warning != NULL)
@@ -154,7 +156,8 @@ static void do_kill(struct client *client, const struct command *command)
     size_t room = KILL_MAX;
 
     client->request = ++client->control->next_request;
-    client->owed = client->killed = 0;
+    client->owed = 0;
+    client->killed = client->killed_before = before_kill(client->control, command);
     client->more = false;
     k.words[0] = client->request;
     wait_for(client, WAIT_KILL);
@@ -164,7 +167,7 @@ static void do_kill(struct client *client, const struct command *command)
         k.count = 0;
         if (!command->by_id)
             room -= kill_collect(client, w, &command->filters, &k, most);
-        else if (command->id.worker == w)
+        else if (command->id.worker == w && !command->before)
             k.words[1 + k.count++] = command->id.number;
         if (w == v->workers)
             kill_flows(client, &k);

@@ -248,6 +248,9 @@ static void print_killed(const json_t *answer)
            killed == 0                               ? ": nothing like that is open"
            : json_object_get(answer, "more") != NULL ? ", there are more: ask again"
                                                      : "");
+    if (json_object_get(answer, "draining") != NULL)
+        printf("of them %lld that drain: the posternd that has them was told\n",
+               (long long)json_integer_value(json_object_get(answer, "draining")));
     if (json_object_get(answer, "warning") != NULL)
         printf("warning: %s\n", json_string_value(json_object_get(answer, "warning")));
 }

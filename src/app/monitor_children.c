@@ -255,6 +255,8 @@ static void control_asks(struct monitor *m, const struct ipc_message *message)
         m->reload.wanted = m->reload.wanted_by_control = true;
     else if (message->type == IPC_UPGRADE)
         upgrade_ask(m, true);
+    else if (message->type == IPC_KILL)
+        orders_kill(m, message);
     else if (message->type == IPC_DRAIN)
         monitor_drain(m);
     else if (message->type == IPC_LOG_LEVEL && ipc_read(message, &level, sizeof(level)) && level <= LOG_LEVEL_DEBUG)

@@ -343,10 +343,8 @@ static void hear(struct monitor *m, enum upgrade_word word, const char *text)
         tickets_take(m, text);
     else if (u->role == UPGRADE_WAITING && word == UPGRADE_GO)
         take_over(m);
-    else if (u->role == UPGRADE_LEFT && word == UPGRADE_STOP)
-        monitor_stop(m, 0);
-    else if (u->role == UPGRADE_LEFT && word == UPGRADE_REOPEN)
-        monitor_reopen_log(m);
+    else if (u->role == UPGRADE_LEFT)
+        orders_heard(m, word, text);
 }
 
 static void on_gone(struct monitor *m)

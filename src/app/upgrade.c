@@ -316,3 +316,14 @@ int upgrade_hear(int channel, enum upgrade_word *word, char text[UPGRADE_TEXT])
     explicit_bzero(message, sizeof(message));
     return 1;
 }
+
+size_t upgrade_numbers(const char *text, uint64_t *out, size_t max)
+{
+    struct span rest = span_str(text);
+    size_t count = 0;
+
+    while (rest.len > 0)
+        if (count == max || !next_number(&rest, UINT64_MAX, &out[count++]))
+            return 0;
+    return count;
+}

@@ -192,17 +192,25 @@ static void on_explain(struct worker *w, const struct ipc_message *m)
     json_decref(object);
 }
 
+/* The sessions that are named behind the number of the request: how many there were. */
+static uint64_t kill_named(struct worker *w, const struct ipc_message *m)
+{
+    uint64_t number, killed = 0;
+
+    for (size_t at = sizeof(number); at + sizeof(number) <= m->len; at += sizeof(number)) {
+        memcpy(&number, m->data + at, sizeof(number));
+        killed += engine_kill(w->engine, number);
+    }
+    return killed;
+}
+
 static void on_kill(struct worker *w, const struct ipc_message *m)
 {
     struct wire_killed answer = { 0 };
-    uint64_t number;
 
     if (!ipc_read(m, &answer.request, sizeof(answer.request)))
         return;
-    for (size_t at = sizeof(answer.request); at + sizeof(number) <= m->len; at += sizeof(number)) {
-        memcpy(&number, m->data + at, sizeof(number));
-        answer.killed += engine_kill(w->engine, number);
-    }
+    answer.killed = kill_named(w, m);
     if (!ipc_send(w->peer, IPC_KILLED, &answer, sizeof(answer)))
         log_error("control cannot be answered: %s", strerror(errno));
 }
@@ -280,6 +288,8 @@ static void on_message(struct worker *w, struct ipc_message *m)
         drain(w, ms, m->type == IPC_HAND_OVER);
     else if (m->type == IPC_PRESSURE && ipc_read(m, &pressure, sizeof(pressure)))
         engine_set_pressure(w->engine, &pressure);
+    else if (m->type == IPC_KILL)
+        (void)kill_named(w, m);
     else if (m->type == IPC_STOP)
         loop_stop(w->loop);
 }

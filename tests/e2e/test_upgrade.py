@@ -94,7 +94,6 @@ def test_websockets_stay_until_the_drain_is_over():
             assert stage.postern.ctl("sessions", "state=DRAINING")["sessions"][0]["phase"] == "websocket"
             assert stage.postern.ctl("show", number)["session"]["state"] == "DRAINING"
             assert stage.postern.ctl("status")["draining"] == {"pid": old.pid, "sessions": 1}
-            assert "drain" in stage.postern.ctl_run("kill", number).stderr
         echo(client, b"after")
         refused = stage.postern.ctl_run("upgrade")
         assert refused.returncode == 1 and "still drains" in refused.stderr
@@ -104,6 +103,46 @@ def test_websockets_stay_until_the_drain_is_over():
         assert has_ended(old) == 0
         wait_until(lambda: "draining" not in stage.postern.ctl("status"), what="the old table to be forgotten")
         assert not stage.postern.ctl("sessions", "state=DRAINING")["sessions"]
+
+
+def test_what_drains_can_be_ended():
+    """By its number, and with others that fit; what is not meant goes on."""
+    with replaceable(workers=2, timeouts={"drain": 60.0}) as stage, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(stage)) for _ in range(4)]
+        numbers = {}
+        for client in clients:
+            [row] = [row for row in stage.postern.ctl("sessions")["sessions"] if row["client"] == name_of(client)]
+            numbers[client] = row["id"]
+        old = stage.postern.upgrade()
+        fresh = stack.enter_context(open_socket(stage))
+        wait_until(lambda: len(stage.postern.ctl("sessions")["sessions"]) == 5, what="the rows of both")
+        one, two, *rest = clients
+        assert stage.postern.ctl("kill", numbers[one]) == {"killed": 1, "draining": 1}
+        check_killed(stage, one, numbers[one])
+        said = stage.postern.ctl_run("kill", f"client={name_of(two)}")
+        assert said.returncode == 0 and "1 that drain" in said.stdout, said
+        check_killed(stage, two, numbers[two])
+        for client in (*rest, fresh):
+            echo(client, b"not meant")
+        assert stage.postern.ctl("kill", "state=DRAINING") == {"killed": 2, "draining": 2}
+        for client in rest:
+            check_killed(stage, client, numbers[client])
+        assert has_ended(old) == 0
+        assert stage.postern.ctl("kill", "protocol=websocket") == {"killed": 1}
+        fresh.wait_close()
+
+
+def name_of(client):
+    return "%s:%d" % client.socket.getsockname()
+
+
+def check_killed(stage, client, number):
+    client.wait_close()
+    frames = ws.frames_in(bytes(client.received[client.offset:]))
+    assert [frame.close_code for frame in frames if frame.op == ws.CLOSE] == [1008]
+    stage.postern.wait_access(lambda line: line["session"] == number and line.get("reason") == "killed")
+    client.close()
+    wait_until(lambda: number not in {row["id"] for row in stage.postern.ctl("sessions")["sessions"]}, what="the end of its row")
 
 
 def test_what_there_is_one_of_changes_hands():

@@ -224,6 +224,22 @@ static void test_not_our_parent(void **state)
     assert_int_equal(read_in_child(is_refused_by_itself, "", 0, 0), 0);
 }
 
+static void test_numbers(void **state)
+{
+    uint64_t out[3];
+
+    (void)state;
+    assert_int_equal(upgrade_numbers("7", out, 3), 1);
+    assert_int_equal(out[0], 7);
+    assert_int_equal(upgrade_numbers("0 18446744073709551615 3", out, 3), 3);
+    assert_true(out[1] == UINT64_MAX && out[2] == 3);
+    assert_int_equal(upgrade_numbers("", out, 3), 0);
+    assert_int_equal(upgrade_numbers("1 2 3 4", out, 3), 0);
+    assert_int_equal(upgrade_numbers("1 x", out, 3), 0);
+    assert_int_equal(upgrade_numbers("1  2", out, 3), 0);
+    assert_int_equal(upgrade_numbers("-1", out, 3), 0);
+}
+
 static void test_nothing_is_a_plain_start(void **state)
 {
     struct handover h;
@@ -237,9 +253,9 @@ static void test_nothing_is_a_plain_start(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_whole), cmocka_unit_test(test_untrue),
-                                        cmocka_unit_test(test_not_understood), cmocka_unit_test(test_not_our_parent),
-                                        cmocka_unit_test(test_nothing_is_a_plain_start) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_whole),          cmocka_unit_test(test_untrue),
+                                        cmocka_unit_test(test_not_understood), cmocka_unit_test(test_numbers),
+                                        cmocka_unit_test(test_not_our_parent), cmocka_unit_test(test_nothing_is_a_plain_start) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
