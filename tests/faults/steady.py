@@ -10,7 +10,7 @@ by byte. What one client sees instead of its own whole answer is *lost*, and Los
 
     refused   the connection could not be made          status   an answer that is not 200
     wrong     another content than what was asked for    short    complete, but fewer bytes than there should be
-    cut       visibly ended before its end               silent   nothing came in time
+    cut       visibly ended before its end               silent   nothing came in time, while the load itself was running
     closed    a WebSocket that the other side ended
 
 Leaving `steady` stops the load and checks: nothing lost but what `allow` names, the canary is answered, descriptors and memory are back where
@@ -76,6 +76,35 @@ async def read_frame(reader):
     return frame
 
 
+class Patience:
+    """Ends what takes too long, by looks of the loop and not by the clock: a load that did not run itself, on a machine that stood still, blames
+    nobody. `stall`: for how long it did not at most."""
+    LOOK = 0.1
+
+    def __init__(self, seconds):
+        self._looks, self._now, self._ends, self.stall = round(seconds / self.LOOK), 0, {}, 0.0
+
+    async def look(self):
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(self.LOOK)
+            self.stall = max(self.stall, time.monotonic() - began - self.LOOK)
+            self._now += 1
+            for task in [task for task, end in self._ends.items() if end <= self._now]:
+                task.cancel()
+
+    async def wait(self, turn):
+        """What `turn` returns; TimeoutError if it was ended."""
+        task = asyncio.ensure_future(turn)
+        self._ends[task] = self._now + self._looks
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise asyncio.TimeoutError from None
+        finally:
+            del self._ends[task]
+
+
 class Origin:
     """Answers the load, and looks at what came."""
 
@@ -127,7 +156,7 @@ class Steady:
         self.proxy, self.authority, self.url = where or (stage.proxy, origin, f"http://{origin}")
         self.answered, self.echoed, self.retried, self.lost, self.close_codes = 0, 0, 0, [], collections.Counter()
         self.slowest = 0.0
-        self.origin = Origin(self._lose)
+        self.origin, self._patience = Origin(self._lose), Patience(patience)
         self._numbers = itertools.count(1)
         self.clients, self.sockets, self._period = clients, sockets, clients / rate
         self._on, self._stopped, self._busy = threading.Event(), False, 0
@@ -161,19 +190,26 @@ class Steady:
     def losses(self, allow=()):
         return [one for one in list(self.lost) if one.kind not in allow]
 
+    @property
+    def stall(self):
+        """For how many seconds the load itself did not run, at most."""
+        return self._patience.stall
+
     # The inside.
 
     def _lose(self, kind, who, what):
         self.lost.append(Lost(kind, who, what, time.time()))
 
     async def _main(self, origin):
-        server = None
+        server, self.loop = None, asyncio.get_running_loop()
         if origin:
             host, port = origin.split(":")
             server = await asyncio.start_server(self.origin.serve, host, int(port), backlog=1024)
+        looks = asyncio.ensure_future(self._patience.look())
         self._ready.set()
         await asyncio.gather(*[self._life(self._ask, number, self._period) for number in range(self.clients)],
                              *[self._life(self._say, number, 1.0) for number in range(self.sockets)])
+        looks.cancel()
         if server:
             server.close()
 
@@ -198,7 +234,7 @@ class Steady:
         try:
             if link is None:
                 link = await self._dial()
-            return await asyncio.wait_for(turn(link), self.patience)
+            return await self._patience.wait(turn(link))
         except Ended as error:
             self._lose(error.kind, who, error.what)
         except asyncio.TimeoutError:
@@ -211,7 +247,7 @@ class Steady:
     async def _dial(self):
         host, _, port = self.proxy.rpartition(":")
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port), limit=1 << 18), self.patience)
+            reader, writer = await self._patience.wait(asyncio.open_connection(host.strip("[]"), int(port), limit=1 << 18))
         except (OSError, asyncio.TimeoutError) as error:
             raise Ended("refused", repr(error)) from None
         self._busy += 1
@@ -334,6 +370,12 @@ def is_alive(pid):
     return proc_status(pid).get("State", "Z")[0] not in "ZX"
 
 
+def told(lost):
+    """What they have in common: how many of each kind and turn, within which time, and the first ones."""
+    kinds = collections.Counter((one.kind, one.who.split("-")[0]) for one in lost)
+    return f"{dict(kinds)} within {max(one.at for one in lost) - min(one.at for one in lost):.1f} s: {lost[:10]}"
+
+
 @contextlib.contextmanager
 def steady(stage, allow=(), back=True, growth=1.10, **sizes):
     """See above. `back`: whether descriptors and memory must come back; `sizes` as for Steady."""
@@ -351,7 +393,7 @@ def steady(stage, allow=(), back=True, growth=1.10, **sizes):
     finally:
         load.stop()
     lost = load.losses(allow)
-    assert not lost, f"{len(lost)} lost of {load.answered + load.echoed}: {lost[:10]}"
+    assert not lost, f"{len(lost)} lost of {load.answered + load.echoed}: {told(lost)}; the load stood still for {load.stall:.1f} s at most"
     canary(stage)
     if back:
         wait_back(stage.postern, before, growth)

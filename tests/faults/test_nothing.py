@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: ISC
 """The load itself: it loses nothing where nothing happens, and sees what it is there to see."""
 import contextlib
+import os
+import signal
+import time
 
 import pytest
 
@@ -47,3 +50,34 @@ def test_a_proxy_that_is_not_there_is_seen():
         load.run()
         wait_until(lambda: len(load.lost) >= 2, what="something lost")
         assert {one.kind for one in load.lost} == {"refused"}
+
+
+@contextlib.contextmanager
+def hurried(stage):
+    """A load that always waits for answers, for 3 s each."""
+    load = Steady(stage, clients=5, rate=5000, sockets=0, body=1000, patience=3.0)
+    try:
+        load.run()
+        load.more(100)
+        yield load
+    finally:
+        load.stop()
+
+
+def test_a_worker_that_stands_still_is_seen():
+    with Stage(limits=FOR_LOAD["limits"], timeouts={"stall": 60.0, "drain": 1.0}) as stage, hurried(stage) as load:
+        worker, = stage.postern.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait_until(lambda: len(load.lost) >= 5, what="the silence")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert {one.kind for one in load.lost} == {"silent"}
+
+
+def test_a_load_that_stands_still_blames_nobody():
+    with Stage(**FOR_LOAD) as stage, hurried(stage) as load:
+        load.loop.call_soon_threadsafe(time.sleep, 6.0)
+        wait_until(lambda: load.stall > 3.0, what="the load to go on")
+        load.more(100)
+        assert not load.lost
