@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from .postern import POSTERND, Postern, proc_status, wait_until
+from .postern import PATIENCE, POSTERND, Postern, proc_status, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
 LIBC = ctypes.CDLL(None)
@@ -99,7 +99,7 @@ class Replaceable(Postern):
         super().kill()
 
 
-def has_ended(process):
-    """Its exit status, once there is one."""
-    wait_until(lambda: process.poll() is not None, what="the old posternd to end")
+def has_ended(process, drain=0):
+    """Its exit status, once there is one: what is open may stay for `drain` seconds."""
+    wait_until(lambda: process.poll() is not None, drain + PATIENCE, "the old posternd to end")
     return process.returncode
