@@ -162,7 +162,7 @@ def main(arguments):
                 bad.append(f"{checks}: nothing fails without it")
             else:
                 good += 1
-            if options.find and checks:
+            if (options.full or options.find) and checks:
                 print(f"{checks}: {'; '.join(found[:12])}", flush=True)
     for sentence in bad:
         print(f"FAIL {sentence}")
