@@ -2,7 +2,8 @@
 /*
  * The watchdog. Once a second every process that serves others by a loop is asked for a sign of life, over the socket pair that it
  * has with the monitor: one that sleeps because there is nothing to do answers as well as a busy one, and one that hangs, or was
- * stopped, does not. Who owes the answer for too long is killed; what follows is as after any other death.
+ * stopped, does not. Who owes the answer for too long is killed; what follows is as after any other death. Until then it is asked
+ * again with each look: a question or an answer that was lost, because there was no memory for it, is no sign of death.
  *
  * Looks are counted instead of time: a monitor that was itself stopped, or that got no processor for long, has looked only once.
  * Not looked at: who is not ready yet or has to take a new generation, which may take long and has a deadline of its own; filter,
@@ -15,6 +16,7 @@
 #include <signal.h>
 
 #define LOOK_MS 1000
+#define QUESTIONS 16 /* to one that does not answer: what it does not read must not fill the socket pair */
 
 static bool is_watched(const struct child *c)
 {
@@ -54,7 +56,7 @@ static void look(const struct monitor *m, struct child *c)
         c->silent = 0;
     else if ((uint64_t)c->silent * LOOK_MS >= m->current->conf->timeouts.stall)
         replace(m, c);
-    else if (c->silent++ == 0)
+    else if (c->silent++ < QUESTIONS)
         child_tell(c, IPC_PING, NULL, 0);
 }
 

@@ -231,6 +231,20 @@ static void have_edge_again(int fd)
     (void)next(watched[fd].epoll, EPOLL_CTL_MOD, fd, &watched[fd].event);
 }
 
+/* The other end is the program's own, and does not go away before this one. */
+static bool is_pair(int fd)
+{
+    struct sockaddr_storage address = { 0 };
+    socklen_t len = sizeof(address);
+
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.ss_family == AF_UNIX;
+}
+
+static bool is_of_peer(int error)
+{
+    return error == EPIPE || error == ECONNRESET || error == ETIMEDOUT;
+}
+
 /* One of `errors`, which end with 0, is in errno if it returns true. */
 static bool call_fails(int fd, const int *errors)
 {
@@ -243,9 +257,11 @@ static bool call_fails(int fd, const int *errors)
         count++;
     errno = errors[roll() % count];
     saved = errno;
+    if (is_of_peer(saved) && is_pair(fd))
+        saved = ENOBUFS;
     if (saved == EAGAIN || saved == EINTR)
         have_edge_again(fd);
-    else if (saved == EPIPE || saved == ECONNRESET || saved == ETIMEDOUT)
+    else if (is_of_peer(saved))
         (void)shutdown(fd, SHUT_RDWR);
     errno = saved;
     page->calls_failed++;
