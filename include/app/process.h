@@ -115,7 +115,7 @@ struct wire_socket_made {
 
 /* IPC_MINTER_KEY. The minter answers whether the key is good, and uses it from IPC_COMMIT on. */
 struct wire_minter_key {
-    uint16_t number; /* of the generation */
+    uint32_t number; /* of the generation; as wide as the other, so that there is nothing between them */
     uint32_t rate;   /* leaves a second, for each worker */
 };
 

@@ -315,8 +315,11 @@ static bool steer(int fd, unsigned workers)
     struct sock_filter code[] = { { BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM) },
                                   { BPF_ALU | BPF_MOD | BPF_K, 0, 0, workers },
                                   { BPF_RET | BPF_A, 0, 0, 0 } };
-    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+    struct sock_fprog program;
 
+    memset(&program, 0, sizeof(program)); /* also between its members: the kernel is given all of it */
+    program.len = sizeof(code) / sizeof(code[0]);
+    program.filter = code;
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) == 0;
 }
 

@@ -133,7 +133,7 @@ static void take_key(struct minter *t, struct ipc_message *m)
         tell_monitor(t, IPC_REFUSED, error, strlen(error));
         return;
     }
-    t->number = wire.number;
+    t->number = (uint16_t)wire.number;
     t->next_rate = wire.rate;
     tell_monitor(t, IPC_ACCEPTED, &t->number, sizeof(t->number));
 }

@@ -25,6 +25,7 @@
 
 #define OUR_PROTOCOL 80    /* in nobody's list (/etc/iproute2/rt_protos) */
 #define MOST_DUPLICATES 64 /* of our rule that are removed, one by one */
+#define REQUEST_MAX 256    /* bytes of what is sent */
 
 struct talk {
     struct mnl_socket *socket;
@@ -64,8 +65,10 @@ static int run(struct talk *t, mnl_cb_t each, void *arg)
 
 static void *begin(struct talk *t, uint16_t type, uint16_t flags, size_t fixed)
 {
-    struct nlmsghdr *request = mnl_nlmsg_put_header(t->buffer);
+    struct nlmsghdr *request;
 
+    memset(t->buffer, 0, REQUEST_MAX); /* libmnl pads attributes with what lies there */
+    request = mnl_nlmsg_put_header(t->buffer);
     request->nlmsg_type = type;
     request->nlmsg_flags = NLM_F_REQUEST | flags;
     return mnl_nlmsg_put_extra_header(request, fixed);

@@ -47,11 +47,12 @@ static void introduce(int monitor, int worker)
 {
     struct cert ca = cert_make_ca("CA");
     struct wire_minter_key key = { .number = 1, .rate = 100000 };
+    const uint16_t number = 1;
     struct wire_peer peer = { .kind = PROCESS_WORKER };
     int fds[2] = { in_memory(ca.pem), in_memory(ca.key_pem) };
 
     assert_true(ipc_send_fds(monitor, IPC_MINTER_KEY, &key, sizeof(key), fds, 2));
-    assert_true(ipc_send(monitor, IPC_COMMIT, &key.number, sizeof(key.number)));
+    assert_true(ipc_send(monitor, IPC_COMMIT, &number, sizeof(number)));
     assert_true(ipc_send_fds(monitor, IPC_PEER, &peer, sizeof(peer), &worker, 1));
     for (size_t i = 0; i < 2; i++)
         close(fds[i]);

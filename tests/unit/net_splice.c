@@ -157,7 +157,9 @@ static void carry(struct fixture *f, size_t total, size_t piece)
 
         moved |= loop_turn(f->loop);
         moved |= hear(f);
-        if (!moved)
+        if (moved)
+            until = wait_now_ms() + WAIT_MS;
+        else
             poll(NULL, 0, 1);
     }
     assert_int_equal(f->heard, total);
