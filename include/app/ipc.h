@@ -28,7 +28,8 @@ enum ipc_type {
     IPC_LOG_FILE,  /* logger; descriptor, or none: discard */
     IPC_DRAIN,     /* worker: uint64_t milliseconds; from control: asks the monitor to stop gently, empty */
     IPC_HAND_OVER, /* another posternd serves from now on. worker: uint64_t milliseconds; control, filter: empty */
-    IPC_SERVE,     /* worker, control, filter that were started beside another posternd: it has handed over */
+    IPC_TRY,       /* worker that was started beside another posternd: accept, as that one's do, too */
+    IPC_SERVE,     /* worker, control, filter of such a one: the other posternd has handed over */
     IPC_STANDBY,   /* filter: uint32_t, may another posternd commit its table? */
     IPC_PRESSURE,  /* worker: struct pressure */
     IPC_STOP,      /* worker: end now. filter: uint32_t, remove the rules? and end */

@@ -20,8 +20,8 @@
  * The monitor's state, shared by its files: monitor.c (start, signals, the loop, the end), monitor_children.c (who runs, what they
  * say), monitor_fork.c (how they are born), monitor_introduce.c (what they are told first, and who speaks with whom),
  * monitor_lost.c (what the dead leave), monitor_watch.c (who hangs), monitor_memory.c (how short memory is), monitor_reload.c (a
- * new generation, from files to everybody's answer), monitor_upgrade.c (a new binary, from both sides) and monitor_orders.c (what
- * is asked of the old one while it drains).
+ * new generation, from files to everybody's answer), monitor_upgrade.c and monitor_follow.c (a new binary, from both sides) and
+ * monitor_orders.c (what is asked of the old one while it drains).
  */
 #define CHILDREN_MAX (WORKERS_MAX + 4)
 
@@ -67,8 +67,10 @@ struct tickets {
 enum upgrade_role {
     UPGRADE_NONE,
     UPGRADE_STARTING, /* a new one was started, and is not ready */
+    UPGRADE_LENDING,  /* it is ready, and its workers accept beside those of this one, which serves on */
     UPGRADE_LEFT,     /* the new one serves, this one drains */
     UPGRADE_WAITING,  /* this is the new one: everything is prepared, the old one serves */
+    UPGRADE_TRYING,   /* this is the new one: its workers accept, the old one serves, too */
     UPGRADE_FOLLOWING /* this one serves, the old one drains */
 };
 
@@ -77,7 +79,8 @@ struct upgrade {
     bool wanted, for_control; /* asked for, not begun; control waits for the end */
     pid_t pid;                /* of the other one; 0: none */
     int channel;              /* to it; -1: none */
-    uint64_t deadline_ms;     /* of STARTING */
+    uint64_t deadline_ms;     /* of STARTING and LENDING */
+    bool told;                /* of TRYING: the old one knows that this one serves */
     char why[UPGRADE_TEXT];   /* what the new one said before it failed; empty: nothing */
     struct handover from;     /* of the new one: what it was given */
 };
@@ -169,6 +172,16 @@ void upgrade_heard(struct monitor *m);
 void upgrade_child_died(struct monitor *m, int status);
 /* This posternd stops: so does a new one that is not ready, or, if `at_once`, the old one that drains. */
 void upgrade_stop(struct monitor *m, bool at_once);
+/* There is no other posternd any more. */
+void upgrade_over(struct upgrade *u);
+/* A new posternd was started and this one has not left yet: what ends that one leaves this one serving. */
+bool upgrade_tries(const struct monitor *m);
+/* false: what a reload would change is being passed on. */
+bool upgrade_lets_reload(const struct monitor *m);
+/* Must the end wait for the other posternd? */
+bool upgrade_holds(const struct monitor *m);
+
+/* monitor_follow.c */
 /* Takes up what the environment says was passed on. false: it is not what it should be. */
 MUST_CHECK bool upgrade_begin(struct monitor *m);
 /* Does this posternd follow another one, with a configuration that it can follow with? false: `error` says why not. */
@@ -177,10 +190,13 @@ MUST_CHECK bool upgrade_fits(const struct monitor *m, const struct conf *conf, c
 void upgrade_ready(struct monitor *m);
 /* To the log, and to the posternd that waits for this one to get ready. */
 void upgrade_complain(struct monitor *m, const char *text);
-/* false: what a reload would change is being passed on. */
-bool upgrade_lets_reload(const struct monitor *m);
-/* Must the end wait for the other posternd? */
-bool upgrade_holds(const struct monitor *m);
+/* Says that this one serves, once it does. */
+void follow_step(struct monitor *m);
+/* What the old one says, and that it is gone. */
+void follow_heard(struct monitor *m, enum upgrade_word word, const char *text);
+void follow_gone(struct monitor *m);
+/* This is the new one, and it was not told to take everything yet. */
+bool follow_waits(const struct monitor *m);
 
 /* monitor_orders.c */
 /* Control's order to end sessions of the posternd before this one: passed on. */
@@ -232,6 +248,8 @@ MUST_CHECK bool monitor_send_generation(const struct monitor *m, const struct bl
 
 /* monitor_watch.c: once a second; a child whose loop does not turn any more is killed, and so replaced. */
 void watch_step(struct monitor *m);
+/* Asks one now. Whoever has answered is not `silent`; whoever dies and comes back is not either. */
+void watch_ask(struct child *c);
 
 /* monitor_memory.c */
 void memory_open(struct monitor *m);

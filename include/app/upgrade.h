@@ -55,7 +55,9 @@ void upgrade_forget(struct handover *h);
 enum upgrade_word {
     UPGRADE_READY = 'R',   /* the new one: I could serve */
     UPGRADE_FAILED = 'F',  /* the new one: I could not, because */
-    UPGRADE_GO = 'G',      /* the old one: serve; I take nobody any more */
+    UPGRADE_GO = 'G',      /* the old one: accept, beside me */
+    UPGRADE_SERVES = 'V',  /* the new one: all my workers serve */
+    UPGRADE_TAKE = 'T',    /* the old one: then take everything, I drain */
     UPGRADE_TICKETS = 'K', /* the old one, just before: keys of session tickets (app/ticket_keys.h). Whoever does not know it goes
                              on with its own */
     UPGRADE_STOP = 'S',    /* the new one, later: it was told to stop at once */

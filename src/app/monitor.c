@@ -285,7 +285,7 @@ void monitor_drain(struct monitor *m)
     reload_cancel(m);
     upgrade_stop(m, false);
     notify_stopping(&m->notify, m->current->conf->timeouts.drain + DRAIN_GRACE_MS + 2 * STOP_MS);
-    drain(m, IPC_DRAIN);
+    drain(m, follow_waits(m) ? IPC_HAND_OVER : IPC_DRAIN); /* where another one serves nobody is sent away */
 }
 
 void monitor_leave(struct monitor *m)
@@ -347,7 +347,7 @@ static void read_signals(struct monitor *m)
 static void flush(struct monitor *m)
 {
     struct child *filter = monitor_filter(m);
-    bool ours = m->upgrade.role != UPGRADE_LEFT && m->upgrade.role != UPGRADE_WAITING; /* not another's, who serves */
+    bool ours = m->upgrade.role != UPGRADE_LEFT && !follow_waits(m); /* not another's, who serves */
     uint32_t remove = filter->wanted && m->current->conf->packet_filter.open_on_exit && m->exit_code == 0 && ours;
 
     m->life = LIFE_FLUSHING;
@@ -389,7 +389,7 @@ static int wait_ms(const struct monitor *m)
         soonest = m->life_deadline_ms;
     if (m->reload.running && m->reload.deadline_ms < soonest)
         soonest = m->reload.deadline_ms;
-    if (m->upgrade.role == UPGRADE_STARTING && m->upgrade.deadline_ms < soonest)
+    if (upgrade_tries(m) && m->upgrade.deadline_ms < soonest)
         soonest = m->upgrade.deadline_ms;
     if (m->notify.watchdog_ms != 0 && m->notify.next_ms < soonest)
         soonest = m->notify.next_ms;
@@ -476,7 +476,7 @@ int monitor_main(const char *path, char **argv)
         watch_step(&m);
         reload_step(&m);
         upgrade_step(&m);
-        if (m.upgrade.role != UPGRADE_WAITING)
+        if (!follow_waits(&m))
             notify_step(&m.notify);
         tickets_step(&m);
         certificates_step(&m);

@@ -26,7 +26,7 @@ static void fill_args(const struct monitor *m, const struct child *c, int ipc, s
     args->writers = s->writers;
     args->rows = s->rows;
     args->owner = geteuid();
-    args->waits = m->upgrade.role == UPGRADE_WAITING;
+    args->waits = follow_waits(m);
     args->first_number = m->first_number;
     args->old_writers = 0;
     args->worker_user = m->identities.of[PROCESS_WORKER].uid;

@@ -106,7 +106,7 @@ bool child_introduce(struct monitor *m, struct child *c)
     }
     if (c->kind == PROCESS_MINTER)
         return minter_introduce(m, c); /* its peers come when it is ready */
-    if (c->kind == PROCESS_FILTER && m->upgrade.role == UPGRADE_STARTING && !ipc_send(c->ipc, IPC_STANDBY, &on, sizeof(on)))
+    if (c->kind == PROCESS_FILTER && upgrade_tries(m) && !ipc_send(c->ipc, IPC_STANDBY, &on, sizeof(on)))
         return false;
     if (!send_generation(m, c))
         return false;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A new binary without a gap, seen from both sides.
+ * A new binary without a gap, and what both sides have in common; the other side is in monitor_follow.c.
  *
  * The old posternd starts the program that lies in its place now, with its own arguments, and passes on the listening sockets and
  * what else there may be only one of (app/upgrade.h). The new one reads the configuration, starts its children and says that it is
- * ready; until then it accepts nobody and nothing of the old one has changed, so whatever goes wrong, the old one serves on. When
- * it hears GO its workers begin to accept from the same sockets, its control socket takes the place of the old one, and the old one
+ * ready; until then it accepts nobody and nothing of the old one has changed. When it hears GO its workers accept from the same
+ * sockets, beside those of the old one, which still are as they were: so whatever ends the new one, or keeps it from saying that
+ * all its workers serve, leaves the old one serving. Only when it has said so it is told to take everything else, and the old one
  * drains: it tells its clients with their next answer to go, and WebSockets when timeouts.drain is over.
  *
  * With a packet filter both have a filter process. That of the new one commits its table, in place of the old one's, in one
@@ -24,17 +25,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NUMBER_STEP 10000000u /* numbers of sessions begin anew at a multiple of it, at least half of it above all before */
-
-static const struct upgrade with_nobody = { .channel = -1, .from = { .channel = -1, .folder = -1, .admin = -1, .lock = -1 } };
-
 /* The old posternd. */
 
 static const char *refusal(const struct monitor *m)
 {
     if (m->life != LIFE_SERVING)
         return "posternd is starting or stopping";
-    if (m->upgrade.wanted || m->upgrade.role == UPGRADE_STARTING)
+    if (m->upgrade.wanted || upgrade_tries(m))
         return "an upgrade is under way";
     if (m->upgrade.role != UPGRADE_NONE)
         return "the posternd before this one still drains";
@@ -66,11 +63,25 @@ void upgrade_ask(struct monitor *m, bool for_control)
         tell_control(m, 0, why);
 }
 
+void upgrade_over(struct upgrade *u)
+{
+    *u = (struct upgrade){ .channel = -1, .from = { .channel = -1, .folder = -1, .admin = -1, .lock = -1 } };
+}
+
+/* The sockets as they were: what they are set to is one thing for all who have them. */
+static void take_back(struct monitor *m)
+{
+    listeners_want_interfaces(&m->listeners, zones_need_interfaces(m->current->conf));
+    listeners_steer(&m->listeners, m->shared.workers);
+}
+
 static void fail(struct monitor *m, const char *why)
 {
     struct upgrade *u = &m->upgrade;
     uint32_t off = false;
 
+    if (u->role == UPGRADE_LENDING)
+        take_back(m);
     monitor_log_lines("upgrade: ", why, true);
     log_error("upgrade failed: this posternd stays");
     if (u->for_control)
@@ -78,7 +89,7 @@ static void fail(struct monitor *m, const char *why)
     child_tell(monitor_filter(m), IPC_STANDBY, &off, sizeof(off));
     if (u->channel >= 0)
         close(u->channel);
-    *u = with_nobody;
+    upgrade_over(u);
 }
 
 static uint64_t highest_number(const struct monitor *m)
@@ -191,15 +202,26 @@ static void pass_on_reload(struct monitor *m)
     m->reload.wanted = m->reload.wanted_by_control = false;
 }
 
-static void hand_over(struct monitor *m)
+/* It may try. The keys go first: its workers have clients from then on. */
+static void lend(struct monitor *m)
 {
     struct upgrade *u = &m->upgrade;
 
     tickets_pass_on(m, u->channel);
-    notify_send(&m->notify, "MAINPID=%d\n", (int)u->pid); /* before it speaks for itself */
-    if (!upgrade_say(u->channel, UPGRADE_GO, "")) {
-        notify_send(&m->notify, "MAINPID=%d\n", (int)getpid());
+    if (!upgrade_say(u->channel, UPGRADE_GO, ""))
         return; /* it died: SIGCHLD tells the rest */
+    u->role = UPGRADE_LENDING;
+    log_info("upgrade: process %d accepts beside this one", (int)u->pid);
+}
+
+static void hand_over(struct monitor *m)
+{
+    struct upgrade *u = &m->upgrade;
+
+    notify_send(&m->notify, "MAINPID=%d\n", (int)u->pid); /* before it speaks for itself */
+    if (!upgrade_say(u->channel, UPGRADE_TAKE, "")) {
+        notify_send(&m->notify, "MAINPID=%d\n", (int)getpid());
+        return; /* likewise */
     }
     m->notify = (struct notify){ .to_len = 0 };
     log_info("upgrade: process %d serves from now on", (int)u->pid);
@@ -210,15 +232,22 @@ static void hand_over(struct monitor *m)
     monitor_leave(m);
 }
 
+bool upgrade_tries(const struct monitor *m)
+{
+    return m->upgrade.role == UPGRADE_STARTING || m->upgrade.role == UPGRADE_LENDING;
+}
+
 void upgrade_step(struct monitor *m)
 {
     struct upgrade *u = &m->upgrade;
 
     if (u->wanted && m->life == LIFE_SERVING && !m->reload.running)
         begin(m);
-    if (u->role != UPGRADE_STARTING || clock_ms() < u->deadline_ms || u->pid <= 0)
+    follow_step(m);
+    if (!upgrade_tries(m) || clock_ms() < u->deadline_ms || u->pid <= 0)
         return;
-    snprintf(u->why, sizeof(u->why), "it was not ready within %u ms (timeouts.upgrade)", m->current->conf->timeouts.upgrade);
+    snprintf(u->why, sizeof(u->why), "it %s within %u ms (timeouts.upgrade)",
+             u->role == UPGRADE_STARTING ? "was not ready" : "was ready, but did not serve", m->current->conf->timeouts.upgrade);
     kill(u->pid, SIGKILL);
     u->deadline_ms = UINT64_MAX;
 }
@@ -234,99 +263,11 @@ void upgrade_child_died(struct monitor *m, int status)
         snprintf(end, sizeof(end), "the new posternd died of signal %d", WTERMSIG(status));
     else
         snprintf(end, sizeof(end), "the new posternd ended with status %d", WEXITSTATUS(status));
-    if (u->role == UPGRADE_STARTING) {
+    if (upgrade_tries(m)) {
         snprintf(why, sizeof(why), "%s", u->why[0] != '\0' ? u->why : end);
         fail(m, why);
     } else if (u->role == UPGRADE_LEFT)
         log_error("%s", end);
-}
-
-/* The new posternd. */
-
-bool upgrade_begin(struct monitor *m)
-{
-    struct upgrade *u = &m->upgrade;
-    char error[160];
-
-    m->first_number = 0;
-    if (!upgrade_read(&u->from, error, sizeof(error))) {
-        u->channel = u->from.channel;
-        u->role = u->channel >= 0 ? UPGRADE_WAITING : UPGRADE_NONE;
-        upgrade_complain(m, error);
-        return false;
-    }
-    if (u->from.channel < 0)
-        return true;
-    u->role = UPGRADE_WAITING;
-    u->channel = u->from.channel;
-    u->pid = u->from.pid;
-    m->first_number = (u->from.number + NUMBER_STEP / 2 + NUMBER_STEP) / NUMBER_STEP * NUMBER_STEP;
-    if (u->from.layout != upgrade_layout()) {
-        log_warn("the sessions of the running posternd are laid out in another way: they are not listed while it drains");
-        for (unsigned i = 0; i < u->from.writers; i++)
-            close(u->from.shards[i]);
-        u->from.writers = 0;
-    }
-    return true;
-}
-
-/* If it failed after its filter process has committed, the old one could not put back what was, but for its own table. */
-bool upgrade_fits(const struct monitor *m, const struct conf *conf, char *error, size_t size)
-{
-    const char *before = m->upgrade.from.table, *now = conf->packet_filter.line != 0 ? conf->packet_filter.table : "";
-
-    if (m->upgrade.role != UPGRADE_WAITING || strcmp(before, now) == 0)
-        return true;
-    snprintf(error, size, "%s:%u: packet_filter: another table is in force: reload first, then upgrade", conf->file,
-             conf->packet_filter.line);
-    return false;
-}
-
-void upgrade_complain(struct monitor *m, const char *text)
-{
-    monitor_log_lines("", text, true);
-    if (m->upgrade.role == UPGRADE_WAITING && text[0] != '\0')
-        (void)upgrade_say(m->upgrade.channel, UPGRADE_FAILED, text);
-}
-
-void upgrade_ready(struct monitor *m)
-{
-    if (m->upgrade.role != UPGRADE_WAITING) {
-        runtime_dir_publish(&m->runtime);
-        monitor_say_ready(m);
-    } else if (!upgrade_say(m->upgrade.channel, UPGRADE_READY, ""))
-        monitor_stop(m, 1);
-}
-
-static void serve(struct monitor *m, struct child *c)
-{
-    const struct listeners none = { 0, NULL };
-
-    if (c->kind == PROCESS_WORKER && c->ipc >= 0 && !child_send_listeners(m, c, IPC_LISTEN, &m->listeners, &none))
-        log_error("worker %u cannot be told its listeners: %s", c->index, strerror(errno));
-    if (c->kind == PROCESS_WORKER || c->kind == PROCESS_CONTROL || c->kind == PROCESS_FILTER)
-        child_tell(c, IPC_SERVE, NULL, 0);
-}
-
-/* It is our turn. */
-static void take_over(struct monitor *m)
-{
-    char error[FILE_ERROR];
-
-    m->upgrade.role = UPGRADE_FOLLOWING;
-    if (!listeners_listen(&m->listeners, error, sizeof(error)))
-        log_error("%s", error);
-    listeners_want_interfaces(&m->listeners, zones_need_interfaces(m->current->conf));
-    listeners_settle(&m->listeners);
-    listeners_steer(&m->listeners, m->shared.workers);
-    for (size_t i = 0; i < m->child_count; i++)
-        serve(m, &m->children[i]);
-    if (!runtime_dir_publish(&m->runtime))
-        log_error("%s: the control socket or the file with the process id is not in its place: %s", m->runtime.path,
-                  strerror(errno));
-    log_info("upgrade: taken over from process %d", (int)m->upgrade.pid);
-    monitor_say_ready(m);
-    monitor_tell_status(m);
 }
 
 /* Both. */
@@ -336,32 +277,15 @@ static void hear(struct monitor *m, enum upgrade_word word, const char *text)
     struct upgrade *u = &m->upgrade;
 
     if (u->role == UPGRADE_STARTING && word == UPGRADE_READY && m->life == LIFE_SERVING) /* or else it was told to end */
+        lend(m);
+    else if (u->role == UPGRADE_LENDING && word == UPGRADE_SERVES && m->life == LIFE_SERVING)
         hand_over(m);
     else if (u->role == UPGRADE_STARTING && word == UPGRADE_FAILED)
         snprintf(u->why, sizeof(u->why), "%s", text);
-    else if (u->role == UPGRADE_WAITING && word == UPGRADE_TICKETS)
-        tickets_take(m, text);
-    else if (u->role == UPGRADE_WAITING && word == UPGRADE_GO)
-        take_over(m);
     else if (u->role == UPGRADE_LEFT)
         orders_heard(m, word, text);
-}
-
-static void on_gone(struct monitor *m)
-{
-    struct upgrade *u = &m->upgrade;
-
-    close(u->channel);
-    u->channel = -1;
-    if (u->role == UPGRADE_WAITING) {
-        log_error("the posternd that was to be replaced is gone");
-        monitor_stop(m, 1);
-    } else if (u->role == UPGRADE_FOLLOWING) {
-        log_info("process %d has drained", (int)u->pid);
-        upgrade_forget(&u->from);
-        *u = with_nobody;
-        monitor_tell_status(m);
-    }
+    else
+        follow_heard(m, word, text);
 }
 
 void upgrade_heard(struct monitor *m)
@@ -374,8 +298,11 @@ void upgrade_heard(struct monitor *m)
         hear(m, word, text);
         explicit_bzero(text, sizeof(text)); /* it may have been keys */
     }
-    if (m->upgrade.channel >= 0 && heard < 0)
-        on_gone(m);
+    if (m->upgrade.channel < 0 || heard >= 0)
+        return;
+    close(m->upgrade.channel);
+    m->upgrade.channel = -1;
+    follow_gone(m);
 }
 
 void upgrade_stop(struct monitor *m, bool at_once)
@@ -383,7 +310,7 @@ void upgrade_stop(struct monitor *m, bool at_once)
     struct upgrade *u = &m->upgrade;
 
     u->wanted = false;
-    if (u->role == UPGRADE_STARTING && u->pid > 0) {
+    if (upgrade_tries(m) && u->pid > 0) {
         snprintf(u->why, sizeof(u->why), "posternd is stopping");
         kill(u->pid, SIGTERM);
     } else if (u->role == UPGRADE_FOLLOWING && at_once && u->channel >= 0)
@@ -392,12 +319,12 @@ void upgrade_stop(struct monitor *m, bool at_once)
 
 bool upgrade_lets_reload(const struct monitor *m)
 {
-    return m->upgrade.role != UPGRADE_STARTING && m->upgrade.role != UPGRADE_WAITING;
+    return !upgrade_tries(m) && !follow_waits(m);
 }
 
 bool upgrade_holds(const struct monitor *m)
 {
     const struct upgrade *u = &m->upgrade;
 
-    return (u->role == UPGRADE_STARTING && u->pid > 0) || (u->role == UPGRADE_FOLLOWING && u->channel >= 0);
+    return (upgrade_tries(m) && u->pid > 0) || (u->role == UPGRADE_FOLLOWING && u->channel >= 0);
 }

@@ -60,6 +60,12 @@ static void look(const struct monitor *m, struct child *c)
         child_tell(c, IPC_PING, NULL, 0);
 }
 
+void watch_ask(struct child *c)
+{
+    c->silent = 1;
+    child_tell(c, IPC_PING, NULL, 0);
+}
+
 void watch_step(struct monitor *m)
 {
     if (m->life != LIFE_SERVING || clock_ms() < m->watch_ms)

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FIRST_LINE "postern-handover 1"
+#define FIRST_LINE "postern-handover 2"
 #define TEXT_MAX (1u << 20)
 
 uint64_t upgrade_layout(void)

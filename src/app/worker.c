@@ -48,6 +48,7 @@ struct worker {
     struct minter_link minter;
     struct worker_tls tls;
     bool draining;
+    bool alone; /* no other posternd serves, that could have taken over or would go on */
     int exit_code;
     struct asked asked[EXPLAIN_MAX];
     struct ipc_message message;
@@ -282,8 +283,10 @@ static void on_message(struct worker *w, struct ipc_message *m)
         process_answer_ping(w->args->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
-    else if (m->type == IPC_SERVE)
+    else if (m->type == IPC_TRY)
         listen_on_pending(w);
+    else if (m->type == IPC_SERVE)
+        w->alone = true;
     else if ((m->type == IPC_DRAIN || m->type == IPC_HAND_OVER) && ipc_read(m, &ms, sizeof(ms)))
         drain(w, ms, m->type == IPC_HAND_OVER);
     else if (m->type == IPC_PRESSURE && ipc_read(m, &pressure, sizeof(pressure)))
@@ -308,7 +311,7 @@ static void on_monitor(void *arg, unsigned what)
         return;
     loop_remove(w->loop, &w->monitor_source);
     log_error("the monitor is gone: draining");
-    drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0, false);
+    drain(w, w->current != NULL ? w->current->conf->timeouts.drain : 0, !w->alone);
 }
 
 /* Maps what is shared and gives the descriptors back: sessions need them. */
@@ -382,6 +385,7 @@ int worker_main(const struct process_args *args)
     static struct worker w = { .peer = -1 };
 
     w.args = args;
+    w.alone = !args->waits;
     start(&w);
     loop_run(w.loop);
     filter_link_close(&w.filter);

@@ -248,6 +248,81 @@ def test_the_sockets_are_as_they_were_when_the_new_one_is_gone():
             assert get(after, stage).status == 200
 
 
+@contextlib.contextmanager
+def lent(stage):
+    """The new posternd accepts beside the old one, and one of its workers is stopped, so that it cannot say that it serves. Its pid."""
+    gate, old = gated(stage), stage.postern.process.pid
+    stage.postern.wait_said("monitor: ready: ")           # debug lines have that word earlier
+    stage.postern.signal(signal.SIGUSR2)
+    new = int(wait_until(lambda: re.search(r"started as process (\d+)", stage.postern.stderr()), what="the new one")[1])
+    ready = stage.postern.stderr().count("worker ready")
+    os.kill(old, signal.SIGSTOP)
+    with open(gate, "w") as file:
+        file.write("go\n")
+    wait_until(lambda: stage.postern.stderr().count("worker ready") == ready + stage.settings["workers"], what="its workers")
+    held = next(pid for pid in children_of(new) if role_of(pid) == "worker")
+    wait_until(lambda: proc_status(held)["State"].startswith("S"), what="a worker that waits")
+    os.kill(held, signal.SIGSTOP)
+    try:
+        os.kill(old, signal.SIGCONT)
+        wait_until(lambda: "accepts beside this one" in stage.postern.stderr(), what="both to accept")
+        yield new
+    finally:
+        os.kill(held, signal.SIGCONT)
+        stage.postern.replace()
+
+
+def are_gone(pids):
+    return all(proc_status(pid).get("State", "Z").startswith("Z") for pid in pids)
+
+
+LENDING = {"workers": 2, "log": {"level": "debug"}, "timeouts": {"drain": 10.0, "stall": 60.0}}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_new_one_that_ends_right_behind_its_start(number):
+    """It accepts already, and so does the old one, as if nothing had been: nobody is refused or cut, and the next upgrade is as any."""
+    with replaceable(**LENDING) as stage, open_socket(stage) as client, Client(stage.proxy) as kept:
+        load = Load(stage, threads=3, per_connection=5)
+        before = stage.postern.ctl("status")
+        with lent(stage) as new:
+            answered, children = load.answered, children_of(new)
+            wait_until(lambda: load.answered > answered + 50, what="load while both accept")
+            assert stage.postern.ctl("status")["pid"] == stage.postern.pid_file() == before["pid"]
+            assert "under way" in stage.postern.ctl_run("upgrade").stderr
+            os.kill(new, number)
+            if number == signal.SIGKILL:
+                stage.postern.wait_said("the new posternd died of signal 9")
+        stage.postern.wait_said("upgrade failed: this posternd stays")
+        wait_until(lambda: are_gone(children), what="the end of its children")
+        answered = load.answered
+        wait_until(lambda: load.answered > answered + 50, what="load behind it")
+        assert get(kept, stage).value("connection") is None
+        echo(client, b"still here")
+        with Client(stage.proxy) as fresh:
+            assert get(fresh, stage).value("connection") is None
+        after = stage.postern.ctl("status")
+        assert (after["pid"], after["state"]) == (before["pid"], "serving") and stage.postern.pid_file() == before["pid"]
+        assert [worker["pid"] for worker in after["workers"]] == [worker["pid"] for worker in before["workers"]]
+        client.close()
+        assert get(kept, stage).status == 200
+        old = stage.postern.upgrade()
+        kept.close()
+        assert has_ended(old) == 0
+        load.stop()
+        assert not load.refused and not load.wrong and not load.cut
+
+
+def test_stopped_while_both_accept():
+    with replaceable(**LENDING) as stage:
+        with lent(stage) as new:
+            stage.postern.signal(signal.SIGTERM)
+            stage.postern.wait_said("monitor: draining")
+        assert stage.postern.process.wait(15) == 0
+        assert not os.path.exists(f"/proc/{new}")
+        assert not os.listdir(stage.postern.runtime_dir)
+
+
 def test_numbers_of_sessions_are_not_used_again():
     with replaceable() as stage:
         for path in ("/before", "/after"):

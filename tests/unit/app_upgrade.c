@@ -195,10 +195,11 @@ static void test_not_understood(void **state)
 {
     (void)state;
     refused_text("");
-    refused_text("postern-handover 2\n");
-    refused_text("postern-handover 1\nwhat 7\n");
-    refused_text("postern-handover 1\nlisten\n");
-    refused_text("postern-handover 1\nlisten 999\n");
+    refused_text("postern-handover 1\n");
+    refused_text("postern-handover 3\n");
+    refused_text("postern-handover 2\nwhat 7\n");
+    refused_text("postern-handover 2\nlisten\n");
+    refused_text("postern-handover 2\nlisten 999\n");
     assert_int_equal(read_in_child(is_refused, "", 0, 0), 0);
     assert_int_equal(read_in_child(is_refused, "x y", 0, 0), 0);
     assert_int_equal(read_in_child(is_refused, "0 1", 0, 0), 0);
