@@ -95,7 +95,12 @@ def test_block(block, tmp_path):
     assert steps, "a tested block has no command"
     for number, (command, _) in enumerate(steps):
         shell += f"{command}\nprintf '\\n=== {number}\\n'\n"
-    done = subprocess.run(["bash", "-c", shell], cwd=top, env=environment, capture_output=True, text=True, timeout=120)
+    ours, theirs = os.pipe()        # as at a terminal: a standard input that says nothing and does not end
+    try:
+        done = subprocess.run(["bash", "-c", shell], cwd=top, env=environment, stdin=ours, capture_output=True, text=True, timeout=120)
+    finally:
+        os.close(ours)
+        os.close(theirs)
     outputs = re.split(r"\n=== \d+\n", done.stdout)
     for (command, expected), output in zip(steps, outputs):
         assert re.search(pattern_of(expected), output + done.stderr, re.S), f"$ {command}\n{output}\n--- stderr\n{done.stderr}"
