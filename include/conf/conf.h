@@ -278,6 +278,11 @@ struct conf_timeouts {
     uint32_t handshake, header, body, connect, response, keepalive, tunnel_idle, message, drain, stall, upgrade;
 };
 
+/* Where keys stand whose values only the machine can refuse. Of a key that is not there: the line of its group, or 1. */
+struct conf_lines {
+    unsigned user, sandbox, runtime_dir, log_access, admin, resolver_hosts, keylog;
+};
+
 struct conf {
     char *file;       /* name for messages: "/etc/postern/postern.conf", or "default.conf" */
     unsigned workers; /* 0: one a core */
@@ -304,6 +309,7 @@ struct conf {
     struct conf_tls tls;
     struct conf_tls_file *tls_files;
     size_t tls_file_count;
+    struct conf_lines lines;
 };
 
 /* Errors and warnings, each a whole line: "file:line: key: message". Sorted by line. */
@@ -318,6 +324,8 @@ struct conf_messages {
  */
 MUST_CHECK struct conf *conf_parse(const char *file, struct span text, struct conf_messages *messages);
 void conf_free(struct conf *conf);
+/* Puts "file:line: key: " in front of what `error`, of `size` bytes, says already: the machine refused it. Returns false. */
+bool conf_blame(const struct conf *conf, unsigned line, const char *key, char *error, size_t size);
 void conf_messages_init(struct conf_messages *messages);
 void conf_messages_fini(struct conf_messages *messages);
 

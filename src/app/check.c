@@ -30,7 +30,7 @@ static bool log_is_writable(const struct conf *conf)
         place = dirname(copy);
     if (access(place, W_OK) == 0)
         return true;
-    fprintf(stderr, "%s: log.access: %s: %s\n", conf->file, place, strerror(errno));
+    fprintf(stderr, "%s:%u: log.access: %s: %s\n", conf->file, conf->lines.log_access, place, strerror(errno));
     return false;
 }
 
@@ -41,7 +41,7 @@ static bool user_is_good(const struct conf *conf)
 
     if (conf->user == NULL || identities_find(&who, conf->user, error, sizeof(error)))
         return true;
-    fprintf(stderr, "%s: user: %s\n", conf->file, error);
+    fprintf(stderr, "%s:%u: user: %s\n", conf->file, conf->lines.user, error);
     return false;
 }
 

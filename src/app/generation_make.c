@@ -91,12 +91,12 @@ static void read_hosts(struct making *m)
     char *text = file_read(m->b->conf->resolver_hosts, FILE_TRUSTED, HOSTS_BYTES, &len, error);
 
     if (text == NULL && errno != ENOENT)
-        complain(m, "%s: resolver.hosts: %s", m->b->conf->file, error);
+        complain(m, "%s:%u: resolver.hosts: %s", m->b->conf->file, m->b->conf->lines.resolver_hosts, error);
     hosts = conf_hosts_parse(span_of(text, len));
     free(text);
     m->b->hosts_fd = hosts != NULL ? memfd_sealed("postern-hosts", conf_hosts_memory(hosts)) : -1;
     if (m->b->hosts_fd < 0)
-        complain(m, "%s: resolver.hosts: %s", m->b->conf->file, strerror(errno));
+        complain(m, "%s:%u: resolver.hosts: %s", m->b->conf->file, m->b->conf->lines.resolver_hosts, strerror(errno));
     conf_hosts_free(hosts);
 }
 
@@ -161,7 +161,7 @@ static bool take_over(struct hosts_set *set, const struct blueprint *b, struct s
 static void make_set(struct making *m, const struct conf_policy *p, struct hosts_set *set, struct span text)
 {
     if (!take_over(set, m->b, text) && !take_over(set, m->before, text) && !compile_set(set, text)) {
-        complain(m, "%s:%u: hosts_file: %s: no memory for it", m->b->conf->file, p->line, p->hosts_file);
+        complain(m, "%s:%u: policies.%s.hosts_file: %s: no memory for it", m->b->conf->file, p->line, p->name, p->hosts_file);
         return;
     }
     if (set->bad_lines > 0)
@@ -180,7 +180,7 @@ static void read_hosts_file(struct making *m, size_t policy)
         return;
     text = file_read(p->hosts_file, FILE_TRUSTED, HOSTS_FILE_BYTES, &len, error);
     if (text == NULL)
-        complain(m, "%s:%u: hosts_file: %s", m->b->conf->file, p->line, error);
+        complain(m, "%s:%u: policies.%s.hosts_file: %s", m->b->conf->file, p->line, p->name, error);
     else
         make_set(m, p, &m->b->sets[policy], span_of(text, len));
     free(text);

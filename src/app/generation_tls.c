@@ -363,7 +363,7 @@ bool blueprint_open_keylog(struct blueprint *b, char *error)
     if (path == NULL || b->keylog_fd >= 0)
         return true;
     b->keylog_fd = file_open_secrets(path, error);
-    return b->keylog_fd >= 0;
+    return b->keylog_fd >= 0 || conf_blame(b->conf, b->conf->lines.keylog, "tls.keylog", error, FILE_ERROR);
 }
 
 bool blueprint_check_minter(const struct blueprint *b, FILE *errors)

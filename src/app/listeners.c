@@ -209,6 +209,15 @@ static bool provide(struct listening *wanted, const struct listening *kept, unsi
     return add_sockets(wanted, workers, error, size);
 }
 
+/* Says which listener it is about. */
+static bool blame(const struct conf *conf, const struct conf_listener *l, char *error, size_t size)
+{
+    char key[64];
+
+    snprintf(key, sizeof(key), "listeners.%s.address", l->name);
+    return conf_blame(conf, l->line, key, error, size);
+}
+
 bool listeners_bind(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
                     size_t size)
 {
@@ -227,7 +236,7 @@ bool listeners_bind(struct listeners *out, const struct conf *conf, const struct
         item->transparent = l->mode == MODE_TRANSPARENT && l->intercept == INTERCEPT_TPROXY;
         if (!provide(item, find(old, &l->address), workers, error, size)) {
             listeners_cancel(out, old);
-            return false;
+            return blame(conf, l, error, size);
         }
         out->count++;
     }

@@ -114,7 +114,7 @@ static bool open_admin(struct monitor *m, char *error, size_t size)
         return true;
     }
     m->admin = listener_open(address, error, size);
-    return m->admin >= 0;
+    return m->admin >= 0 || conf_blame(m->current->conf, m->current->conf->lines.admin, "admin.address", error, size);
 }
 
 static bool lock_table(struct monitor *m, const struct conf *conf, char *error)
@@ -138,7 +138,8 @@ static bool open_runtime_dir(struct monitor *m, const struct conf *conf, char *e
     int folder = m->upgrade.from.folder;
 
     if (folder < 0 || !runtime_dir_is(folder, conf->runtime_dir))
-        return runtime_dir_open(&m->runtime, conf->runtime_dir, error, size);
+        return runtime_dir_open(&m->runtime, conf->runtime_dir, error, size) ||
+               conf_blame(conf, conf->lines.runtime_dir, "runtime_dir", error, size);
     m->upgrade.from.folder = -1;
     return runtime_dir_inherit(&m->runtime, folder, conf->runtime_dir, error, size);
 }
@@ -162,15 +163,19 @@ static bool open_listeners(struct monitor *m, const struct conf *conf, unsigned 
     return good;
 }
 
+static bool find_users(struct monitor *m, const struct conf *conf, char *error, size_t size)
+{
+    return identities_find(&m->identities, conf->user, error, size) || conf_blame(conf, conf->lines.user, "user", error, size);
+}
+
 /* What could not be had is said once, here. */
 static bool find_sandbox(struct monitor *m, const struct conf *conf, char *error, size_t size)
 {
     char missing[SANDBOX_TEXT], text[SANDBOX_TEXT];
 
     if (!sandbox_find(&m->sandbox, conf->sandbox, &m->identities, missing)) {
-        snprintf(error, size, "%s: sandbox: %s%s", conf->file, conf->sandbox == SANDBOX_REQUIRED ? "\"required\", but " : "",
-                 missing);
-        return false;
+        snprintf(error, size, "%s%s", conf->sandbox == SANDBOX_REQUIRED ? "\"required\", but " : "", missing);
+        return conf_blame(conf, conf->lines.sandbox, "sandbox", error, size);
     }
     if (conf->sandbox == SANDBOX_OFF)
         log_warn("the sandbox is off: system calls and files are not limited");
@@ -187,7 +192,7 @@ static bool open_everything(struct monitor *m)
     char error[FILE_ERROR];
 
     if (!monitor_may_filter(conf, error, sizeof(error)) || !upgrade_fits(m, conf, error, sizeof(error)) ||
-        !identities_find(&m->identities, conf->user, error, sizeof(error)) || !find_sandbox(m, conf, error, sizeof(error)) ||
+        !find_users(m, conf, error, sizeof(error)) || !find_sandbox(m, conf, error, sizeof(error)) ||
         !open_runtime_dir(m, conf, error, sizeof(error)) || !lock_table(m, conf, error) ||
         !blueprint_open_keylog(m->current, error) || !monitor_open_log(m, conf, error) ||
         !open_listeners(m, conf, workers, error, sizeof(error)) || !open_admin(m, error, sizeof(error))) {

@@ -32,7 +32,7 @@ static bool same_text(const char *a, const char *b)
 static bool open_log(const struct conf *conf, int *out, char *error)
 {
     *out = conf->log_access != NULL ? file_open_log(conf->log_access, error) : -1;
-    return *out >= 0 || conf->log_access == NULL;
+    return *out >= 0 || conf->log_access == NULL || conf_blame(conf, conf->lines.log_access, "log.access", error, FILE_ERROR);
 }
 
 static void replace_log(struct monitor *m, int fd)
@@ -244,12 +244,11 @@ static bool prepare(struct monitor *m)
         return false;
     if (!monitor_may_filter(b->conf, error, sizeof(error)))
         fprintf(r->report, "%s\n", error);
-    else if (!blueprint_open_keylog(b, error))
-        fprintf(r->report, "%s: tls.keylog: %s\n", b->conf->file, error);
-    else if (!listeners_prepare(&r->listeners, b->conf, &m->listeners, m->shared.workers, error, sizeof(error)))
-        fprintf(r->report, "%s: listeners: %s\n", b->conf->file, error);
+    else if (!blueprint_open_keylog(b, error) ||
+             !listeners_prepare(&r->listeners, b->conf, &m->listeners, m->shared.workers, error, sizeof(error)))
+        fprintf(r->report, "%s\n", error);
     else if (!open_log(b->conf, &r->log, error)) {
-        fprintf(r->report, "%s: log.access: %s\n", b->conf->file, error);
+        fprintf(r->report, "%s\n", error);
         listeners_cancel(&r->listeners, &m->listeners);
     } else if (!lock_table(m, b->conf)) {
         listeners_cancel(&r->listeners, &m->listeners);

@@ -159,6 +159,13 @@ static int usage(FILE *out, int status)
     return status;
 }
 
+/* getopt_long() has said what is wrong. */
+static int say_wrong(void)
+{
+    fputs("posternctl: -h says how it is called\n", stderr);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option names[] = { { "json", no_argument, NULL, 'j' },
@@ -179,7 +186,7 @@ int main(int argc, char **argv)
         else if (option == 'V')
             return puts("posternctl " POSTERN_VERSION) < 0;
         else
-            return option == 'h' ? usage(stdout, EXIT_GOOD) : usage(stderr, EXIT_USAGE);
+            return option == 'h' ? usage(stdout, EXIT_GOOD) : say_wrong();
     }
     if (optind == argc)
         return usage(stderr, EXIT_USAGE);

@@ -15,8 +15,9 @@
 
 #define DEFAULT_PATH "/etc/postern/postern.conf"
 
-static const char usage[] = "usage: posternd [-c FILE] [-n | -T] [--teardown] [-V] [-h]\n"
-                            "\n"
+static const char synopsis[] = "usage: posternd [-c FILE] [-n | -T | --teardown]\n"
+                               "       posternd -V | -h\n";
+static const char usage[] = "\n"
                             "An application-layer firewall for HTTP and WebSocket. Runs in the foreground.\n"
                             "\n"
                             "  -c FILE      the configuration; without it " DEFAULT_PATH " if there is one,\n"
@@ -68,12 +69,14 @@ static int read_options(int argc, char **argv, const char **path, enum what *wha
             *what = TEARDOWN;
         else if (option == 'V')
             return puts("posternd " POSTERN_VERSION) < 0;
+        else if (option == 'h')
+            return printf("%s%s", synopsis, usage) < 0;
         else
-            return fputs(usage, option == 'h' ? stdout : stderr) < 0 || option != 'h';
+            return fputs(synopsis, stderr) >= 0; /* what is wrong was said already */
     }
     if (optind == argc)
         return -1;
-    fprintf(stderr, "posternd: %s: what is this?\n%s", argv[optind], usage);
+    fprintf(stderr, "posternd: %s: what is this?\n%s", argv[optind], synopsis);
     return 1;
 }
 

@@ -25,6 +25,19 @@ static struct conf *conf_new(const char *file, struct conf_report *report)
     return NULL;
 }
 
+static void note_lines(struct conf_lines *lines, const struct conf_node *root)
+{
+    *lines = (struct conf_lines){
+        .user = conf_member_line(root, "user"),
+        .sandbox = conf_member_line(root, "sandbox"),
+        .runtime_dir = conf_member_line(root, "runtime_dir"),
+        .log_access = conf_member_line(conf_node_member(root, "log"), "access"),
+        .admin = conf_member_line(conf_node_member(root, "admin"), "address"),
+        .resolver_hosts = conf_member_line(conf_node_member(root, "resolver"), "hosts"),
+        .keylog = conf_member_line(conf_node_member(root, "tls"), "keylog"),
+    };
+}
+
 struct conf *conf_parse(const char *file, struct span text, struct conf_messages *messages)
 {
     struct conf_report report = { .file = file };
@@ -33,6 +46,7 @@ struct conf *conf_parse(const char *file, struct span text, struct conf_messages
 
     if (conf != NULL) {
         conf_read(conf, conf_file_root(tree), &report);
+        note_lines(&conf->lines, conf_file_root(tree));
         if (!report.no_memory)
             conf_check(conf, conf_file_root(tree), &report);
     }
@@ -133,6 +147,16 @@ static void free_tls(struct conf *conf)
     }
     free(conf->tls_files);
     free(conf->tls.keylog);
+}
+
+bool conf_blame(const struct conf *conf, unsigned line, const char *key, char *error, size_t size)
+{
+    char *why = strdup(error);
+
+    if (why != NULL)
+        snprintf(error, size, "%s:%u: %s: %s", conf->file, line, key, why);
+    free(why);
+    return false;
 }
 
 void conf_free(struct conf *conf)

@@ -171,9 +171,36 @@ def test_rule_that_can_never_decide_is_a_warning():
     assert "second" in done.text or "never" in done.text, done.text
 
 
+# A key a line, and what is wrong with it where nothing but the machine can know it.
+REFUSED_BY_THE_MACHINE = [
+    ('user = "nobody-at-all";', 'user: no user has the name "nobody-at-all"'),
+    ('log = { access = "/nowhere/access.jsonl"; };', "log.access: /nowhere"),
+    ('resolver = { hosts = "/proc"; };', "resolver.hosts: /proc: not a regular file"),
+    ('tls = { keylog = "/nowhere/keys"; };', "tls.keylog: /nowhere/keys"),
+    ('admin = { address = "192.0.2.1:9128"; };', "admin.address: cannot listen on 192.0.2.1:9128"),
+    ('listeners = ( { name = "far"; mode = "explicit"; address = "192.0.2.1:3128"; from = "here"; } );',
+     "listeners.far.address: cannot listen on 192.0.2.1:3128"),
+    ('policies = ( { name = "listed"; from = "here"; action = "deny"; hosts_file = "/nowhere/hosts"; } );',
+     "policies.listed.hosts_file: /nowhere/hosts"),
+]
+
+
+@pytest.mark.parametrize("key,message", REFUSED_BY_THE_MACHINE, ids=[key.split(" ")[0] for key, _ in REFUSED_BY_THE_MACHINE])
+def test_what_the_machine_refuses_has_its_place(tmp_path, key, message):
+    """By a start, and by a check where it can tell without changing anything: file:line: key: message."""
+    if key.startswith("user") and os.getuid() != 0:
+        pytest.skip("a user is looked up by root alone")
+    text = f'zones = ( {{ name = "here"; networks = "127.0.0.0/8"; }} );\nruntime_dir = "{tmp_path}/run";\n{key}\n'
+    checked, started = check_config(text), check_config(text, arguments=())
+    assert started.returncode == 1 and f"postern.conf:3: {message}" in started.stderr
+    if re.match("user|log|resolver|policies", key):
+        assert checked.returncode == 1 and f"postern.conf:3: {message}" in checked.stderr
+
+
 def test_usage():
     done = subprocess.run([POSTERND, "--no-such-option"], capture_output=True, text=True, timeout=15)
-    assert done.returncode != 0 and "usage" in (done.stdout + done.stderr).lower()
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 3      # what is wrong is not scrolled away
+    assert "--no-such-option" in done.stderr and "usage" in done.stderr
     done = subprocess.run([POSTERND, "-n", "-c", "/nonexistent.conf"], capture_output=True, text=True, timeout=15)
     assert done.returncode != 0 and "/nonexistent.conf" in done.stdout + done.stderr
 
