@@ -7,7 +7,7 @@
 
 /* A request target (RFC 9112 3.2), taken apart and normalised. */
 enum target_form { TARGET_ORIGIN, TARGET_ABSOLUTE, TARGET_AUTHORITY, TARGET_ASTERISK };
-enum target_scheme { SCHEME_NONE, SCHEME_HTTP, SCHEME_WS };
+enum target_scheme { SCHEME_NONE, SCHEME_HTTP, SCHEME_WS, SCHEME_HTTPS, SCHEME_WSS };
 
 struct target {
     enum target_form form;
@@ -28,7 +28,8 @@ struct target {
  *
  * Returns R_NONE or R_TARGET_MALFORMED: '#', controls, space, DEL and 8-bit bytes anywhere; in the path malformed escapes, a raw
  * '\', encoded NUL, CR, LF, '/' or '\', climbing above the root, ".." behind an empty segment; userinfo, '*' with a method other
- * than OPTIONS, a scheme other than http and ws, authority-form with another method than CONNECT or without a port, anything but
+ * than OPTIONS, a scheme other than http, ws, https and wss,
+ * authority-form with another method than CONNECT or without a port, anything but
  * authority-form with CONNECT; and no room in `buffer`.
  */
 #define TARGET_BUFFER(len) (3 * (size_t)(len) + 1)

@@ -9,6 +9,7 @@ struct examine {
     const struct generation *generation;
     const struct conf_listener *listener;
     const struct tunnel *tunnel; /* NULL: not inside one */
+    bool secure;                 /* the request came inside TLS of its own, which ends here */
     const struct host *name;     /* that the client's TLS handshake with the listener asked for; NULL: none */
     const struct addr *original; /* transparent: what the client dialled; NULL otherwise */
     size_t upstream_index;       /* reverse: which upstream's turn it is */

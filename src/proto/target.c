@@ -163,17 +163,26 @@ static enum reason parse_path(struct target *out, struct span text, char *buffer
     return query_is_good(out->query) && normalise(out, path, buffer, size) ? R_NONE : R_TARGET_MALFORMED;
 }
 
+/* What the text begins with, with the "://" behind it; empty: none of ours. */
 static struct span scheme_of(struct target *out, struct span text)
 {
-    struct span http = SPAN("http://"), ws = SPAN("ws://");
+    static const struct {
+        struct span prefix;
+        enum target_scheme scheme;
+    } known[] = { { { "http://", 7 }, SCHEME_HTTP },
+                  { { "ws://", 5 }, SCHEME_WS },
+                  { { "https://", 8 }, SCHEME_HTTPS },
+                  { { "wss://", 6 }, SCHEME_WSS } };
 
-    if (text.len >= http.len && span_ieq(span_of(text.at, http.len), http)) {
-        out->scheme = SCHEME_HTTP;
-        return http;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        struct span prefix = known[i].prefix;
+
+        if (text.len >= prefix.len && span_ieq(span_of(text.at, prefix.len), prefix)) {
+            out->scheme = known[i].scheme;
+            return prefix;
+        }
     }
-    if (text.len >= ws.len && span_ieq(span_of(text.at, ws.len), ws))
-        out->scheme = SCHEME_WS;
-    return ws;
+    return span_of(NULL, 0);
 }
 
 static enum reason parse_absolute(struct target *out, struct span method, struct span text, char *buffer, size_t size)

@@ -11,10 +11,19 @@
 #include <string.h>
 
 #define DEFAULT_PORT 80
+#define DEFAULT_PORT_TLS 443
 
-static bool same_port(uint16_t a, uint16_t b)
+static bool needs_tls(const struct target *target)
 {
-    return (a ? a : DEFAULT_PORT) == (b ? b : DEFAULT_PORT);
+    return target->scheme == SCHEME_HTTPS || target->scheme == SCHEME_WSS;
+}
+
+/* The target's and the Host field's; 0: the scheme's. */
+static bool same_port(const struct target *target, uint16_t port)
+{
+    uint16_t standard = needs_tls(target) ? DEFAULT_PORT_TLS : DEFAULT_PORT;
+
+    return (target->port ? target->port : standard) == (port ? port : standard);
 }
 
 /* The Host field, parsed; the caller knows what it must fit. */
@@ -38,9 +47,9 @@ static enum reason explicit_target(const struct examine *q, struct judgement *j,
 
     if (why != R_NONE)
         return why;
-    if (target->form != TARGET_ABSOLUTE || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
-        return R_TARGET_MALFORMED;
-    if (FAULT(C7_EXPLICIT, !alike && host.len > 0 && (!host_eq(&host, &target->host) || !same_port(port, target->port))))
+    if (target->form != TARGET_ABSOLUTE || needs_tls(target) || (target->scheme == SCHEME_WS && !head->upgrade_websocket))
+        return R_TARGET_MALFORMED; /* what is inside TLS is asked for with CONNECT */
+    if (FAULT(C7_EXPLICIT, !alike && host.len > 0 && (!host_eq(&host, &target->host) || !same_port(target, port))))
         return R_HOST_MISMATCH;
     j->host = j->dial = target->host;
     j->port = target->port ? target->port : DEFAULT_PORT;
@@ -88,7 +97,7 @@ static enum reason reverse_target(const struct examine *q, struct judgement *j, 
         return why;
     if (target->form == TARGET_AUTHORITY)
         return R_TARGET_MALFORMED;
-    if (FAULT(C7_REVERSE, target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target->port, port))))
+    if (FAULT(C7_REVERSE, target->form == TARGET_ABSOLUTE && (!host_eq(&target->host, &j->host) || !same_port(target, port))))
         return R_HOST_MISMATCH;
     if (q->name != NULL && j->host.len > 0 && !host_eq(q->name, &j->host) && !is_address_of(q->listener, &j->host))
         return R_HOST_MISMATCH; /* that name was shown its certificate, and maybe asked for one */
@@ -130,6 +139,8 @@ static enum reason transparent_target(const struct examine *q, struct judgement 
 static enum reason find_target(const struct examine *q, struct judgement *j, const struct h1_head *head,
                                const struct target *target)
 {
+    if (needs_tls(target) && !q->secure)
+        return R_TARGET_MALFORMED;
     if (q->tunnel != NULL)
         return tunnel_target(q, j, head, target);
     switch (q->listener->mode) {

@@ -80,11 +80,18 @@ static bool is_explicit(const struct session *s)
     return s->tunnel == NULL && session_listener(s)->mode == MODE_EXPLICIT;
 }
 
+/* Did the request come in TLS that is over the whole way to us? Not in a clear tunnel through a proxy's own TLS. */
+static bool is_inside_tls(const struct session *s)
+{
+    return stream_is_secure(&s->client) && (s->tunnel == NULL || !s->tls->ended);
+}
+
 static struct examine question_of(const struct session *s)
 {
     return (struct examine){ .generation = s->generation,
                              .listener = session_listener(s),
                              .tunnel = s->tunnel,
+                             .secure = is_inside_tls(s),
                              .original = session_original(s),
                              .name = s->tls != NULL && s->tls->hello.sni.len > 0 ? &s->tls->hello.sni : NULL,
                              .upstream_index = s->exchange->upstream_index,

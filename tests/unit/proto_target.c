@@ -146,6 +146,8 @@ static void test_absolute(void **state)
         { "Ws://[::1]:80/x/../y", "::1", "/y", "", 80, SCHEME_WS },
         { "ws://0x7f.1/", "127.0.0.1", "/", "", 0, SCHEME_WS },
         { "http://a.test//b", "a.test", "//b", "", 0, SCHEME_HTTP },
+        { "hTTps://a.test:443/b?c", "a.test", "/b", "?c", 443, SCHEME_HTTPS },
+        { "wss://a.test", "a.test", "/", "", 0, SCHEME_WSS },
     };
     struct target t;
 
@@ -176,8 +178,10 @@ static void test_bad_absolute(void **state)
         "http:///a",
         "http://?a",
         "http://:80/",
-        "https://a.test/",
-        "wss://a.test/",
+        "https:/a.test/",
+        "https://",
+        "https://u@a.test/",
+        "wss:a.test/",
         "ftp://a.test/",
         "httpx://a.test/",
         "http//a.test/",
