@@ -3,7 +3,8 @@
 restarts, memory does not grow.
 
 Memory goes up and down with what is in flight, so what counts is the least of each ten seconds. A line through these has a slope, and what they
-stray from it says how well that is known: the bar is broken if the slope is above it by more than twice its standard error."""
+stray from it says how well that is known: the bar is broken if the slope is above it by more than twice its standard error. In ten minutes the
+allocator of a sanitizer wanders by more than the bar allows in an hour; there the growth is bounded, and the leak sanitizer looks at what is left."""
 import asyncio
 import json
 import os
@@ -14,7 +15,7 @@ import time
 
 import pytest
 
-from lib.postern import ROOT, SMALL_QUARANTINE
+from lib.postern import POSTERND, ROOT, SMALL_QUARANTINE
 from lib.stage import Stage
 from steady import LONG, footprint, steady
 from vectors import baseline
@@ -28,9 +29,13 @@ LARGEST = 4 << 20
 WARM = 0.2                # of the time: pools and caches fill
 FLOOR_S = 10              # the least memory in as many seconds is looked at
 SLOPE = 1.0               # MiB an hour of all processes together, from then on; of ten minutes
-GROWTH_KIB = 2048         # the same from the first to the last: 30 s have no slope to speak of
+GROWTH_KIB = 2048         # the same from the first to the last
 GROWTH = 1.25             # from before to behind it all: hostile ones need what others never asked for
 STILL_S = 20              # the load gets answers in as many seconds
+
+
+with open(POSTERND, "rb") as program:
+    SANITIZED = b"__asan_init" in program.read()
 
 
 def plays(prefix):
@@ -128,7 +133,7 @@ def check_memory(samples):
     grown = least[-1][1] - least[0][1]
     print(f"memory {least[0][1]} KiB, {grown:+} KiB in {least[-1][0] - least[0][0]:.0f} s")
     assert grown < GROWTH_KIB
-    if LONG:
+    if LONG and not SANITIZED:
         rise, error = slope(least)
         print(f"{rise:+.2f} MiB an hour, standard error {error:.2f}")
         assert rise - 2 * error < SLOPE
@@ -147,11 +152,11 @@ def watched(stage, load):
 
 @pytest.mark.parametrize("leak", [0.0, 3.0])
 def test_a_leak_is_seen(leak):
-    """Of 3 MiB an hour in ten minutes, in the noise that there is."""
+    """Of 3 MiB an hour in ten minutes, in noise that is ten times what there is."""
     noise = random.Random(24)
-    points = [(at, 20000 + leak * 1024 * at / 3600 + noise.gauss(0, 100)) for at in range(120, 600, FLOOR_S)]
+    points = [(at, 6000 + leak * 1024 * at / 3600 + noise.gauss(0, 20)) for at in range(120, 600, FLOOR_S)]
     rise, error = slope(points)
-    assert abs(rise - leak) < 3 * error < 3.0
+    assert abs(rise - leak) < 3 * error < 1.0
     assert (rise - 2 * error < SLOPE) == (not leak)
 
 
