@@ -19,6 +19,7 @@ from steady import FOR_LOAD, LONG, footprint, steady
 RELOADS = 60 if LONG else 5
 UPGRADES = 10 if LONG else 2
 DRAIN_S = 20.0       # a WebSocket stays for as long
+READY_S = 120.0      # a machine that is busy with the load starts nothing at once
 SIGNALS = 1000 if LONG else 200
 RELOAD_S = 2.0
 GROWTH = 1.25        # each exchange is one of the 4,096 ended streams that are remembered, in memory that was not touched before
@@ -98,13 +99,13 @@ def test_r08_reloads_good_and_broken():
 
 def test_r09_upgrades_under_load():
     """No kept connection ends but behind an answer that says so. WebSockets make each upgrade as long as its drain: in the long form alone."""
-    settings = {**FOR_LOAD, "timeouts": {"drain": DRAIN_S}}
+    settings = {**FOR_LOAD, "timeouts": {"drain": DRAIN_S, "upgrade": READY_S}}
     sizes = {} if LONG else {"sockets": 0}
     with Stage(program=Replaceable, workers=2, **settings) as stage, steady(stage, allow=("closed",), back=False, **sizes) as load:
         for turn in range(UPGRADES):
             stage.postern.write({**stage.settings, "workers": 1 + turn % 3})
             stage.postern.replace()
-            assert has_ended(stage.postern.upgrade(), DRAIN_S) == 0
+            assert has_ended(stage.postern.upgrade(READY_S), DRAIN_S) == 0
             load.more(load.clients)
         assert load.retried == 0
         assert set(load.close_codes) == ({1012} if LONG else set())

@@ -2,6 +2,7 @@
 """A posternd whose binary is replaced while it runs: the process that follows is nobody's child that we started, but it is ours to end and to wait for."""
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import subprocess
@@ -74,9 +75,9 @@ class Replaceable(Postern):
         self.old.append(self.process)
         self.process = Successor(pid)
 
-    def upgrade(self):
+    def upgrade(self, patience=PATIENCE):
         """By posternctl; the old process, which drains."""
-        self.follow(self.ctl("upgrade")["pid"])
+        self.follow(json.loads(self.ctl_run("--json", "upgrade", check=True, timeout=patience).stdout)["pid"])
         return self.old[-1]
 
     def pid_file(self):
