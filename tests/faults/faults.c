@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +41,9 @@ struct page {
     uint64_t random;    /* where the dice are */
     uint64_t calls_failed;
     int64_t wall_seconds; /* added to the wall clock */
+    uint64_t file;        /* the inode of a file that can be read */
+    int64_t file_to;      /* so far, and not beyond; 0: all of it */
+    uint64_t reads_failed;
 };
 
 static struct page *page;
@@ -319,6 +324,32 @@ int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
         watched[fd].event = what == EPOLL_CTL_DEL ? (struct epoll_event){ 0 } : *event;
     }
     return next(epoll, what, fd, event);
+}
+
+/* A disk that fails in the middle of a file. */
+
+static bool is_bad(int fd)
+{
+    struct stat st;
+
+    if (page == NULL || page->file_to == 0 || !is_meant())
+        return false;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == page->file;
+}
+
+ssize_t read(int fd, void *data, size_t len)
+{
+    static ssize_t (*next)(int, void *, size_t);
+    off_t left = is_bad(fd) ? page->file_to - lseek(fd, 0, SEEK_CUR) : SSIZE_MAX;
+
+    if (left <= 0) {
+        page->reads_failed++;
+        errno = EIO;
+        return -1;
+    }
+    if (next == NULL)
+        next = next_of("read");
+    return next(fd, data, len < (size_t)left ? len : (size_t)left);
 }
 
 /* The wall clock. */

@@ -8,7 +8,8 @@ import tempfile
 from lib.postern import BUILD
 
 LIBRARY = os.path.join(BUILD, "tests", "faults", "faults.so")
-FIELDS = ("pid", "alloc_first", "alloc_run", "alloc_every", "allocs", "allocs_failed", "per_mille", "random", "calls_failed", "wall_seconds")
+FIELDS = ("pid", "alloc_first", "alloc_run", "alloc_every", "allocs", "allocs_failed", "per_mille", "random", "calls_failed", "wall_seconds", "file", "file_to",
+          "reads_failed")
 NUMBER = struct.Struct("=q")
 
 
@@ -42,6 +43,10 @@ class Shim:
 
     def fail_calls(self, per_mille, pid=0):
         self.pid, self.per_mille = pid, per_mille
+
+    def fail_read(self, path, size, pid=0):
+        """So much of this file can be read, and not more."""
+        self.pid, self.file, self.reads_failed, self.file_to = pid, os.stat(path).st_ino, 0, size
 
     def close(self):
         self._page.close()

@@ -2,6 +2,7 @@
 """R-08, R-09, R-20, R-27 and R-28: configurations, binaries, name servers that come late, and signals, under load."""
 import collections
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -14,7 +15,9 @@ from lib.http1 import Client
 from lib.postern import ROOT, wait_until
 from lib.stage import Stage
 from lib.upgrade import Replaceable, has_ended
+from shim import Shim
 from steady import FOR_LOAD, LONG, footprint, steady
+from timing import in_time
 
 RELOADS = 60 if LONG else 5
 UPGRADES = 10 if LONG else 2
@@ -148,6 +151,16 @@ UNREADABLE = {"fifo": fifo, "folder": os.mkdir, "nothing": lambda path: None, "l
               "device": lambda path: os.symlink("/dev/zero", path), "error": lambda path: os.symlink("/proc/self/mem", path)}
 
 
+def refuses(postern, text):
+    """A reload cannot be, and says why."""
+    def take():
+        began = time.monotonic()
+        done = postern.ctl_run("reload")
+        assert done.returncode == 1 and text in done.stderr, done.stderr
+        return time.monotonic() - began
+    in_time(RELOAD_S, take)
+
+
 def remove(path):
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.remove(path)
@@ -160,17 +173,34 @@ def test_r27_what_cannot_be_read(place):
         postern, hosts = stage.postern, os.path.join(stage.postern.folder, "hosts.list")
         path = postern.config if place == "configuration" else hosts
         good = {**stage.settings, "policies": [{**stage.settings["policies"][0], "hosts_file": hosts}]} if place == "hosts_file" else stage.settings
-        for what, make in UNREADABLE.items():
+        for make in UNREADABLE.values():
             postern.write(good)
             remove(path)
             make(path)
-            began = time.monotonic()
-            refused = postern.ctl_run("reload")
-            assert time.monotonic() - began < RELOAD_S and refused.returncode == 1, what
-            assert path in refused.stderr, refused.stderr
+            refuses(postern, path)
             assert client.request("GET", f"{stage.url}/", stage.origin_authority).status == 200
             remove(path)
         assert postern.reload(stage.settings).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["configuration", "hosts_file"])
+def test_r27_a_disk_that_fails_in_the_middle_of_a_file(place):
+    """The first half can be read. It is not taken for the whole."""
+    with Shim() as shim, Stage(environment=shim.environment) as stage, Client(stage.proxy) as client:
+        postern, hosts = stage.postern, os.path.join(stage.postern.folder, "hosts.list")
+        with open(hosts, "w") as file:
+            file.writelines(f"{number}.example\n" for number in range(10000))
+        os.chmod(hosts, 0o644)
+        policy = {**stage.settings["policies"][0], "name": "listed", "hosts_file": hosts}
+        postern.write({**stage.settings, "policies": [policy]})         # which would deny what is allowed
+        path = postern.config if place == "configuration" else hosts
+        shim.fail_read(path, os.path.getsize(path) // 2, postern.process.pid)
+        refuses(postern, f"{path}: {os.strerror(errno.EIO)}")
+        assert shim.reads_failed > 0
+        assert client.request("GET", f"{stage.url}/", stage.origin_authority).status == 200
+        shim.file_to = 0
+        assert postern.reload().returncode == 0
+        assert client.request("GET", f"{stage.url}/", stage.origin_authority).status == 403
 
 
 def test_r28_signals():
