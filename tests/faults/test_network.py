@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lib.netns import FAMILIES, SERVER, WAN
+from lib.netns import ACK, FAMILIES, LAN, SERVER, SYN, TCP, WAN
 from lib.netns_stage import NetStage, listeners
 from lib.postern import wait_until
 
@@ -26,10 +26,10 @@ def digest(connection, request):
     connection.answer(body[::-1], fields=[f"X-Sum: {hashlib.sha256(body).hexdigest()}"])
 
 
-def upload(stage, family, client=None, body=UPLOAD):
+def upload(stage, family, client=None, body=UPLOAD, url="", host="web.test"):
     client = client or stage.dial(SERVER[family], timeout=30)
     with client:
-        answer = client.request("POST", "/digest", "web.test", body=body)
+        answer = client.request("POST", f"{url}/digest", host, body=body)
     assert answer.status == 200 and answer.body == body[::-1] and answer.value("x-sum") == hashlib.sha256(body).hexdigest()
 
 
@@ -140,4 +140,52 @@ def test_a_window_that_stays_closed_for_a_while(family):
             sender.join(30)
             assert not sender.is_alive()
         assert stage.get(SERVER[family]).status == 200
+        nothing_is_left(stage)
+
+
+ECE, CWR = 64, 128
+# A router that is congested: it marks packets of who says that he understands it.
+CONGESTED = """table inet congested {
+    counter marked { }
+    chain early {
+        type filter hook prerouting priority -310
+        ip ecn { ect0, ect1 } numgen inc mod 4 0 ip ecn set ce counter name marked
+        ip6 ecn { ect0, ect1 } numgen inc mod 4 0 ip6 ecn set ce counter name marked
+    }
+}
+"""
+
+
+def bits_of(seen, incoming):
+    """Of the packets that a machine sent, or got: flags of its SYN or its answer to one, and those of all the others together."""
+    first, rest = 0, 0
+    for packet in seen.of(lambda packet: packet.protocol == TCP and packet.incoming == incoming):
+        if packet.flags & SYN:
+            first |= packet.flags
+        else:
+            rest |= packet.flags
+    return first & (SYN | ACK | ECE | CWR), rest & (ECE | CWR)
+
+
+@pytest.mark.parametrize("way", ["transparent", "explicit"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_congestion_is_marked(family, way):
+    """ECN is agreed on and used on both connections, in both directions, and everything arrives."""
+    host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
+    own = f"[{LAN[family]}]" if family == 6 else LAN[family]
+    proxy = {"name": "proxy", "mode": "explicit", "address": f"{own}:3128", "from": ["inside"]}
+    with stage_of(listeners=[*listeners(), proxy]) as stage:
+        stage.routes["/digest"] = digest
+        machines = (stage.net.client, stage.net.gateway, stage.net.server)
+        for machine in machines:
+            machine.sysctl("net.ipv4.tcp_ecn", 1)
+            machine.nft(CONGESTED)
+        with stage.net.client.capture() as inside, stage.net.server.capture() as outside:
+            where = (SERVER[family], 80) if way == "transparent" else (LAN[family], 3128)
+            upload(stage, family, stage.dial(*where, timeout=30), UPLOAD * 4, "" if way == "transparent" else f"http://{host}", host)
+            for seen, asks in ((inside, False), (outside, True)):
+                assert bits_of(seen, asks) == (SYN | ECE | CWR, ECE | CWR)
+                assert bits_of(seen, not asks) == (SYN | ACK | ECE, ECE | CWR)
+        for machine in machines:
+            assert "packets 0 " not in machine.run("nft", "list", "counter", "inet", "congested", "marked").stdout
         nothing_is_left(stage)
