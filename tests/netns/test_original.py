@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: ISC
 """The address that a client dialled is what the kernel says it is, or the flow is refused. Nothing is dialled to a guessed address."""
+import contextlib
 import os
 import signal
 
 import pytest
 
+from lib.conntrack import Crowd
 from lib.netns import CLIENT, FAMILIES, LAN, SECOND, SERVER, SYN, TCP, WAN
-from lib.netns_stage import LISTENER_PORT, WEB, NetStage
+from lib.netns_stage import INTERCEPTS, LISTENER_PORT, WEB, NetStage
 from lib.postern import wait_until
 
 REQUEST = b"GET /guessed HTTP/1.1\r\nHost: web.test\r\n\r\n"
+LONG = os.environ.get("POSTERN_LONG") == "1"
 
 
 def dialled(outside):
@@ -76,6 +79,37 @@ def test_flushed_in_the_middle_of_a_stream(intercept, family):
             assert ask_and_see(client, "/again") in ((200,) if intercept == "tproxy" else (200, None))
         assert {packet.source for packet in outside.of(lambda packet: packet.incoming)} == {WAN[family]}
         assert stage.get(SERVER[family]).status == 200
+
+
+NOT_THERE = {"name": "not-there", "from": "inside", "to": "outside", "protocols": ["http"], "paths": ["/denied"], "action": "deny"}
+
+
+@pytest.mark.parametrize("intercept", INTERCEPTS if LONG else ["redirect"])
+def test_the_table_is_full(intercept):
+    """The kernel drops what would need a new entry, so nobody new comes in and nothing is dialled; who is in is served, and told if a new
+    connection to the server is needed. When there is room again, everybody is served."""
+    with NetStage(intercept, timeouts={"drain": 1.0, "connect": 1.0, "keepalive": 600.0}, policies=[NOT_THERE, WEB]) as stage, contextlib.ExitStack() as stack:
+        crowd = Crowd(stage.net.gateway)
+        if crowd.why_not():
+            pytest.skip(crowd.why_not())
+        served, late = ({family: stack.enter_context(stage.dial(SERVER[family])) for family in FAMILIES} for _ in range(2))
+        for family in FAMILIES:
+            assert served[family].request("GET", "/", "web.test").status == 200
+            assert late[family].request("GET", "/denied", "web.test").status == 403
+        stage.net.gateway.sysctl("net.netfilter.nf_conntrack_events", 0)       # what the filter process does with many is not what is asked here
+        crowd.fill()
+        outside = stack.enter_context(stage.net.server.capture())
+        for family in FAMILIES:
+            crowd.fill()
+            assert served[family].request("GET", "/again", "web.test").status == 200
+            with pytest.raises(TimeoutError):
+                stage.dial(SERVER[family], timeout=1)
+            crowd.fill()
+            assert late[family].request("GET", "/late", "web.test").status in (502, 504)
+        assert outside.of(lambda packet: packet.incoming) and not dialled(outside)
+        stage.net.gateway.run("conntrack", "-F")
+        for family in FAMILIES:
+            wait_until(lambda: stage.get(SERVER[family]).status == 200, what="new connections")
 
 
 def test_packets_that_are_not_tracked(intercept, family):
