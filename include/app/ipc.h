@@ -34,7 +34,7 @@ enum ipc_type {
     IPC_PRESSURE,  /* worker: struct pressure */
     IPC_STOP,      /* worker: end now. filter: uint32_t, remove the rules? and end */
     IPC_STATUS,    /* control: struct wire_status */
-    IPC_PING,      /* worker, control, minter: does its loop turn? Empty, answered by the same */
+    IPC_PING,      /* does its loop turn? Empty, answered by the same */
     /* control and monitor */
     IPC_RELOAD,   /* control asks, empty */
     IPC_RELOADED, /* uint32_t enum reload_end, then text: what was wrong, or warnings */

@@ -178,6 +178,8 @@ static void on_monitor_message(struct filter *f, struct ipc_message *m)
         commit(f);
     else if (m->type == IPC_PEER)
         peers_take(f, m);
+    else if (m->type == IPC_PING)
+        process_answer_ping(f->args->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
     else if (m->type == IPC_STANDBY && ipc_read(m, &on, sizeof(on)))

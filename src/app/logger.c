@@ -35,6 +35,7 @@ struct logger {
     uint64_t said_lost;
     unsigned last_waits;
     int ipc;
+    bool told; /* where to write, or that nothing is to be written */
     bool over; /* no writer and no monitor is left */
 };
 
@@ -81,8 +82,11 @@ static void publish(struct logger *l)
 
 static void on_message(struct logger *l, struct ipc_message *m)
 {
-    if (m->type == IPC_LOG_FILE)
+    if (m->type == IPC_LOG_FILE) {
         log_output_set(&l->output, ipc_take_fd(m, 0));
+        l->told = true;
+    } else if (m->type == IPC_PING)
+        process_answer_ping(l->ipc);
     else if (m->type == IPC_LOG_LEVEL)
         process_set_log_level(m);
 }
@@ -148,6 +152,18 @@ static bool turn(struct logger *l)
     return true;
 }
 
+/* Until it is known where to write: the logger before this one may have left records, which are not to be thrown away. */
+static void wait_for_output(struct logger *l)
+{
+    struct pollfd fd = { .fd = l->ipc, .events = POLLIN };
+
+    while (!l->told && l->ipc >= 0) {
+        if (poll(&fd, 1, -1) < 0 && errno != EINTR)
+            fatal("poll: %s", strerror(errno));
+        read_monitor(l);
+    }
+}
+
 int logger_main(const struct process_args *args)
 {
     static struct logger l;
@@ -162,6 +178,7 @@ int logger_main(const struct process_args *args)
     privileges_close_door(args->sandbox, PROCESS_LOGGER);
     if (!ipc_send(l.ipc, IPC_ACCEPTED, &none, sizeof(none)))
         fatal("the monitor cannot be told: %s", strerror(errno));
+    wait_for_output(&l);
     while (turn(&l))
         continue;
     for (unsigned i = 0; i < args->writers; i++) {

@@ -86,3 +86,20 @@ def test_a_control_process_that_is_stopped():
         stage.postern.wait_said("control hangs: it has not answered for 1.0 s")
         assert ask(stage) == 200 and stage.postern.ctl("status")["state"] == "serving"
         assert stage.postern.pids("worker") == workers and "worker" not in "".join(line for line in stage.postern.stderr().splitlines() if "hangs" in line)
+
+
+def test_a_logger_that_is_stopped():
+    """It has four times as long. Meanwhile nobody waits for it, and what it did not write its replacement does, once."""
+    with Stage(**STALL) as stage:
+        before, paths = stage.postern.pids("logger"), [f"/meanwhile-{number}" for number in range(50)]
+        assert ask(stage, "/before") == 200
+        stage.postern.wait_access(lambda line: line.get("path") == "/before")
+        assert is_asleep(before[0])
+        with stopped(before[0]):
+            assert [ask(stage, path) for path in paths] == [200] * len(paths)
+            wait_until(lambda: stage.postern.pids("logger") not in ([], before), what="another logger")
+        stage.postern.wait_said("logger hangs in state T: it has not answered for 4.0 s, and is killed")
+        stage.postern.wait_access(lambda line: line.get("path") == paths[-1])
+        written = [line["path"] for line in stage.postern.access() if line.get("path")]
+        assert written == ["/before", *paths]
+        assert stage.postern.pids("worker") != [] and "worker" not in "".join(line for line in stage.postern.stderr().splitlines() if "hangs" in line)

@@ -149,9 +149,28 @@ def test_it_does_not_answer():
         assert stage.table() == table and stage.ask("status")["generation"] == 1
 
 
+def test_it_hangs(intercept):
+    """Sessions go on meanwhile; its replacement, four times timeouts.stall later, changes nothing of the table, and sees the flows again."""
+    with NetStage(intercept, timeouts={"stall": 1.0}) as stage, contextlib.closing(stage.dial(SERVER[4])) as client:
+        monitor, before, table = Monitor(stage.net.gateway), filter_of(stage), stage.table()
+        client.send(ws.handshake("/ws", "web.test"))
+        assert client.response().status == 101
+        wait_until(lambda: proc_status(before[0])["State"].startswith("S"), what="nothing to do")
+        monitor.changes()
+        os.kill(before[0], signal.SIGSTOP)
+        client.send(ws.frame(ws.TEXT, b"meanwhile", mask=True))
+        client.read_until(lambda data: (ws.TEXT, b"meanwhile") in ws.messages_in(ws.frames_in(data)))
+        another(stage, before)
+        assert stage.said(r"filter hangs in state T: it has not answered for 4\.0 s, and is killed")
+        assert stage.table() == table and monitor.changes() == []
+        assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
+        wait_until(lambda: all(row.get("conntrack") for row in stage.sessions("protocol=websocket")), what="what connection tracking says")
+        monitor.close()
+
+
 def test_it_misses_no_session_however_many_open_while_it_is_busy(intercept, family):
     """More than the socket pair holds, and faster than those that say nothing are given up."""
-    with NetStage(intercept, limits={"sessions_per_client": 2 * SESSIONS}) as stage, contextlib.ExitStack() as clients:
+    with NetStage(intercept, limits={"sessions_per_client": 2 * SESSIONS}, timeouts={"stall": 600.0}) as stage, contextlib.ExitStack() as clients:
         (pid,) = filter_of(stage)
         os.kill(pid, signal.SIGSTOP)
         for _ in range(SESSIONS):
