@@ -80,6 +80,7 @@ struct upgrade {
     pid_t pid;                /* of the other one; 0: none */
     int channel;              /* to it; -1: none */
     uint64_t deadline_ms;     /* of STARTING and LENDING */
+    bool reopened;            /* since STARTING began the log was opened again: the new one may have the one before */
     bool told;                /* of TRYING: the old one knows that this one serves */
     char why[UPGRADE_TEXT];   /* what the new one said before it failed; empty: nothing */
     struct handover from;     /* of the new one: what it was given */
@@ -172,6 +173,8 @@ void upgrade_heard(struct monitor *m);
 void upgrade_child_died(struct monitor *m, int status);
 /* This posternd stops: so does a new one that is not ready, or, if `at_once`, the old one that drains. */
 void upgrade_stop(struct monitor *m, bool at_once);
+/* The log was opened again: the other posternd has to do so, too, as soon as it can be told. */
+void upgrade_reopened(struct monitor *m);
 /* There is no other posternd any more. */
 void upgrade_over(struct upgrade *u);
 /* A new posternd was started and this one has not left yet: what ends that one leaves this one serving. */

@@ -308,8 +308,7 @@ void monitor_reopen_log(struct monitor *m)
         log_error("the access log stays as it is: %s", error);
     else
         monitor_send_log(m);
-    if (m->upgrade.role == UPGRADE_FOLLOWING)
-        (void)upgrade_say(m->upgrade.channel, UPGRADE_REOPEN, "");
+    upgrade_reopened(m);
 }
 
 static void on_signal(struct monitor *m, uint32_t number)

@@ -212,6 +212,20 @@ static void lend(struct monitor *m)
         return; /* it died: SIGCHLD tells the rest */
     u->role = UPGRADE_LENDING;
     log_info("upgrade: process %d accepts beside this one", (int)u->pid);
+    if (u->reopened)
+        upgrade_reopened(m);
+}
+
+void upgrade_reopened(struct monitor *m)
+{
+    struct upgrade *u = &m->upgrade;
+
+    if (u->role == UPGRADE_STARTING)
+        u->reopened = true;
+    else if (u->role == UPGRADE_LENDING)
+        kill(u->pid, SIGUSR1);
+    else if (u->role == UPGRADE_FOLLOWING)
+        (void)upgrade_say(u->channel, UPGRADE_REOPEN, "");
 }
 
 static void hand_over(struct monitor *m)
@@ -312,14 +326,14 @@ void upgrade_stop(struct monitor *m, bool at_once)
     u->wanted = false;
     if (upgrade_tries(m) && u->pid > 0) {
         snprintf(u->why, sizeof(u->why), "posternd is stopping");
-        kill(u->pid, SIGTERM);
+        kill(u->pid, at_once ? SIGINT : SIGTERM);
     } else if (u->role == UPGRADE_FOLLOWING && at_once && u->channel >= 0)
         (void)upgrade_say(u->channel, UPGRADE_STOP, "");
 }
 
 bool upgrade_lets_reload(const struct monitor *m)
 {
-    return !upgrade_tries(m) && !follow_waits(m);
+    return !m->upgrade.wanted && !upgrade_tries(m) && !follow_waits(m);
 }
 
 bool upgrade_holds(const struct monitor *m)

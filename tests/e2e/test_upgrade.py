@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -313,6 +314,19 @@ def test_a_new_one_that_ends_right_behind_its_start(number):
         assert not load.refused and not load.wrong and not load.cut
 
 
+def test_the_log_is_rotated_while_both_accept():
+    """The new one opened it before; it must not go on in the old file."""
+    with replaceable(**LENDING) as stage:
+        with lent(stage) as new:
+            os.rename(stage.postern.access_log, stage.postern.access_log + ".1")
+            assert log_of(new) == stage.postern.access_log + ".1"
+            stage.postern.signal(signal.SIGUSR1)
+            for pid in (stage.postern.process.pid, new):
+                wait_until(lambda pid=pid: log_of(pid) == stage.postern.access_log, what="the new log")
+            stage.postern.follow(new)
+        assert has_ended(stage.postern.old[-1]) == 0
+
+
 def test_stopped_while_both_accept():
     with replaceable(**LENDING) as stage:
         with lent(stage) as new:
@@ -364,6 +378,44 @@ def check_fails(stage, client, why, before):
     assert (after["pid"], after["state"]) == (before["pid"], "serving")
     assert [worker["pid"] for worker in after["workers"]] == [worker["pid"] for worker in before["workers"]]
     assert stage.postern.pid_file() == before["pid"]
+
+
+FAKE = """
+import os, socket, sys, time
+channel = socket.socket(fileno=int(os.environ["POSTERN_UPGRADE"].split()[0]))
+channel.setblocking(True)
+def until(word):
+    while channel.recv(8192)[:1] != word:
+        pass
+%s
+"""
+
+FAKES = {
+    "ends behind GO": ("channel.send(b'R'); until(b'G'); sys.exit(5)", "status 5"),
+    "hangs behind GO": ("channel.send(b'R'); until(b'G'); time.sleep(1000)", "timeouts.upgrade"),
+    "is silent behind GO": ("channel.send(b'R'); until(b'G'); channel.close(); time.sleep(1000)", "timeouts.upgrade"),
+    "serves before its turn": ("channel.send(b'V'); channel.send(b'R'); until(b'K'); until(b'G'); sys.exit(6)", "status 6"),
+    "gives orders": ("[channel.send(word) for word in (b'S', b'L', b'X0 1 2 3', b'T', b'G', b'K1 2', b'?', bytes(4000))]; sys.exit(7)", "status 7"),
+    "complains at length": ("channel.send(b'F' + b'x' * 20000); sys.exit(8)", "xxxx"),
+    "says nothing": ("channel.send(b''); sys.exit(9)", "status 9"),
+}
+
+
+@pytest.mark.parametrize("what", FAKES)
+def test_a_new_program_that_is_none_of_ours(what):
+    """Whatever it says in whatever order: the old one goes on, and the next upgrade is as any."""
+    said, why = FAKES[what]
+    with replaceable(timeouts={"drain": 10.0, "upgrade": 2.0 if "timeouts" in why else 30.0}) as stage, open_socket(stage) as client:
+        before, program = stage.postern.ctl("status"), os.path.join(stage.postern.folder, "fake.py")
+        with open(program, "w") as file:
+            file.write(FAKE % said)
+        stage.postern.replace(script=f"exec {sys.executable} {program}")
+        check_fails(stage, client, why, before)
+        client.close()
+        stage.postern.write({**stage.settings, "timeouts": {"drain": 10.0}})
+        assert stage.postern.ctl("reload")["ok"]
+        stage.postern.replace()
+        assert has_ended(stage.postern.upgrade()) == 0
 
 
 def test_no_binary_and_no_program():
