@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from lib.postern import BUILD, ROOT
+from lib.postern import BUILD, ROOT, SANITIZER
 
 DOCUMENTS = sorted(path for path in [os.path.join(ROOT, "README.md"), *glob.glob(os.path.join(ROOT, "docs", "*.md"))] if os.path.exists(path))
 WSCAT = "tests/e2e/node_modules/.bin/wscat"
@@ -104,4 +104,4 @@ def test_block(block, tmp_path):
     outputs = re.split(r"\n=== \d+\n", done.stdout)
     for (command, expected), output in zip(steps, outputs):
         assert re.search(pattern_of(expected), output + done.stderr, re.S), f"$ {command}\n{output}\n--- stderr\n{done.stderr}"
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not SANITIZER.search(done.stderr), done.stderr

@@ -137,3 +137,4 @@ def test_who_breaks_out_is_killed_and_replaced():
         with stage.inspected() as client:
             assert client.request("GET", "/", "origin.test:8443").status == 200
         assert {proc_status(pid)["Seccomp"] for pid in stage.postern.processes()} == {"2"}
+        stage.postern.forget_stderr()
