@@ -76,8 +76,8 @@ def test_the_folder_is_removed(tmp_path):
 
 
 def test_the_logger_stands_still():
-    """The workers' rings of records fill, and are emptied again."""
-    with Stage(**FOR_LOAD) as stage, steady(stage) as load, never_blocked(stage.postern.workers()):
+    """The workers' rings of records fill, and are emptied again. The watchdog has patience here."""
+    with Stage(**FOR_LOAD, timeouts={"stall": 600.0}) as stage, steady(stage) as load, never_blocked(stage.postern.workers()):
         (logger,) = stage.postern.pids("logger")
 
         def is_full():
