@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from lib import libconfig
+from lib import libconfig, loopback
 from lib.postern import SANITIZER
 from vectors import baseline
 from vectors.world import Upstream, World
@@ -136,7 +136,7 @@ class WireWorld(World):
         """Turns until nothing has moved twice in a row: what loopback still carries is there by then."""
         idle, end = 0, time.monotonic() + REAL_SECONDS
         while idle < 2 and time.monotonic() < end:
-            idle = 0 if self.poll() else idle + 1
+            idle = 0 if self.poll() or loopback.is_under_way() else idle + 1
 
     def wait(self, condition, ms):
         for _ in range(0, ms + 1, STEP):

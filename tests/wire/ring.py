@@ -8,7 +8,7 @@ import os
 import ssl
 import time
 
-from lib import libconfig, ws
+from lib import libconfig, loopback, ws
 from lib.postern import BUILD
 from vectors.wire import Host
 from vectors.world import Conn
@@ -223,7 +223,7 @@ class Ring:
             moved = [end.pump() for end in self.ends if not end.closed]
             self.host.ask("turn")
             moved += [end.pump() for end in self.ends if not end.closed]
-            idle = 0 if any(moved) else idle + 1
+            idle = 0 if any(moved) or loopback.is_under_way() else idle + 1
 
     def advance(self, seconds):
         self.host.ask(f"advance {int(seconds * 1000)}")
