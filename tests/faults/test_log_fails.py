@@ -122,6 +122,7 @@ def test_nobody_reads_standard_error(monkeypatch):
             load.more(ANSWERS // 2)
             canary(stage)
         finally:
+            fcntl.fcntl(stage.postern.process.stderr, fcntl.F_SETPIPE_SZ, 65536)       # room for two lines: the count follows one that found room
             reading.set()
         wait_until(lambda: stage.postern.reload().returncode == 0 and "found no room" in stage.postern.stderr(), what="the count of lost lines")
 
