@@ -90,6 +90,8 @@ static void write_line(enum log_level level, const char *format, va_list args)
 
         lost = 0;
         log_warn("%u lines before this one found no room", count);
+        if (lost > 0)
+            lost = count; /* nor did that one: told behind the next */
     }
     errno = saved;
 }

@@ -75,9 +75,33 @@ static void test_a_reader_that_stopped(void **state)
     assert_null(strstr(text, "no room"));
 }
 
+/* There is room for a line, and none for the one behind it that says how many were lost. */
+static void test_room_for_one_line(void **state)
+{
+    static char text[2 * PIPE_SIZE], page[4096];
+    unsigned lost = 0, told = 0;
+
+    (void)state;
+    log_open("test", LOG_LEVEL_INFO);
+    alarm(20);
+    while (write(ends[1], page, sizeof(page)) > 0 && fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0)
+        continue;
+    for (lost = 0; lost < 7; lost++)
+        log_info("lost");
+    assert_int_equal(read(ends[0], page, sizeof(page)), sizeof(page));
+    log_info("first");
+    read_all(text, sizeof(text));
+    log_info("second");
+    alarm(0);
+    read_all(text, sizeof(text));
+    assert_int_equal(sscanf(strstr(text, "second\n"), "second\n%*s warn test: %u lines before this one found no room", &told), 1);
+    assert_int_equal(told, lost);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(test_a_reader_that_stopped, begin, end) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(test_a_reader_that_stopped, begin, end),
+                                        cmocka_unit_test_setup_teardown(test_room_for_one_line, begin, end) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
