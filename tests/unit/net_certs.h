@@ -88,7 +88,7 @@ static inline struct cert cert_make(struct cert_spec spec)
     X509_set_version(c.x509, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(c.x509), ++serial);
     X509_gmtime_adj(X509_getm_notBefore(c.x509), spec.from || spec.until ? spec.from : -DAY);
-    X509_gmtime_adj(X509_getm_notAfter(c.x509), spec.from || spec.until ? spec.until : DAY + 60);
+    X509_gmtime_adj(X509_getm_notAfter(c.x509), spec.from || spec.until ? spec.until : DAY + 3600);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(c.x509), "CN", MBSTRING_UTF8, (const unsigned char *)spec.cn, -1, -1, 0);
     X509_set_issuer_name(c.x509, X509_get_subject_name(issuer->x509));
     X509_set_pubkey(c.x509, c.key);

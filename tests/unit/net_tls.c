@@ -71,7 +71,7 @@ static void test_facts(void **state)
     assert_string_equal(facts.subject, "");
     assert_string_equal(facts.name, "a.example"); /* the owner's */
     assert_true(stream_peer_validity(&p.client.stream, &from, &until));
-    assert_int_equal(until - from, 2 * DAY + 60);
+    assert_int_equal(until - from, 2 * DAY + 3600);
     assert_false(stream_peer_validity(&p.server.stream, &from, &until));
     pair_say(&p.client, "ping");
     assert_string_equal(pair_hear(&p, &p.server, text, sizeof(text)), "ping");
