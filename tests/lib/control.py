@@ -5,7 +5,7 @@ import socket
 
 
 class Control:
-    def __init__(self, path, timeout=15.0):
+    def __init__(self, path, timeout=60.0):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(path)

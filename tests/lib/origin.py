@@ -213,7 +213,7 @@ class Origin:
     def close(self):
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(15)
+        self._accepting.join(60)
         self.socket.close()
         for connection in list(self.connections):
             connection.close()

@@ -24,8 +24,9 @@ POSTERND = os.path.join(BUILD, "posternd")
 POSTERNCTL = os.path.join(BUILD, "posternctl")
 # What sanitizers say, and the monitor of a process that its sandbox killed: replaced at once, it would not be missed.
 SANITIZER = re.compile(r"ERROR: (?:Address|Leak|Memory|Thread)Sanitizer|runtime error:|DEADLYSIGNAL|system call that its sandbox does not allow")
-# The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails.
-PATIENCE = 15.0
+# The slowest thing that still counts as working on a busy machine; conditions are polled, so it is only waited for by what fails. Machines that
+# are shared stood still for half a minute.
+PATIENCE = 60.0
 # What is done at once takes less than this on a machine that also does other things; on an idle one it is a tenth of it.
 PROMPT = 5.0
 PR_SET_PDEATHSIG = 1
@@ -257,10 +258,25 @@ class Postern:
     def workers(self):
         return self.pids("worker")
 
+    def waits(self):
+        """Where each process waits, for who has to find out why something does not come."""
+        found = []
+        for pid, role in [(self.process.pid, "monitor"), *self.processes().items()]:
+            try:
+                said = [open(f"/proc/{pid}/{name}").read().strip() for name in ("wchan", "syscall")]
+            except OSError as error:
+                said = [str(error)]
+            found.append(" ".join([role, str(pid), proc_status(pid).get("State", "gone"), *said]))
+        return "\n".join(found)
+
     # Control.
 
     def ctl_run(self, *arguments, check=False, timeout=PATIENCE):
-        done = subprocess.run([POSTERNCTL, "-s", self.control_socket, *arguments], capture_output=True, text=True, timeout=timeout)
+        try:
+            done = subprocess.run([POSTERNCTL, "-s", self.control_socket, *arguments], capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            print(self.waits())
+            raise
         if check:
             assert done.returncode == 0, f"posternctl {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done

@@ -13,7 +13,7 @@ from . import dial, layers, ws
 from .http1 import response_at
 from .stage import ORIGIN_PORT, Stage
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 SOON = 0.02
 OF_WEBSOCKET = {"method": "GET"}      # and not of the CONNECT around it
 
