@@ -210,12 +210,12 @@ static bool provide(struct listening *wanted, const struct listening *kept, unsi
 }
 
 /* Says which listener it is about. */
-static bool blame(const struct conf *conf, const struct conf_listener *l, char *error, size_t size)
+static void blame(const struct conf *conf, const struct conf_listener *l, char *error, size_t size)
 {
     char key[64];
 
     snprintf(key, sizeof(key), "listeners.%s.address", l->name);
-    return conf_blame(conf, l->line, key, error, size);
+    (void)conf_blame(conf, l->line, key, error, size);
 }
 
 bool listeners_bind(struct listeners *out, const struct conf *conf, const struct listeners *old, unsigned workers, char *error,
@@ -236,7 +236,8 @@ bool listeners_bind(struct listeners *out, const struct conf *conf, const struct
         item->transparent = l->mode == MODE_TRANSPARENT && l->intercept == INTERCEPT_TPROXY;
         if (!provide(item, find(old, &l->address), workers, error, size)) {
             listeners_cancel(out, old);
-            return blame(conf, l, error, size);
+            blame(conf, l, error, size);
+            return false;
         }
         out->count++;
     }
