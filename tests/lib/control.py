@@ -3,9 +3,11 @@
 import json
 import socket
 
+from .postern import PATIENCE
+
 
 class Control:
-    def __init__(self, path, timeout=60.0):
+    def __init__(self, path, timeout=PATIENCE):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(path)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from . import dial, layers
+from .postern import PATIENCE
 
 STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\Z")
 
@@ -91,7 +92,7 @@ def response_at(data, at, method=b"GET", ended=False):
 class Client:
     """A blocking client connection for tests that read as a script does."""
 
-    def __init__(self, authority, timeout=60.0, source=None, tls=None, name=None):
+    def __init__(self, authority, timeout=PATIENCE, source=None, tls=None, name=None):
         """`tls`: an ssl.SSLContext; `name`: of the server, for SNI and its certificate."""
         self.socket = layers.enter(authority, dial.connect(authority, timeout, source))
         if tls:

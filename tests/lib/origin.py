@@ -8,6 +8,7 @@ import struct
 import threading
 
 from . import strict_http1, ws
+from .postern import PATIENCE
 
 RECORD_MAX = 1 << 20
 
@@ -213,7 +214,7 @@ class Origin:
     def close(self):
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(60)
+        self._accepting.join(PATIENCE)
         self.socket.close()
         for connection in list(self.connections):
             connection.close()

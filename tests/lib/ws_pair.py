@@ -11,9 +11,9 @@ import time
 
 from . import dial, layers, ws
 from .http1 import response_at
+from .postern import PATIENCE
 from .stage import ORIGIN_PORT, Stage
 
-PATIENCE = 60.0
 SOON = 0.02
 OF_WEBSOCKET = {"method": "GET"}      # and not of the CONNECT around it
 
