@@ -21,7 +21,7 @@ from steady import LONG, footprint, steady
 from vectors import baseline
 from vectors.data import bytes_of
 
-SECONDS = 600 if LONG else 30
+SECONDS = int(os.environ.get("POSTERN_SOAK", 600 if LONG else 30))
 RATE = 500 if LONG else 150
 HOSTILE_PORT = 8002
 WAIT = 0.3                # for an answer of any kind
