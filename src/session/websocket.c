@@ -149,6 +149,7 @@ void websocket_begin(struct session *s)
     count_add(s->engine->shard, COUNT_WEBSOCKETS_OPEN, 1);
     session_set_phase(s, PHASE_WEBSOCKET);
     report_alive(s, RECORD_START);
+    session_judge_again(s); /* a generation may have come since the handshake was judged */
 }
 
 static void close_inflater(struct ws_half *h)

@@ -3,7 +3,7 @@
 import pytest
 
 from lib import ws
-from ring import close_codes, status
+from ring import body, close_codes, status
 
 TEXT, BINARY, PING, PONG, CLOSE = ws.TEXT, ws.BINARY, ws.PING, ws.PONG, ws.CLOSE
 CLIENT, SERVER = True, False
@@ -359,6 +359,37 @@ def test_of_200_exactly_73_are_revoked(ring):
         assert pair.server.received == half and pair.client.received == text(SERVER)[1] and pair.client.end is None
     ended = [r for r in ring.records() if r["event"] == "end"]
     assert [(r["reason"], r["rule"], r["closed_by"]) for r in ended] == [("revoked", "no-more", "postern")] * 73
+
+
+NO_MORE = {"name": "no-more", "paths": ["/no/*"], "protocols": ["websocket"], "action": "deny"}
+
+
+def answered_after(ring, path, *changes, **more):
+    """A WebSocket whose handshake the server answers after a reload; its ends hold nothing but frames."""
+    client, server = ring.asked(head=ws.handshake(path, "a.test"))
+    ring.reload(*changes, **more)
+    server.received.clear()
+    ring.say(server, ws.switching())
+    assert status(client) == 101
+    client.received[:] = body(client)
+    return client, server
+
+
+def test_a_reload_before_the_server_answers_the_handshake(ring):
+    """The request ends under the policies that it began with; the WebSocket that comes of it lives under the new ones."""
+    client, server = answered_after(ring, "/no/1", policies=[NO_MORE])
+    assert close_codes(client) == close_codes(server) == [1008] and client.end == server.end == "fin"
+    ended = [r for r in ring.records() if r["event"] == "end" and r["path"] == "/no/1"]
+    assert [(r["reason"], r["rule"], r["close_code"]) for r in ended] == [("revoked", "no-more", 1008)]
+    client, server = answered_after(ring, "/yes/1", policies=[NO_MORE, NO_MORE | {"name": "nor", "paths": ["/nor/*"]}])
+    ring.say(client, text(CLIENT)[1])
+    assert bytes(server.received) == text(CLIENT)[1] and client.end is server.end is None
+
+
+def test_a_contract_that_comes_before_the_server_answers_the_handshake(ring):
+    client, _ = answered_after(ring, "/ws", {"opcodes": ["text"]})
+    ring.say(client, says(CLIENT, BINARY, b"x")[1])
+    assert close_codes(client) == [1003]
 
 
 def test_a_policy_whose_handshake_does_not_fit_any_more(ring):
