@@ -27,6 +27,8 @@ void generation_begin(struct generation_inbox *in, struct ipc_message *m);
 void generation_hostsets(struct generation_inbox *in, struct ipc_message *m);
 /* IPC_TLS_FILES: likewise, of workers. */
 void generation_tls_files(struct generation_inbox *in, struct ipc_message *m);
+/* IPC_TLS_ENDS: likewise, of control. */
+void generation_tls_ends(struct generation_inbox *in, const struct ipc_message *m);
 /* IPC_COMMIT: the generation, with one reference that is the caller's; NULL: in->error says why. */
 MUST_CHECK struct generation *generation_finish(struct generation_inbox *in);
 

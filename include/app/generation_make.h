@@ -27,6 +27,7 @@ struct blueprint {
     struct span *tls_secrets; /* the keys among them, mapped and locked here until they are wiped; others are empty */
     int keylog_fd;            /* -1: none */
     int *tls_fds; /* one for each of conf->tls_files; the minter's key is the open file itself, which nobody but the minter reads */
+    int64_t *tls_ends; /* likewise, when the certificate in it ends, in seconds of wall time; 0: there is none that we show */
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
     char instance[INSTANCE_TEXT];

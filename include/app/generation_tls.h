@@ -17,6 +17,9 @@ void generation_tls_free(struct blueprint *b);
  * set. */
 MUST_CHECK bool blueprint_send_tls(const struct blueprint *b, int ipc);
 
+/* To control, likewise: when the certificates among the files end. false with errno set. */
+MUST_CHECK bool blueprint_send_tls_ends(const struct blueprint *b, int ipc);
+
 /* Opens tls.keylog, if there is one. A check of a configuration does not: it would make the file. */
 MUST_CHECK bool blueprint_open_keylog(struct blueprint *b, char *error);
 /* Is the interception key good? For checks of a configuration: a running posternd asks the minter. */

@@ -16,6 +16,7 @@ enum ipc_type {
     IPC_MINTER_KEY, /* descriptors: certificate, key: minter only, instead of all the others */
     IPC_TICKETS,    /* struct tls_ticket_key[]: worker only; comes also between generations */
     IPC_KEYLOG,     /* descriptor, or none: worker only */
+    IPC_TLS_ENDS,   /* uint64_t index in conf->tls_files, then int64_t seconds[] from there on: control only */
     IPC_LISTEN,     /* struct addr[]; a descriptor each: worker only */
     IPC_UNLISTEN,   /* struct addr[]: worker only */
     IPC_COMMIT,     /* uint16_t number */

@@ -70,9 +70,8 @@ void tls_context_unref(struct tls_context *context);
  * of key. false: `error` says what is wrong with it. */
 MUST_CHECK bool tls_certificate_names(struct span pem, void (*name)(void *arg, struct span name), void *arg, bool *is_ecdsa,
                                       char *error);
-/* Seconds until the first certificate of a PEM chain is no longer valid, at wall time `now` (seconds); negative: it is not any
- * more; INT64_MIN: not yet, or it cannot be read. */
-int64_t tls_certificate_left(struct span pem, int64_t now);
+/* From when until when the first certificate of a PEM chain is valid, in seconds of wall time; false: it cannot be read. */
+MUST_CHECK bool tls_certificate_life(struct span pem, int64_t *from, int64_t *until);
 
 /* Keys for session tickets (RFC 5077), shared by all workers: the monitor makes them. The first encrypts; all decrypt. */
 #define TLS_TICKET_KEYS 2

@@ -25,6 +25,7 @@ struct generation {
     struct addr servers[RESOLVER_SERVERS];
     size_t server_count;
     struct span *tls_files; /* one for each of conf->tls_files, mapped while contexts are made; NULL: not loaded here */
+    int64_t *tls_ends;      /* likewise, in control: when the certificate in it ends, in seconds of wall time; 0: not told */
     struct secure *secure;  /* contexts made of them (session/secure.h); freed by secure_free */
     void (*secure_free)(struct secure *secure);
     char instance[INSTANCE_TEXT]; /* "postern-1a2b3c4d": the default Via pseudonym, the same in all workers */

@@ -21,6 +21,8 @@ struct secure_inputs {
     /* What is wrong with a file: `line` and `key` of the configuration. */
     void (*complain)(void *arg, unsigned line, const char *key, const char *text);
     void (*warn)(void *arg, unsigned line, const char *key, const char *text);
+    /* NULL, or told when the certificate in a file of conf->tls_files ends, in seconds of wall time; maybe more than once. */
+    void (*tell_end)(void *arg, int file, int64_t until);
     void *arg;
 };
 /* NULL: something was complained of (or no memory, which is complained of, too). */

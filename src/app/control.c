@@ -184,6 +184,8 @@ static void on_monitor_message(struct control *c, struct ipc_message *m)
         generation_begin(&c->inbox, m);
     else if (m->type == IPC_HOSTSETS)
         generation_hostsets(&c->inbox, m);
+    else if (m->type == IPC_TLS_ENDS)
+        generation_tls_ends(&c->inbox, m);
     else if (m->type == IPC_COMMIT)
         commit(c);
     else if (m->type == IPC_PEER)

@@ -101,7 +101,8 @@ void generation_begin(struct generation_inbox *in, struct ipc_message *m)
         return;
     g->files = calloc(g->conf->policy_count > 0 ? g->conf->policy_count : 1, sizeof(*g->files));
     g->tls_files = calloc(g->conf->tls_file_count + 1, sizeof(*g->tls_files));
-    if (g->files == NULL || g->tls_files == NULL)
+    g->tls_ends = calloc(g->conf->tls_file_count + 1, sizeof(*g->tls_ends));
+    if (g->files == NULL || g->tls_files == NULL || g->tls_ends == NULL)
         fail(in, "no memory for the files");
 }
 
@@ -150,6 +151,19 @@ void generation_tls_files(struct generation_inbox *in, struct ipc_message *m)
         if (!expected || !map_and_close(ipc_take_fd(m, i), &g->tls_files[indices[i]]))
             fail(in, "a TLS file cannot be mapped");
     }
+}
+
+void generation_tls_ends(struct generation_inbox *in, const struct ipc_message *m)
+{
+    struct generation *g = in->growing;
+    struct span ends = ipc_rest(m, sizeof(uint64_t));
+    uint64_t first;
+
+    if (g == NULL || g->tls_ends == NULL || !ipc_read(m, &first, sizeof(first)) || ends.len == 0 ||
+        first >= g->conf->tls_file_count || ends.len > (g->conf->tls_file_count - first) * sizeof(g->tls_ends[0]))
+        fail(in, "the ends of certificates cannot be taken in");
+    else
+        memcpy(&g->tls_ends[first], ends.at, ends.len);
 }
 
 struct generation *generation_finish(struct generation_inbox *in)

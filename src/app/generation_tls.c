@@ -29,6 +29,7 @@
 
 #define TLS_BYTES (4u << 20) /* of a file; the system's bundle has a quarter of a MiB */
 #define KEY_BYTES (64u << 10)
+#define ENDS_SENT 4096   /* in one message */
 #define CHECK_SECONDS 20 /* for the child that looks at the files */
 
 /* "file:line: key: ", in front of a message. */
@@ -191,9 +192,10 @@ bool generation_tls_read(struct blueprint *b, FILE *errors, FILE *warnings)
 
     b->tls_fds = malloc((count + 1) * sizeof(*b->tls_fds));
     b->tls_secrets = calloc(count + 1, sizeof(*b->tls_secrets));
+    b->tls_ends = calloc(count + 1, sizeof(*b->tls_ends));
     for (size_t i = 0; b->tls_fds != NULL && i < count; i++)
         b->tls_fds[i] = -1;
-    if (b->tls_fds == NULL || b->tls_secrets == NULL || ids == NULL) {
+    if (b->tls_fds == NULL || b->tls_secrets == NULL || b->tls_ends == NULL || ids == NULL) {
         fprintf(errors, "%s\n", strerror(ENOMEM));
         free(ids);
         return false;
@@ -219,15 +221,17 @@ void generation_tls_free(struct blueprint *b)
     }
     free(b->tls_fds);
     free(b->tls_secrets);
+    free(b->tls_ends);
     b->tls_fds = NULL;
     b->tls_secrets = NULL;
+    b->tls_ends = NULL;
 }
 
 /* The child that looks. */
 
 struct look {
     const struct conf *conf;
-    FILE *out; /* each line begins with what it is: 'E' or 'W' */
+    FILE *out; /* each line begins with what it is: 'E', 'W', or 'U' and a file's index and the end of its certificate */
 };
 
 static void say(struct look *l, char what, unsigned line, const char *key, const char *text)
@@ -247,6 +251,13 @@ static void say_warning(void *arg, unsigned line, const char *key, const char *t
     say(arg, 'W', line, key, text);
 }
 
+static void say_end(void *arg, int file, int64_t until)
+{
+    const struct look *l = arg;
+
+    fprintf(l->out, "U%d %lld\n", file, (long long)until);
+}
+
 static struct span map_file(int fd)
 {
     struct stat st;
@@ -262,7 +273,13 @@ _Noreturn static void look(const struct blueprint *b, int pipe)
     struct look l = { b->conf, fdopen(pipe, "w") };
     struct span *files = calloc(count + 1, sizeof(*files));
     struct secure_inputs in = {
-        .conf = b->conf, .files = files, .keylog = -1, .complain = say_error, .warn = say_warning, .arg = &l
+        .conf = b->conf,
+        .files = files,
+        .keylog = -1,
+        .complain = say_error,
+        .warn = say_warning,
+        .tell_end = say_end,
+        .arg = &l,
     };
 
     alarm(CHECK_SECONDS);
@@ -277,14 +294,26 @@ _Noreturn static void look(const struct blueprint *b, int pipe)
     _exit(fflush(l.out) == 0 ? 0 : 2);
 }
 
+static void take_end(const struct blueprint *b, const char *text)
+{
+    long long until;
+    size_t file;
+
+    if (sscanf(text, "%zu %lld", &file, &until) == 2 && file < b->conf->tls_file_count)
+        b->tls_ends[file] = until;
+}
+
 /* What the child says, line by line to where it belongs. */
-static void take_lines(FILE *in, FILE *errors, FILE *warnings)
+static void take_lines(const struct blueprint *b, FILE *in, FILE *errors, FILE *warnings)
 {
     char *line = NULL;
     size_t room = 0;
 
     while (getline(&line, &room, in) > 1)
-        fputs(line + 1, line[0] == 'E' ? errors : warnings);
+        if (line[0] == 'U')
+            take_end(b, line + 1);
+        else
+            fputs(line + 1, line[0] == 'E' ? errors : warnings);
     free(line);
 }
 
@@ -305,7 +334,7 @@ bool generation_tls_check(const struct blueprint *b, FILE *errors, FILE *warning
         close(ends[1]);
         in = fdopen(ends[0], "r");
         if (in != NULL) {
-            take_lines(in, errors, warnings);
+            take_lines(b, in, errors, warnings);
             fclose(in);
         }
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
@@ -354,6 +383,19 @@ bool blueprint_send_tls(const struct blueprint *b, int ipc)
     }
     good = send_batch(ipc, indices, fds, count) && good;
     return good && ipc_send_fds(ipc, IPC_KEYLOG, NULL, 0, &b->keylog_fd, b->keylog_fd >= 0 ? 1 : 0);
+}
+
+bool blueprint_send_tls_ends(const struct blueprint *b, int ipc)
+{
+    bool good = true;
+
+    for (uint64_t first = 0; good && first < b->conf->tls_file_count; first += ENDS_SENT) {
+        size_t left = b->conf->tls_file_count - first, count = left < ENDS_SENT ? left : ENDS_SENT;
+
+        good = ipc_send_two(ipc, IPC_TLS_ENDS, &first, sizeof(first),
+                            span_of((const char *)&b->tls_ends[first], count * sizeof(b->tls_ends[0])));
+    }
+    return good;
 }
 
 bool blueprint_open_keylog(struct blueprint *b, char *error)

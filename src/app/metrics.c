@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The counters of all shards as Prometheus reads them. What is counted is in one list (base/table.h); here it only gets its prefix,
- * and its type from its name: what ends in _total is a counter.
+ * and its type from its name: what ends in _total is a counter. Labels are texts of the configuration, never those of clients.
  */
 #include "app/metrics.h"
 
@@ -60,6 +60,35 @@ static void write_minter(const struct view *v, FILE *out)
     write_metric(out, "minter_up", "gauge", "Is the minter up, and its key good?", v->status.minter != 0 && v->status.minter_ready);
     write_metric(out, "minter_restarts_total", "counter", "Times that the minter was started again after a death.",
                  v->status.minter_restarts);
+}
+
+/* A text of the configuration between quotes. */
+static void write_label(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\' || *text == '\n')
+            fputc('\\', out);
+        fputc(*text == '\n' ? 'n' : *text, out);
+    }
+}
+
+/* Each file is there once, under the first key that names it. */
+static void write_certificates(const struct view *v, FILE *out)
+{
+    const struct generation *g = v->generation;
+    bool any = false;
+
+    for (size_t i = 0; g != NULL && g->tls_ends != NULL && i < g->conf->tls_file_count; i++) {
+        if (g->tls_ends[i] == 0)
+            continue;
+        if (!any)
+            write_head(out, "certificate_end_timestamp_seconds", "gauge",
+                       "When a certificate that we show, or sign with, is no longer valid.");
+        any = true;
+        fprintf(out, "postern_certificate_end_timestamp_seconds{key=\"%s\",file=\"", g->conf->tls_files[i].key);
+        write_label(out, g->conf->tls_files[i].path);
+        fprintf(out, "\"} %lld\n", (long long)g->tls_ends[i]);
+    }
 }
 
 static void write_upstream(FILE *out, const char *name, const struct conf_listener *listener, const struct conf_upstream *upstream,
@@ -138,6 +167,7 @@ void metrics_write(const struct view *v, FILE *out)
     write_sandbox(v, out);
     write_filter(v, out);
     write_minter(v, out);
+    write_certificates(v, out);
     write_upstreams(v, out);
     write_reasons(v, out);
 }

@@ -153,5 +153,7 @@ bool monitor_send_generation(const struct monitor *m, const struct blueprint *b,
 {
     if (!blueprint_send(b, c->ipc))
         return false;
+    if (c->kind == PROCESS_CONTROL)
+        return blueprint_send_tls_ends(b, c->ipc);
     return c->kind != PROCESS_WORKER || (blueprint_send_tls(b, c->ipc) && send_keys(m, c));
 }

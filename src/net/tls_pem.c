@@ -125,18 +125,15 @@ bool tls_seconds(const ASN1_TIME *t, int64_t *out)
     return true;
 }
 
-int64_t tls_certificate_left(struct span pem, int64_t now)
+bool tls_certificate_life(struct span pem, int64_t *from, int64_t *until)
 {
     char error[TLS_ERROR];
     X509 *certificate = tls_pem_certificate(pem, error);
-    int64_t from, until, left = INT64_MIN;
+    bool good = certificate != NULL && tls_seconds(X509_get0_notBefore(certificate), from) &&
+                tls_seconds(X509_get0_notAfter(certificate), until);
 
-    if (certificate == NULL)
-        return left;
-    if (tls_seconds(X509_get0_notBefore(certificate), &from) && tls_seconds(X509_get0_notAfter(certificate), &until) && now >= from)
-        left = until - now;
     X509_free(certificate);
-    return left;
+    return good;
 }
 
 /* A name as DNS has it, maybe with a wildcard in front: what is not like that is never asked for. */

@@ -64,6 +64,7 @@ void generation_unref(struct generation *g)
         munmap((void *)g->hosts_memory.at, g->hosts_memory.len);
     else
         conf_hosts_free((struct conf_hosts *)g->hosts);
+    free(g->tls_ends);
     conf_free(g->conf);
     free(g);
 }

@@ -129,11 +129,15 @@ static bool say_life(int64_t left, char *out, size_t size)
 /* One that has expired is an error of nobody: clients say so. */
 void secure_check_life(struct secure_work *w, int file)
 {
-    int64_t left = tls_certificate_left(secure_file_at(w, file), (int64_t)(clock_wall_us() / SECOND_US));
+    int64_t now = (int64_t)(clock_wall_us() / SECOND_US), from, until;
     const struct conf_tls_file *f = &w->in->conf->tls_files[file];
     char text[96];
 
-    if (w->warned[file] || !say_life(left, text, sizeof(text)))
+    if (!tls_certificate_life(secure_file_at(w, file), &from, &until))
+        return;
+    if (w->in->tell_end != NULL)
+        w->in->tell_end(w->in->arg, file, until);
+    if (w->warned[file] || !say_life(now < from ? INT64_MIN : until - now, text, sizeof(text)))
         return;
     w->warned[file] = true;
     w->in->warn(w->in->arg, f->line, f->key, text);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: ISC
 """TLS that is ended here: which certificate a client gets, what is agreed with it, who may come in, and what a reload changes."""
 import asyncio
+import datetime
 import os
+import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -9,9 +12,11 @@ import subprocess
 import pytest
 
 from lib import tls, ws
+from lib.http1 import Client
+from lib.lease import Lease
 from lib.libssl import TLS1_2, TLS1_3, Stream
 from lib.postern import wait_until
-from lib.tls_stage import BOTH_PORT, ORIGIN, PROXY, SECURE_SITE_PORT, SITE, TlsStage, handshake_error
+from lib.tls_stage import BOTH_PORT, ORIGIN, PROXY, SECURE_SITE_PORT, SITE, TlsStage, handshake_error, inspector
 
 @pytest.fixture(scope="module")
 def stage():
@@ -385,6 +390,61 @@ def test_reload_replaces_certificates_under_open_sessions():
                 assert get(new).status == 200
             old.send(ws.frame(ws.TEXT, b"still here", mask=True))
             assert old.read_until(lambda data: ws.messages_in(ws.frames_in(data))) == [(ws.TEXT, b"still here")]
+
+
+def ends_in(text):
+    """{file: (key, seconds)} of the metrics."""
+    found = re.findall(r'(?m)^postern_certificate_end_timestamp_seconds\{key="([^"]*)",file="([^"]*)"\} (-?\d+)$', text)
+    ends = {file: (key, int(seconds)) for key, file, seconds in found}
+    assert len(ends) == len(found), found
+    return ends
+
+
+def test_metrics_say_when_certificates_end():
+    """Of all that are shown and of the CA of inspection, each once; a reload that is refused changes nothing, a good one does, and a control
+    process that comes back knows it too."""
+    lease = Lease()
+    admin = f"{lease.prefix}.4:9128"
+    ca = tls.root()
+    pairs = [ca.certify(SITE, key="rsa2048", life=(-tls.DAY, 9 * tls.DAY)), ca.certify("b.test", life=(-9 * tls.DAY, -tls.DAY))]
+    shown = ca.certify("us.test", client=True, life=(-tls.DAY, 7 * tls.DAY))
+
+    def tune(settings):
+        listeners = {one["name"]: one for one in settings["listeners"]}
+        listeners["site"]["tls"] = {"certificates": [pair.files for pair in pairs]}
+        settings["policies"][-1]["upstream_tls"] = shown.files
+
+    def ends(stage):
+        with Client(stage.postern.settings["admin"]["address"]) as client:
+            return ends_in(client.request("GET", "/metrics", admin).body.decode())
+
+    def seconds(certificate):
+        return int(certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+    with TlsStage(tune=tune, admin={"address": admin}) as stage:
+        files = {one["name"]: one["tls"].get("certificate") for one in stage.settings["listeners"] if "tls" in one}
+        found = ends(stage)
+        assert set(found) == {pair.certificate for pair in [*pairs, shown]} | {files["secure-proxy"], files["both"], inspector().file}
+        assert found[pairs[0].certificate] == ("listeners.site.tls.certificates[0].certificate", seconds(pairs[0].x509))
+        assert found[pairs[1].certificate][1] == seconds(pairs[1].x509)
+        assert found[shown.certificate] == ("policies.inside.upstream_tls.certificate", seconds(shown.x509))
+        assert found[inspector().file] == ("tls.inspect_certificate", seconds(inspector().certificate))
+        path = pairs[0].certificate.removesuffix(".crt")
+        new = ca.certify(SITE, key="rsa2048", life=(-tls.DAY, 30 * tls.DAY), path=path)
+        good = open(pairs[1].key, "rb").read()
+        tls.write(pairs[1].key, b"no key\n", 0o600)
+        assert stage.postern.reload().returncode != 0
+        assert ends(stage) == found
+        tls.write(pairs[1].key, good, 0o600)
+        assert stage.postern.reload().returncode == 0
+        found[new.certificate] = (found[new.certificate][0], seconds(new.x509))
+        assert ends(stage) == found
+        before = stage.postern.pids("control")
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: (now := stage.postern.pids("control")) and now != before, what="a new control process")
+        wait_until(lambda: stage.postern.ctl_run("status").returncode == 0, what="control to answer")
+        wait_until(lambda: ends(stage) == found, what="a control process that knows the certificates")
+    lease.release()
 
 
 @pytest.mark.parametrize("damage", ["no key", "other key", "garbage", "loose key"])

@@ -142,6 +142,117 @@ static void test_keys_among_certificates(void **state)
     free((char *)both.at);
 }
 
+/* Loads what was sent into `fds[0]` as control does; NULL: it is not taken. */
+static struct generation *load_in_control(const int fds[2])
+{
+    struct generation_inbox in = { 0 };
+
+    while (ipc_receive(fds[1], &message) == IPC_MESSAGE) {
+        if (message.type == IPC_GENERATION)
+            generation_begin(&in, &message);
+        else if (message.type == IPC_TLS_ENDS)
+            generation_tls_ends(&in, &message);
+        ipc_release(&message);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    return generation_finish(&in);
+}
+
+static int64_t end_of(const struct cert *c)
+{
+    int64_t from, until;
+
+    assert_true(tls_certificate_life(c->pem, &from, &until));
+    return until;
+}
+
+/* Of what is shown and of what leaves are signed with, and of nothing else. */
+static void check_ends(const char *conf, const char *path, int64_t until)
+{
+    struct blueprint *b = make(conf);
+    struct generation *g;
+    unsigned told = 0;
+    int fds[2];
+
+    assert_non_null(b);
+    assert_true(ipc_pair(fds));
+    assert_true(blueprint_send(b, fds[0]) && blueprint_send_tls_ends(b, fds[0]));
+    g = load_in_control(fds);
+    assert_non_null(g);
+    for (size_t i = 0; i < g->conf->tls_file_count; i++) {
+        if (g->tls_ends[i] == 0)
+            continue;
+        told++;
+        assert_string_equal(g->conf->tls_files[i].path, in_folder(path));
+        assert_int_equal(g->tls_ends[i], until);
+    }
+    assert_int_equal(told, 1);
+    generation_unref(g);
+    blueprint_free(b);
+}
+
+static void test_when_certificates_end(void **state)
+{
+    (void)state;
+    check_ends(SITE(OWN), "ec.pem", end_of(&ec));
+    check_ends(INSPECT, "ca.pem", end_of(&ca));
+}
+
+/* As many as there may be go in several messages, which together are all, each once. */
+static void test_ends_of_very_many(void **state)
+{
+    static int64_t ends[10000];
+    struct conf conf = { .tls_file_count = 10000 };
+    const struct blueprint b = { .conf = &conf, .tls_ends = ends };
+    uint64_t first, seen = 0;
+    int fds[2];
+
+    (void)state;
+    for (size_t i = 0; i < 10000; i++)
+        ends[i] = (int64_t)i;
+    assert_true(ipc_pair(fds));
+    assert_true(blueprint_send_tls_ends(&b, fds[0]));
+    while (ipc_receive(fds[1], &message) == IPC_MESSAGE) {
+        struct span some = ipc_rest(&message, sizeof(first));
+
+        assert_int_equal(message.type, IPC_TLS_ENDS);
+        assert_true(ipc_read(&message, &first, sizeof(first)));
+        assert_int_equal(first, seen);
+        assert_true(first + some.len / sizeof(ends[0]) <= 10000);
+        assert_memory_equal(some.at, &ends[first], some.len);
+        seen += some.len / sizeof(ends[0]);
+    }
+    assert_int_equal(seen, 10000);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* The monitor is believed, but not beyond the files that there are. */
+static void test_ends_of_files_that_are_not_there(void **state)
+{
+    struct blueprint *b = make(SITE(OWN));
+    const int64_t ends[2] = { 1, 2 };
+    uint64_t first;
+
+    (void)state;
+    assert_non_null(b);
+    first = b->conf->tls_file_count - 1;
+    for (size_t count = 0; count <= 2; count++) {
+        struct generation *g;
+        int fds[2];
+
+        assert_true(ipc_pair(fds));
+        assert_true(blueprint_send(b, fds[0]));
+        assert_true(
+            ipc_send_two(fds[0], IPC_TLS_ENDS, &first, sizeof(first), span_of((const char *)ends, count * sizeof(ends[0]))));
+        g = load_in_control(fds);
+        assert_int_equal(g != NULL, count == 1);
+        generation_unref(g);
+    }
+    blueprint_free(b);
+}
+
 /* Sends it as the monitor does and loads it as a worker does. */
 static struct generation *load(const struct blueprint *b, struct worker_tls *t, const struct generation *before)
 {
@@ -472,6 +583,9 @@ int main(void)
         cmocka_unit_test(test_key_log),
         cmocka_unit_test(test_tickets),
         cmocka_unit_test(test_certificates_are_looked_at_each_day),
+        cmocka_unit_test(test_when_certificates_end),
+        cmocka_unit_test(test_ends_of_very_many),
+        cmocka_unit_test(test_ends_of_files_that_are_not_there),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

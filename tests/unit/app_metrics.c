@@ -182,6 +182,36 @@ static void test_filter(void **state)
     fake_view_fini(&v);
 }
 
+/* What a path has between quotes, too. A file that has no certificate of ours has no line. */
+static void test_certificates(void **state)
+{
+    static const char conf[] =
+        "listeners = ({ name = \"front\"; mode = \"reverse\"; address = \"127.0.0.1:1\"; upstreams = \"a:1\";"
+        " tls = { certificate = \"/tmp/a \\\"b\\\\c.pem\"; key = \"/tmp/a.key\"; }; });";
+    struct generation *g = some_generation(conf), *none = some_generation("");
+    struct view v;
+
+    (void)state;
+    fake_view(&v);
+    v.generation = none;
+    write_text(&v);
+    assert_null(strstr(text, "postern_certificate_"));
+    v.generation = g;
+    g->tls_ends = calloc(g->conf->tls_file_count, sizeof(*g->tls_ends));
+    assert_non_null(g->tls_ends);
+    write_text(&v);
+    assert_null(strstr(text, "postern_certificate_"));
+    g->tls_ends[g->conf->listeners[0].tls.pairs[0].certificate] = 1893456000;
+    write_text(&v);
+    assert_has("# TYPE postern_certificate_end_timestamp_seconds gauge\n"
+               "postern_certificate_end_timestamp_seconds{key=\"listeners.front.tls.certificate\",file=\"/tmp/a \\\"b\\\\c.pem\"}"
+               " 1893456000\n");
+    assert_null(strstr(text, "a.key"));
+    generation_unref(g);
+    generation_unref(none);
+    fake_view_fini(&v);
+}
+
 static void test_health(void **state)
 {
     struct view v;
@@ -215,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_labels_are_ours),
         cmocka_unit_test(test_every_line_is_well_formed),
         cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_health),
     };
 

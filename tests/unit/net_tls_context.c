@@ -154,16 +154,15 @@ static void test_names(void **state)
     cert_free(&odd);
 }
 
-static void test_left(void **state)
+static void test_life(void **state)
 {
-    int64_t now = time(NULL);
+    int64_t now = time(NULL), from, until;
 
     (void)state;
-    assert_in_range(tls_certificate_left(ecdsa.pem, now), DAY, DAY + 3700);
-    assert_true(tls_certificate_left(ecdsa.pem, now + 2 * DAY) < 0);
-    assert_true(tls_certificate_left(ecdsa.pem, now + 2 * DAY) > INT64_MIN);
-    assert_true(tls_certificate_left(ecdsa.pem, now - 2 * DAY) == INT64_MIN);
-    assert_true(tls_certificate_left(SPAN("x"), now) == INT64_MIN);
+    assert_true(tls_certificate_life(ecdsa.pem, &from, &until));
+    assert_in_range(until - now, DAY, DAY + 3700);
+    assert_true(from <= now && from > now - 2 * DAY);
+    assert_false(tls_certificate_life(SPAN("x"), &from, &until));
 }
 
 /* An OCSP response about a certificate. */
@@ -341,7 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs),  cmocka_unit_test(test_trust),       cmocka_unit_test(test_names),
-        cmocka_unit_test(test_left),   cmocka_unit_test(test_staples),     cmocka_unit_test(test_leaves),
+        cmocka_unit_test(test_life),   cmocka_unit_test(test_staples),     cmocka_unit_test(test_leaves),
         cmocka_unit_test(test_keylog), cmocka_unit_test(test_secure_heap),
     };
 

@@ -303,12 +303,14 @@ static void test_what_is_complained_of(void **state)
     struct cert old = cert_make((struct cert_spec){ .cn = "o", .names = "DNS:o", .issuer = &ca, .from = -9 * DAY, .until = -DAY });
     struct cert soon =
         cert_make((struct cert_spec){ .cn = "s", .names = "DNS:s", .issuer = &ca, .from = -DAY, .until = 3 * DAY + 60 });
+    struct cert early = cert_make((struct cert_spec){ .cn = "e", .names = "DNS:e", .issuer = &ca, .from = DAY, .until = 9 * DAY });
     struct cert bare = cert_make((struct cert_spec){ .cn = "bare", .issuer = &ca });
     struct cert address = cert_make((struct cert_spec){ .cn = "ip", .names = "IP:192.0.2.1", .issuer = &ca });
 
     (void)state;
     put_cert("old.pem", "old.key", &old);
     put_cert("soon.pem", "soon.key", &soon);
+    put_cert("early.pem", "early.key", &early);
     put_cert("bare.pem", "bare.key", &bare);
     put_cert("address.pem", "address.key", &address);
     put("junk.pem", SPAN("nothing at all\n"));
@@ -332,8 +334,11 @@ static void test_what_is_complained_of(void **state)
                "W 1 listeners.site.tls.certificate: the certificate expires in 3 days\n");
     check_said(CONF("certificate = \"/old.pem\"; key = \"/old.key\";"),
                "W 1 listeners.site.tls.certificate: the certificate has expired: put a new one in its place and reload\n");
+    check_said(CONF("certificate = \"/early.pem\"; key = \"/early.key\";"),
+               "W 1 listeners.site.tls.certificate: the certificate is not valid yet: look at the clock of this machine\n");
     cert_free(&old);
     cert_free(&soon);
+    cert_free(&early);
     cert_free(&bare);
     cert_free(&address);
 }
