@@ -68,7 +68,8 @@ struct exchange {
     bool wants_keep;                                     /* the client asked to keep the connection */
     bool keeps_client, keeps_server;                     /* decided with the head of the answer */
     bool request_chunked, answer_chunked, answer_closes; /* how bodies are framed on the other side */
-    bool request_done, answer_begun, answer_final, body_sent;
+    bool request_done, answer_begun, answer_final;
+    bool body_used; /* of the request's body something was taken from the client's stream: it cannot be read, or sent, twice */
     bool reused, retried;
     bool personal; /* it asks for an upgrade, or logs its connection in */
     enum conf_reuse reuse;

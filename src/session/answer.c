@@ -343,7 +343,7 @@ static void server_ended(struct session *s)
         deny_server(s, reset ? R_PEER_RESET : R_UPSTREAM_CLOSED);
     else if (!x->reused)
         return;
-    else if (x->retried || !x->is_idempotent || x->body_sent)
+    else if (x->retried || !x->is_idempotent || x->body_used)
         deny_server(s, R_RETRY_UNSAFE);
     else {
         x->retried = true;

@@ -133,7 +133,7 @@ void balance_worked(struct session *s)
  * twice is, once. */
 static bool may_move(const struct exchange *x, enum reason why)
 {
-    if (x->body_sent || x->answer_begun || x->head_len == 0)
+    if (x->body_used || x->answer_begun || x->head_len == 0)
         return false;
     return x->step != STEP_ASK || (x->is_idempotent && !x->retried && why != R_TIMEOUT_RESPONSE);
 }

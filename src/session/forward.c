@@ -222,7 +222,6 @@ static bool send_piece(struct session *s, struct span data)
     struct exchange *x = s->exchange;
     char size[TEXT_CHUNK];
 
-    x->body_sent = true;
     report_bytes(s, UP, data.len);
     if (!x->request_chunked)
         return stream_send(&s->server, data);
@@ -237,7 +236,6 @@ static bool send_end(struct session *s, struct span trailers)
     if (s->exchange->request_chunked) {
         size_t len = h1_trailers_filter(trailers, s->engine->text);
 
-        s->exchange->body_sent = true; /* an empty body has an end, too: it was used up, and cannot be sent twice */
         good =
             stream_put(&s->server, "0\r\n", 3) && stream_put(&s->server, s->engine->text, len) && stream_put(&s->server, "\r\n", 2);
     }
@@ -253,7 +251,7 @@ static bool pass_body(struct session *s)
 
     if (passed == 0)
         return false;
-    x->body_sent = true;
+    x->body_used = true;
     h1_body_pass(&x->request_body, passed);
     report_bytes(s, UP, passed);
     s->progress = clock_ms();
@@ -287,8 +285,10 @@ bool forward_body(struct session *s)
         good = send_piece(s, data);
     if (good && result == H1_BODY_END)
         good = send_end(s, trailers);
-    if (rest.len < input.len)
+    if (rest.len < input.len) { /* be it framing alone: who read that again would take data for it */
+        x->body_used = true;
         s->progress = clock_ms();
+    }
     if (!good || !stream_taken(&s->client, input, input.len - rest.len)) {
         session_close(s, R_MEMORY, CLOSER_POSTERN);
         return false;

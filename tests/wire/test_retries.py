@@ -217,3 +217,16 @@ def test_without_a_port_of_ours_no_upstream_is_blamed(two, error, after):
     if after == 200:
         two.say(two.server(), OK)
     assert status(client) == after
+
+
+@BOTH
+@pytest.mark.parametrize("begun", [b"1", b"18\r\n", b"18;a=b"])
+def test_a_body_that_was_begun_goes_to_no_other_upstream(two, begun, reset):
+    """What was read of its framing cannot be read again: the next one would take the first bytes of a chunk for its size."""
+    client = two.client()
+    two.say(client, b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" + begun)
+    server = two.server()
+    server.close(reset)
+    two.settle()
+    assert two.dial() is None and status(client) == 502
+    assert retries(two) == [("peer-reset" if reset else "upstream-closed", 0)]
