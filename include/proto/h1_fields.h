@@ -6,7 +6,8 @@
 
 /* What the fields of a tokenised head mean: the second half of h1_parse(), which is the only caller. */
 
-/* The field that this name is; H1_OTHER if Postern does not look at it. Names are compared without case. */
+/* The field that this name is; H1_OTHER if Postern does not look at it. Names are compared without case, and those of forwarding
+ * fields (X-) with '_' as '-'. */
 enum h1_name h1_name_find(struct span name);
 
 #define H1_OPTIONS_MAX 16 /* connection options in a head */

@@ -57,11 +57,24 @@ static const struct {
     NAME('c', 'l', "Cache-Control", H1_CACHE_CONTROL),
 };
 
+/* The same but for case, and for '_' in the place of '-'. */
+static bool is_alike(struct span name, struct span known)
+{
+    for (size_t i = 0; i < name.len && name.len == known.len; i++)
+        if (byte_lower(name.at[i] == '_' ? '-' : name.at[i]) != byte_lower(known.at[i]))
+            return false;
+    return name.len == known.len;
+}
+
+/* Servers that make variables of names (CGI, WSGI) take X_Real_IP for X-Real-IP: who may not say the one says neither. */
 enum h1_name h1_name_find(struct span name)
 {
     size_t slot = name.len > 0 ? SLOT(name.len, name.at[0], name.at[name.len - 1]) : 0;
+    struct span known = names[slot].name;
 
-    return name.len > 0 && span_ieq(names[slot].name, name) ? names[slot].id : H1_OTHER;
+    if (name.len > 0 && span_ieq(known, name))
+        return names[slot].id;
+    return known.len > 0 && known.at[0] == 'X' && FAULT(C11_VARIABLE, is_alike(name, known)) ? names[slot].id : H1_OTHER;
 }
 
 #define BIT(id) (UINT64_C(1) << (id))
