@@ -67,6 +67,8 @@ void clients_on_filter_gone(struct control *c);
 /* admin_http.c */
 MUST_CHECK bool admin_open(struct control *c);
 void admin_close(struct control *c);
+/* Once a second. */
+void admin_tick(struct control *c);
 /* Accepts no more; who is connected gets an answer. */
 void admin_retire(struct control *c);
 

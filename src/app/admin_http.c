@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The admin listener: a GET for /metrics or /healthz and nothing else, one request a connection. The request is read by the parser
- * that reads everybody's requests, with smaller limits; the answer is written and the connection is closed.
+ * that reads everybody's requests, with smaller limits; the answer is written and the connection is closed. All of it has LIFE_S:
+ * a byte now and then would hold one of the few places for ever.
  */
 #include "app/control.h"
 
@@ -19,6 +20,7 @@
 #define HEAD_BYTES 8192
 #define READ_S 5
 #define WRITE_S 10
+#define LIFE_S 15
 
 static const struct h1_limits limits = { HEAD_BYTES, 64, 1024 };
 
@@ -28,6 +30,7 @@ struct admin {
     struct bufferevent *buffer;
     struct h1_scan scan;
     bool answered;
+    unsigned ticks; /* a second each */
 };
 
 static void admin_free(struct admin *a)
@@ -38,6 +41,15 @@ static void admin_free(struct admin *a)
         a->next->link = a->link;
     bufferevent_free(a->buffer);
     free(a);
+}
+
+void admin_tick(struct control *c)
+{
+    for (struct admin *a = c->admins, *next; a != NULL; a = next) {
+        next = a->next;
+        if (++a->ticks > LIFE_S)
+            admin_free(a);
+    }
 }
 
 static void answer(struct admin *a, const char *status, const char *type, const char *more, struct span body)

@@ -241,6 +241,7 @@ static void on_tick(int fd, short what, void *arg)
     (void)fd;
     (void)what;
     clients_tick(arg);
+    admin_tick(arg);
 }
 
 static void start(struct control *c)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -17,7 +18,7 @@ from lib.control import Control
 from lib.dns import NameServer
 from lib.http1 import Client
 from lib.lease import Lease
-from lib.postern import POSTERNCTL, Postern, wait_until
+from lib.postern import PATIENCE, POSTERNCTL, Postern, wait_until
 from lib.stage import ORIGIN_PORT, Stage, settings
 
 STRANGER = 65533
@@ -258,6 +259,28 @@ def test_cs08_reload_takes_no_path(shared_stage):
 def metrics(address):
     with Client(address) as client:
         return client.request("GET", "/metrics", address).body.decode()
+
+
+def test_nobody_holds_the_admin_listener():
+    """A byte now and then keeps no connection, be it of a head that never ends or behind an answer: others get in."""
+    lease = Lease()
+    admin = f"{lease.prefix}.4:9128"
+    with Stage(admin={"address": admin}):
+        held = [Client(admin) for _ in range(32)]
+        for number, client in enumerate(held):
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" if number % 2 else b"GET /")
+        end = time.monotonic() + PATIENCE
+        while held and time.monotonic() < end:
+            for client in list(held):
+                try:
+                    client.send(b"x")
+                except OSError:
+                    held.remove(client)
+                    client.close()
+            time.sleep(0.5)      # the pace of the attack
+        assert not held
+        assert metrics(admin)
+    lease.release()
 
 
 def test_cs07_metrics_are_bounded():
