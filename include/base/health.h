@@ -62,6 +62,8 @@ enum health_state health_state(const struct health_slot *slot);
  * are told so again until `hold` ms later, or until something is known. DOUBTFUL: if there is nothing better.
  */
 enum health_state health_ask(struct health_slot *slot, uint64_t now, uint64_t hold);
+/* Who was to try it until then (`now` + `hold` of its question) has not: somebody else may. */
+void health_untried(struct health_slot *slot, uint64_t until);
 /* Traffic failed there; `refused`: there was not even a connection. true: its state changed. */
 bool health_failed(struct health_slot *slot, uint64_t now, bool refused);
 /* Traffic has a fresh connection to it: what becomes of the request on it is another question, which must not keep it down; a

@@ -77,6 +77,7 @@ struct exchange {
     /* Of several upstreams (balance.c): where the walk over them began and how far it is; whether one may be used; and the client's
      * head as it came, for the next one. */
     size_t first, walked;
+    uint64_t tries_until;    /* ms: until then it alone tries an upstream that failed; 0: it does not */
     bool none_usable, taken; /* taken: the head is no longer in the client's stream */
     char *original;          /* head_len bytes; in head_room, or its own memory; NULL: not kept */
     /* What follows is not cleared for each exchange. */
@@ -227,6 +228,8 @@ void exchange_end(struct session *s, enum reason why, enum closer by);
 /* balance.c: which of a reverse listener's upstreams an exchange goes to, and to which next */
 /* A fresh exchange: its upstream, in turn among those that can be used; where it has a connection, that one's. */
 void balance_begin(struct session *s);
+/* The exchange ends, or goes elsewhere: if nothing is known yet of an upstream that it was to try, others may. */
+void balance_give_back(struct session *s);
 /* The head lies in `bytes` and was judged: if another upstream may have to be asked, it is kept. */
 void balance_keep(struct session *s, struct span bytes);
 /*

@@ -142,6 +142,12 @@ enum health_state health_ask(struct health_slot *slot, uint64_t now, uint64_t ho
     return atomic_compare_exchange_strong(&slot->until, &until, now + hold) ? HEALTH_UP : state;
 }
 
+/* What was found out meanwhile, by whomever, has another time. */
+void health_untried(struct health_slot *slot, uint64_t until)
+{
+    atomic_compare_exchange_strong(&slot->until, &until, 0);
+}
+
 static uint64_t pause_after(uint32_t strikes)
 {
     uint64_t ms = HEALTH_FIRST_MS;

@@ -35,18 +35,42 @@ static struct health_slot *slot_at(const struct session *s, size_t index)
     return health_find(s->engine->health, health_key(session_listener(s)->name, u->host, u->port, u->tls), true);
 }
 
+/* Is the upstream in this state? Who is the one that tries one that failed is alone with it until it is known what came of it. */
+static bool may_use(struct session *s, struct health_slot *slot, enum health_state wanted)
+{
+    uint64_t now = clock_ms(), until = now + s->generation->conf->timeouts.connect;
+    bool failed = health_state(slot) != HEALTH_UP;
+    enum health_state state = health_ask(slot, now, until - now);
+    bool tries = failed && state == HEALTH_UP;
+
+    if (tries && state != wanted)
+        health_untried(slot, until);
+    s->exchange->tries_until = tries && state == wanted ? until : 0;
+    return state == wanted;
+}
+
+void balance_give_back(struct session *s)
+{
+    struct exchange *x = s->exchange;
+    struct health_slot *slot = x->tries_until != 0 ? slot_at(s, x->upstream_index) : NULL;
+
+    if (slot != NULL)
+        health_untried(slot, x->tries_until);
+    x->tries_until = 0;
+}
+
 /* One round past those that are up, then one past those that are doubtful; each is tried once. false: there is none left. */
 static bool next_one(struct session *s)
 {
     struct exchange *x = s->exchange;
     size_t count = session_listener(s)->upstream_count;
-    uint64_t hold = s->generation->conf->timeouts.connect;
 
+    balance_give_back(s);
     for (; x->walked < 2 * count; x->walked++) {
         struct health_slot *slot = slot_at(s, x->first + x->walked);
         enum health_state wanted = x->walked < count ? HEALTH_UP : HEALTH_DOUBTFUL;
 
-        if (slot != NULL && health_ask(slot, clock_ms(), hold) != wanted)
+        if (slot != NULL && !may_use(s, slot, wanted))
             continue;
         x->upstream_index = s->upstream_index = (x->first + x->walked++) % count;
         return true;
@@ -109,6 +133,7 @@ static void note_failure(struct session *s, enum reason why)
 {
     struct health_slot *slot = slot_at(s, s->exchange->upstream_index);
 
+    s->exchange->tries_until = 0;
     if (slot != NULL && health_failed(slot, clock_ms(), s->exchange->step != STEP_ASK))
         say(s, health_state_name(health_state(slot)), why);
 }

@@ -50,6 +50,7 @@ void exchange_free(struct session *s)
 
     if (x == NULL)
         return;
+    balance_give_back(s);
     if (s->websocket == NULL)
         caps_give(s);
     exchange_free_heads(x);

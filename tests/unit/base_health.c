@@ -86,6 +86,24 @@ static void test_one_tries_again_when_the_time_is_over(void **state)
     assert_int_equal(atomic_load(&slot->failures), 2);
 }
 
+static void test_who_does_not_try_lets_others(void **state)
+{
+    struct health_slot *slot = slot_of(state);
+    uint64_t now = NOW + HEALTH_FIRST_MS;
+
+    assert_true(health_failed(slot, NOW, true));
+    health_untried(slot, now + HOLD); /* nobody's */
+    assert_int_equal(health_ask(slot, now - 1, HOLD), HEALTH_DOWN);
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_UP);
+    health_untried(slot, now + HOLD - 1);
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_DOWN);
+    health_untried(slot, now + HOLD);
+    assert_int_equal(health_ask(slot, now, HOLD), HEALTH_UP);
+    assert_false(health_failed(slot, now, true));
+    health_untried(slot, now + HOLD); /* too late: it is known to have failed again */
+    assert_int_equal(health_ask(slot, now + HEALTH_FIRST_MS, HOLD), HEALTH_DOWN);
+}
+
 static void test_it_is_tried_less_and_less_often(void **state)
 {
     static const unsigned pauses[] = { 1000, 2000, 4000, 8000, 16000, 16000, 16000, 16000, 16000, 16000 };
@@ -183,6 +201,7 @@ int main(void)
         FRESH(test_a_full_table_knows_no_more),
         FRESH(test_who_goes_is_forgotten_and_who_stays_is_not),
         FRESH(test_one_tries_again_when_the_time_is_over),
+        FRESH(test_who_does_not_try_lets_others),
         FRESH(test_it_is_tried_less_and_less_often),
         FRESH(test_requests_that_fail_together_are_one_failure),
         FRESH(test_a_connection_ends_down),

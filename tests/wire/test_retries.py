@@ -230,3 +230,22 @@ def test_a_body_that_was_begun_goes_to_no_other_upstream(two, begun, reset):
     two.settle()
     assert two.dial() is None and status(client) == 502
     assert retries(two) == [("peer-reset" if reset else "upstream-closed", 0)]
+
+
+@pytest.mark.parametrize("idle", [b"GET /deny HTTP/1.1\r\nHost: a.test\r\n\r\n", b"GET /x HTTP/1.1\r\nHost: \r\n\r\n",
+                                  b"GET /x HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"])
+def test_who_is_refused_takes_no_try_of_an_upstream(two, idle):
+    """One request tries what is down. One that is never sent there tries nothing, and keeps nobody from it."""
+    two.host.ask(f"fail {errno.ECONNREFUSED}")
+    client = two.client()
+    two.say(client, GET)
+    assert status(client) == 502
+    two.host.ask("fail 0")
+    two.advance(2)
+    for _ in range(3):
+        two.say(two.client(), idle)
+    client = two.client()
+    two.say(client, GET)
+    assert status(client) == 0
+    two.say(two.server(), OK)
+    assert body(client) == b"ok"
