@@ -1,33 +1,16 @@
 # SPDX-License-Identifier: ISC
 """A browser that trusts the test CAs: a page over HTTPS with a WebSocket in it, on each way that TLS can take; and without that trust, inspected,
 it refuses and is listed."""
-import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 
 import pytest
 
 from lib import tls
-from lib.chromium import needed, routes, visit
+from lib.chromium import needed_with_trust, profile, routes, visit
 from lib.postern import wait_until
 from lib.tls_stage import ALL, ORIGIN, PROXY, SITE, TlsStage, inspector
 
-pytestmark = [needed, pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil here (libnss3-tools)")]
-
-
-@contextlib.contextmanager
-def profile(*authorities):
-    """A home with these CAs in its store."""
-    with tempfile.TemporaryDirectory(prefix="postern-chromium-", ignore_cleanup_errors=True) as home:
-        store = os.path.join(home, ".pki", "nssdb")
-        os.makedirs(store)
-        subprocess.run(["certutil", "-N", "-d", f"sql:{store}", "--empty-password"], check=True)
-        for number, authority in enumerate(authorities):
-            subprocess.run(["certutil", "-A", "-d", f"sql:{store}", "-n", f"ca{number}", "-t", "C,,", "-i", authority.file], check=True)
-        yield home
+pytestmark = needed_with_trust
 
 
 def passthrough(settings):
@@ -47,7 +30,7 @@ WAYS = {
 def test_page_with_websocket(way):
     tune, listener, proxy, name = WAYS[way]
     shown = threading.Event()
-    with TlsStage(routes=routes(shown), tune=tune) as stage, profile(tls.root(), inspector()) as home:
+    with TlsStage(routes=routes(shown), tune=tune) as stage, profile(tls.root().file, inspector().file) as home:
         own = stage.prefix + ".2"
         arguments = [f"--host-resolver-rules=MAP {PROXY} {own},MAP {SITE} {own}"]
         if listener:
@@ -68,7 +51,7 @@ def test_page_with_websocket(way):
 
 
 def test_without_our_ca_it_refuses():
-    with TlsStage() as stage, profile(tls.root()) as home:
+    with TlsStage() as stage, profile(tls.root().file) as home:
         done = visit(home, f"https://{stage.target}/page", f"--proxy-server=http://{stage.at('proxy')}")
         assert "from the page" not in done.stdout
         assert stage.postern.wait_access(lambda line: line.get("reason") == "inspection-refused")["host"] == ORIGIN
@@ -78,6 +61,6 @@ def test_without_our_ca_it_refuses():
 
 def test_a_failing_server_is_shown():
     """The page that says so, under the browser's own warning: it is not hidden."""
-    with TlsStage(server=tls.bad_server("expired", ORIGIN, "127.0.0.1")) as stage, profile(tls.root(), inspector()) as home:
+    with TlsStage(server=tls.bad_server("expired", ORIGIN, "127.0.0.1")) as stage, profile(tls.root().file, inspector().file) as home:
         done = visit(home, f"https://{stage.target}/page", f"--proxy-server=http://{stage.at('proxy')}")
         assert "upstream-certificate" in done.stdout, done.stdout[-3000:]

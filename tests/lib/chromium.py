@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: ISC
 """Chromium: where it is, how it visits a page without showing it, and a page with a WebSocket that shows what comes back."""
+import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -27,6 +29,19 @@ def browser():
 
 
 needed = pytest.mark.skipif(browser() is None, reason="no chromium here")
+needed_with_trust = [needed, pytest.mark.skipif(not shutil.which("certutil"), reason="no certutil here (libnss3-tools)")]
+
+
+@contextlib.contextmanager
+def profile(*files):
+    """A home with these certificates as trusted CAs in its store."""
+    with tempfile.TemporaryDirectory(prefix="postern-chromium-", ignore_cleanup_errors=True) as home:
+        store = os.path.join(home, ".pki", "nssdb")
+        os.makedirs(store)
+        subprocess.run(["certutil", "-N", "-d", f"sql:{store}", "--empty-password"], check=True)
+        for number, file in enumerate(files):
+            subprocess.run(["certutil", "-A", "-d", f"sql:{store}", "-n", f"ca{number}", "-t", "C,,", "-i", file], check=True)
+        yield home
 
 
 class Watched:
