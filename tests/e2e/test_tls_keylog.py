@@ -8,6 +8,26 @@ from lib.tls_stage import ORIGIN, SITE, TLS_PORT, TlsStage
 SECRET = re.compile(r"^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$", re.MULTILINE)
 
 
+OPENSSL = """openssl_conf = all
+[all]
+alg_section = algorithms
+[algorithms]
+default_properties = fips=yes
+"""
+
+
+def test_the_environment_says_nothing(tmp_path):
+    """Neither where secrets go, nor what there is to encrypt with (by this file: nothing): libraries that would listen to it are kept from it."""
+    log, conf = tmp_path / "secrets", tmp_path / "openssl.cnf"
+    conf.write_text(OPENSSL)
+    with TlsStage(environment={"SSLKEYLOGFILE": str(log), "OPENSSL_CONF": str(conf)}) as stage:
+        with stage.client("site", SITE) as client:
+            assert client.request("GET", "/", SITE).status == 200
+        with stage.inspected() as client:
+            assert client.request("GET", "/", f"{ORIGIN}:{TLS_PORT}").status == 200
+        assert not log.exists()
+
+
 def test_another_key_log_takes_the_place_of_one(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
 

@@ -374,6 +374,40 @@ def test_a_client_certificate_is_remembered_with_the_ticket(members):
         sock.close()
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_revoked_client_does_not_come_back_by_its_ticket(version):
+    """A session that is resumed shows no certificate: with a new list of revoked ones it has to be shown again."""
+    ca = tls.Authority("Clients' CA")
+    alice = ca.certify("alice.clients.test", client=True)
+    context = tls.client_context(tls.root().file, alice)
+    context.maximum_version = version
+
+    def tune(settings):
+        site = next(one for one in settings["listeners"] if one["name"] == "site")
+        site["tls"] = {**site["tls"], "client_certificates": "required", "ca": ca.file, "crl": ca.crl()}
+
+    with TlsStage(tune=tune) as stage:
+        host, port = stage.at("site").split(":")
+
+        def visit(session=None):
+            with context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=SITE, session=session) as sock:
+                sock.sendall(f"GET /alice HTTP/1.1\r\nHost: {SITE}\r\n\r\n".encode())
+                if not sock.recv(100).startswith(b"HTTP/1.1 200"):
+                    raise ConnectionError("no answer")
+                return sock.session, sock.session_reused
+        first, _ = visit()
+        session, resumed = visit(first)
+        assert resumed
+        ca.revoke(alice)
+        ca.crl()
+        assert stage.postern.reload().returncode == 0
+        before = len(stage.origin.requests)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            visit(session)
+        line = stage.postern.wait_access(lambda line: line.get("reason") == "client-certificate")
+        assert "revoked" in line["tls_client"]["verify"] and len(stage.origin.requests) == before
+
+
 # Reload.
 
 def test_reload_replaces_certificates_under_open_sessions():

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lib import chromium, ws
+from lib import chromium, layers, ws
 from lib.origin import echo_websocket
 from lib.postern import POSTERNCTL, PROMPT, die_with_parent, wait_until
 from lib.stage import Stage
@@ -25,11 +25,11 @@ PING_INTERVAL, IDLE, AGE = 0.6, 1.0, 1.2
 EARLY, LATE = 0.1, PROMPT
 
 
-@pytest.fixture(scope="module")
-def world():
+@pytest.fixture(scope="module", params=layers.ALL)
+def world(request):
     groups = {"ping": {"ping_interval": PING_INTERVAL}, "idle": {"idle": IDLE}, "age": {"age": AGE},
               "all": {"ping_interval": PING_INTERVAL, "control_frames": 3, "idle": 60.0}}
-    with PairWorld(groups) as made:
+    with PairWorld(groups, request.param) as made:
         yield made
 
 
@@ -51,6 +51,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.parametrize("world", [layers.CLEAR], indirect=True)
 def test_dead_client(world):
     """A client that the kernel keeps connected and that runs no more: found within two intervals, and the server is told."""
     process = subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, f"ws://{world.stage.site}/ping"], preexec_fn=die_with_parent)
@@ -159,8 +160,9 @@ def test_age(world):
     assert pair.wait_record(event="end")["reason"] == "timeout-age"
 
 
-def test_drain():
-    with PairWorld({"chat": None}, timeouts={"drain": 0.5}) as world:
+@pytest.mark.parametrize("layer", layers.ALL)
+def test_drain(layer):
+    with PairWorld({"chat": None}, layer, timeouts={"drain": 0.5}) as world:
         pairs = [world.pair("/chat", way=way) for way in ("absolute", "tunnel", "reverse")]
         for pair in pairs:
             hello(pair)

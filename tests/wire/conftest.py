@@ -6,7 +6,7 @@ import pytest
 from ring import PROGRAM, WAYS, Ring
 
 OVER_TLS = ("test_bodies", "test_ownership", "test_timeouts", "test_websocket", "test_sharing", "test_ws_alive", "test_ws_content",
-            "test_ws_contracts", "test_retries")
+            "test_ws_contracts", "test_retries", "test_ws_held", "test_ws_rows", "test_ws_suite", "test_pace")
 
 
 @pytest.fixture

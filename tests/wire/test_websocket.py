@@ -21,6 +21,16 @@ def test_frames_sent_ahead_are_held_until_the_101(ring):
     assert server.received.endswith(HELLO[True]) and client.received.endswith(HELLO[False])
 
 
+def test_another_version_is_told_ours(ring):
+    """RFC 6455 4.4, and a page that can be read; the server hears nothing."""
+    client = ring.client()
+    ring.say(client, ws.handshake("/ws", "a.test").replace(b"Version: 13", b"Version: 8"))
+    head = bytes(client.received).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert status(client) == 426 and {"Sec-WebSocket-Version: 13", "Upgrade: websocket", "Connection: close, Upgrade"} <= set(head)
+    assert b"Only version 13 of WebSocket is spoken here." in body(client)
+    assert ring.records()[-1]["reason"] == "ws-version" and not any(end.received for end in ring.ends if end is not client)
+
+
 @pytest.mark.parametrize("answer, reason", [
     (ws.switching(key=b"AAAAAAAAAAAAAAAAAAAAAA=="), "accept-mismatch"),
     (ws.switching(protocol="chat"), "subprotocol-unoffered"),

@@ -74,6 +74,7 @@ CONTEXTS = ["", "; server_no_context_takeover", "; client_no_context_takeover", 
 PARAMETERS = CONTEXTS + WINDOWS + ["; server_no_context_takeover; server_max_window_bits=8; client_max_window_bits=15"]
 
 
+@pytest.mark.not_over("ended", "inspected", "upstream")     # many, and of the handshake alone
 @pytest.mark.parametrize("parameters", PARAMETERS)
 @pytest.mark.parametrize("mode", [pytest.param(mode, marks=pytest.mark.websocket(deflate=mode)) for mode in ("pass", "inspect")])
 def test_parameters_of_deflate(ring, mode, parameters):
