@@ -211,6 +211,12 @@ bool closing_on_server(struct session *s);
 /* request.c: exchanges */
 /* What comes next from the client is the first byte of a head. */
 void request_expect_head(struct session *s);
+/*
+ * What the client says next is judged by the newest generation; what is inspected must be inspected there, too. The first of it may
+ * be that of the generation that took the connection, if its listener is gone, but not with another idea of clients' certificates.
+ * Not R_NONE: it may say nothing more.
+ */
+MUST_CHECK enum reason request_renew(struct session *s);
 /* The head that waits in the client's stream for a look-up is used up: its exchange is refused. */
 void request_drop_head(struct session *s);
 /* Did the client send more ahead of its answers than limits.pipeline lets it? Then the current answer is the last. */

@@ -315,9 +315,7 @@ static bool wait_for_head(struct session *s, struct span input, bool fresh)
     return !fresh; /* bytes that were kept may not be all that there is */
 }
 
-/* The next exchange is judged by the newest generation; what is inspected must be inspected there, too. The first one may be that
- * of the generation that took the connection, but not with another idea of clients' certificates. */
-static enum reason renew(struct session *s)
+enum reason request_renew(struct session *s)
 {
     const struct generation *before = s->generation;
 
@@ -345,7 +343,7 @@ static bool read_head(struct session *s)
     uint32_t head_len = 0;
 
     if (s->scanned == 0) {
-        enum reason drained = renew(s);
+        enum reason drained = request_renew(s);
 
         if (drained != R_NONE) {
             session_finish(s, drained, CLOSER_POSTERN);

@@ -93,8 +93,20 @@ static bool sniff_explicitly(struct session *s)
     return true;
 }
 
+/* A reload may have come since the connection did, or since the greeting. */
+static bool renew(struct session *s)
+{
+    enum reason why = request_renew(s);
+
+    if (why != R_NONE)
+        session_finish(s, why, CLOSER_POSTERN);
+    return why == R_NONE;
+}
+
 bool sniff_on_client(struct session *s)
 {
+    if (!renew(s))
+        return false;
     if (session_listener(s)->tls.line != 0 && (s->tls == NULL || !s->tls->ended))
         return handshake_on_hello(s);
     return session_original(s) != NULL ? sniff_intercepted(s) : sniff_explicitly(s);
@@ -159,7 +171,10 @@ static bool read_request(struct session *s, struct span input)
 
 bool socks_on_client(struct session *s)
 {
-    struct span input = stream_input(&s->client, true);
+    struct span input;
 
+    if (!renew(s))
+        return false;
+    input = stream_input(&s->client, true);
     return s->pipelined == 0 ? read_greeting(s, input) : read_request(s, input);
 }

@@ -426,6 +426,20 @@ def test_reload_replaces_certificates_under_open_sessions():
             assert old.read_until(lambda data: ws.messages_in(ws.frames_in(data))) == [(ws.TEXT, b"still here")]
 
 
+def test_a_handshake_that_begins_after_a_reload_gets_the_new_certificate():
+    """Its connection was accepted before it."""
+    with TlsStage() as stage, Client(stage.at("site")) as waiting:
+        pair = next(one["tls"] for one in stage.settings["listeners"] if one["name"] == "site")
+        with stage.client("site", SITE) as old:
+            before = old.socket.getpeercert()["serialNumber"]
+        wait_until(lambda: any(row["client"].endswith(f":{waiting.port}") for row in stage.postern.ctl("sessions")["sessions"]), what="its row")
+        tls.root().certify(SITE, path=pair["certificate"].removesuffix(".crt"), fresh=True)
+        assert stage.postern.reload().returncode == 0
+        waiting.secure(tls.client_context(tls.root().file), SITE)
+        assert waiting.socket.getpeercert()["serialNumber"] != before
+        assert get(waiting).status == 200
+
+
 def ends_in(text):
     """{file: (key, seconds)} of the metrics."""
     found = re.findall(r'(?m)^postern_certificate_end_timestamp_seconds\{key="([^"]*)",file="([^"]*)"\} (-?\d+)$', text)

@@ -203,3 +203,21 @@ def test_socks_all_at_once(ring):
     ring.say(client, b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x62\x01\x23\x28\0early")
     server = ring.server()
     assert server.received == b"\0early" and client.received[:4] == b"\x05\x00\x05\x00"
+
+
+GREETING = b"\x05\x01\x00"
+SOCKS_OTHER = b"\x05\x01\x00\x01" + socket.inet_aton(OTHER.split(":")[0]) + int(OTHER.split(":")[1]).to_bytes(2, "big")
+DENY_OTHER = {"name": "no-more", "ports": [int(OTHER.split(":")[1])], "action": "deny", "protocols": ["http", "tls", "tunnel"]}
+
+
+@pytest.mark.parametrize("listener, first, more", [
+    ("proxy", GREETING, SOCKS_OTHER), ("proxy", b"", f"CONNECT {OTHER} HTTP/1.1\r\nHost: {OTHER}\r\n\r\n".encode()),
+    ("off", b"", b"SSH-2.0-x\r\n"), ("off", b"", hello.client_hello(NAME))], ids=["socks", "connect", "intercepted", "intercepted-tls"])
+def test_who_speaks_after_a_reload_is_judged_by_it(ring, listener, first, more):
+    """The connection was there before; what it is for was said behind. Nothing is dialled that the new policies deny."""
+    client = ring.client(listener, OTHER if listener == "off" else "")
+    ring.say(client, first)
+    ring.reload(policies=[DENY_OTHER])
+    ring.say(client, more)
+    assert ring.dial() is None and client.end is not None
+    assert [r["policy"] for r in ring.records()] == ["no-more"]
