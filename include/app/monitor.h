@@ -78,6 +78,7 @@ struct upgrade {
     enum upgrade_role role;
     bool wanted, for_control; /* asked for, not begun; control waits for the end */
     pid_t pid;                /* of the other one; 0: none */
+    pid_t guardian;           /* our child, who ends as the new one does; 0: none */
     int channel;              /* to it; -1: none */
     uint64_t deadline_ms;     /* of STARTING and LENDING */
     bool reopened;            /* since STARTING began the log was opened again: the new one may have the one before */
@@ -169,7 +170,7 @@ void upgrade_ask(struct monitor *m, bool for_control);
 void upgrade_step(struct monitor *m);
 /* Reads what the other posternd says. */
 void upgrade_heard(struct monitor *m);
-/* The new posternd, our child, has ended. */
+/* The new posternd's guardian, our child, has ended. */
 void upgrade_child_died(struct monitor *m, int status);
 /* This posternd stops: so does a new one that is not ready, or, if `at_once`, the old one that drains. */
 void upgrade_stop(struct monitor *m, bool at_once);

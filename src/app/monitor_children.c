@@ -185,7 +185,7 @@ void children_reap(struct monitor *m)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == m->upgrade.pid)
+        if (pid == m->upgrade.guardian)
             upgrade_child_died(m, status);
         for (size_t i = 0; i < m->child_count; i++)
             if (m->children[i].pid == pid)

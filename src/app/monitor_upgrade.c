@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -152,6 +153,56 @@ static _Noreturn void become(const struct monitor *m, const struct handover *h, 
     _exit(1);
 }
 
+/* In the guardian: ends as the new program does, and with the old one. */
+static _Noreturn void guard(pid_t pid, pid_t old)
+{
+    sigset_t all;
+    int status = 0;
+
+    closefrom(STDERR_FILENO + 1);
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != old || waitpid(pid, &status, 0) != pid)
+        _exit(1);
+    if (WIFSIGNALED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        sigfillset(&all);
+        raise(WTERMSIG(status));
+        sigprocmask(SIG_UNBLOCK, &all, NULL);
+    }
+    _exit(WEXITSTATUS(status));
+}
+
+/*
+ * As fork(), with a process in between. A service manager that is told of another main process looks once whether that is a child
+ * of its own; if not, it does not wait for its end when it stops the service, but kills it at once. When the guardian is gone the
+ * new posternd is what it would become anyway at the end of this one: a child of process 1, or of who stands for it.
+ */
+static pid_t fork_guarded(pid_t *guardian)
+{
+    pid_t pid = -1, old = getpid();
+    int said[2];
+
+    if (pipe2(said, O_CLOEXEC) != 0)
+        return -1;
+    *guardian = fork();
+    if (*guardian == 0) {
+        pid = fork();
+        if (pid == 0)
+            return 0;
+        if (pid < 0 || write(said[1], &pid, sizeof(pid)) != (ssize_t)sizeof(pid))
+            _exit(1);
+        guard(pid, old);
+    }
+    close(said[1]);
+    if (*guardian > 0 && read(said[0], &pid, sizeof(pid)) != (ssize_t)sizeof(pid)) {
+        pid = -1;
+        errno = EAGAIN; /* fork() of the guardian: as a rule there are too many processes */
+    }
+    close(said[0]);
+    return pid;
+}
+
 static bool start(struct monitor *m, const struct handover *h, int text)
 {
     struct upgrade *u = &m->upgrade;
@@ -159,7 +210,7 @@ static bool start(struct monitor *m, const struct handover *h, int text)
 
     if (text < 0 || !ipc_pair(pair))
         return false;
-    u->pid = fork();
+    u->pid = fork_guarded(&u->guardian);
     if (u->pid == 0)
         become(m, h, pair[1], text);
     close(pair[1]);
@@ -228,14 +279,25 @@ void upgrade_reopened(struct monitor *m)
         (void)upgrade_say(u->channel, UPGRADE_REOPEN, "");
 }
 
+/* The new one needs no guardian any more. */
+static void release(struct upgrade *u)
+{
+    kill(u->guardian, SIGKILL);
+    (void)waitpid(u->guardian, NULL, 0);
+    u->guardian = 0;
+}
+
 static void hand_over(struct monitor *m)
 {
     struct upgrade *u = &m->upgrade;
 
+    release(u);
     notify_send(&m->notify, "MAINPID=%d\n", (int)u->pid); /* before it speaks for itself */
     if (!upgrade_say(u->channel, UPGRADE_TAKE, "")) {
         notify_send(&m->notify, "MAINPID=%d\n", (int)getpid());
-        return; /* likewise */
+        kill(u->pid, SIGKILL);
+        fail(m, "the new posternd does not hear that it shall take over");
+        return;
     }
     m->notify = (struct notify){ .to_len = 0 };
     log_info("upgrade: process %d serves from now on", (int)u->pid);
@@ -272,7 +334,7 @@ void upgrade_child_died(struct monitor *m, int status)
     char why[UPGRADE_TEXT], end[64];
 
     upgrade_heard(m); /* its last words */
-    u->pid = 0;
+    u->pid = u->guardian = 0;
     if (WIFSIGNALED(status))
         snprintf(end, sizeof(end), "the new posternd died of signal %d", WTERMSIG(status));
     else
@@ -280,8 +342,7 @@ void upgrade_child_died(struct monitor *m, int status)
     if (upgrade_tries(m)) {
         snprintf(why, sizeof(why), "%s", u->why[0] != '\0' ? u->why : end);
         fail(m, why);
-    } else if (u->role == UPGRADE_LEFT)
-        log_error("%s", end);
+    }
 }
 
 /* Both. */
@@ -316,6 +377,8 @@ void upgrade_heard(struct monitor *m)
         return;
     close(m->upgrade.channel);
     m->upgrade.channel = -1;
+    if (m->upgrade.role == UPGRADE_LEFT)
+        log_error("the new posternd has ended");
     follow_gone(m);
 }
 

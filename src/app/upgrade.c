@@ -236,15 +236,18 @@ static void close_on_exec(int fd, void *arg)
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Our parent, and the same user as we. */
-static bool is_trusted(int channel)
+/* From a process of the same user, whose number becomes `pid`: who starts us is not our parent. */
+static bool is_trusted(int channel, pid_t *pid)
 {
-    struct ucred who;
+    struct ucred who = { .pid = 0 };
     socklen_t len = sizeof(who), word = sizeof(int);
     int type = 0;
 
-    return is_kind(channel, S_IFSOCK) && getsockopt(channel, SOL_SOCKET, SO_TYPE, &type, &word) == 0 && type == SOCK_SEQPACKET &&
-           getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == getppid() && who.uid == geteuid();
+    if (!is_kind(channel, S_IFSOCK) || getsockopt(channel, SOL_SOCKET, SO_TYPE, &type, &word) != 0 || type != SOCK_SEQPACKET ||
+        getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return false;
+    *pid = who.pid;
+    return who.pid > 0 && who.uid == geteuid();
 }
 
 bool upgrade_read(struct handover *out, char *error, size_t size)
@@ -257,7 +260,7 @@ bool upgrade_read(struct handover *out, char *error, size_t size)
     *out = (struct handover){ .channel = -1, .folder = -1, .admin = -1, .lock = -1 };
     if (value == NULL)
         return true;
-    good = next_fd(&rest, &channel) && next_fd(&rest, &text) && is_trusted(channel);
+    good = next_fd(&rest, &channel) && next_fd(&rest, &text) && is_trusted(channel, &out->pid);
     (void)unsetenv(UPGRADE_VARIABLE);
     if (!good) {
         snprintf(error, size, UPGRADE_VARIABLE " is set, but not by a posternd that is replaced: unset it");
@@ -265,7 +268,6 @@ bool upgrade_read(struct handover *out, char *error, size_t size)
     }
     close_on_exec(channel, NULL);
     out->channel = channel;
-    out->pid = getppid();
     good = read_text(out, text, error, size);
     close(text);
     upgrade_each_fd(out, close_on_exec, NULL);

@@ -11,7 +11,7 @@ from lib import held, inject
 from lib.http1 import Client
 from lib.lease import Lease
 from lib.origin import Origin
-from lib.postern import POSTERND, Postern, proc_status, wait_until
+from lib.postern import POSTERND, Postern, descriptors_of, proc_status, wait_until
 from lib.stage import ORIGIN_PORT, settings
 from lib.tls_stage import TlsStage
 
@@ -56,10 +56,6 @@ def limits_of(pid):
         return {line[:26].strip(): line[26:].split()[:2] for line in file.read().splitlines()[1:]}
 
 
-def links_of(pid):
-    return {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-
-
 def level(postern):
     return postern.ctl("status")["sandbox"]
 
@@ -79,7 +75,7 @@ def test_every_process_is_held():
             if os.getuid() == 0:
                 assert {status[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}, role
                 assert "0" not in status["Uid"].split() + status["Gid"].split(), role
-            files = [link for fd, link in links_of(pid).items() if fd > 2 and link.startswith("/") and not link.startswith("/memfd:")]
+            files = [link for fd, link in descriptors_of(pid).items() if fd > 2 and link.startswith("/") and not link.startswith("/memfd:")]
             assert files == ([stage.postern.access_log] if role == "logger" else []), role
 
 

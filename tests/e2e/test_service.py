@@ -7,6 +7,8 @@ import struct
 
 import pytest
 
+from lib import ws
+from lib.http1 import Client
 from lib.postern import proc_status, wait_until
 from lib.stage import Stage
 from lib.upgrade import Replaceable, has_ended
@@ -80,6 +82,18 @@ def test_a_life(kind, tmp_path):
         stopping = manager.wait("STOPPING", second)
         assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 1000000
         assert stage.postern.process.wait(15) == 0
+
+
+def test_the_new_main_process_is_a_child_of_the_manager():
+    """systemd asks whose child it is when it is told, while the old one still drains, and never again; of another's it does not wait for the end. Here we
+    are process 1 to it."""
+    address = f"@postern-child-{os.getpid()}"
+    with Manager(address) as manager, Stage(program=Replaceable, environment={"NOTIFY_SOCKET": address}) as stage, Client(stage.proxy) as client:
+        client.send(ws.handshake(f"{stage.url}/ws", stage.origin_authority))
+        assert client.response().status == 101
+        old = stage.postern.upgrade()
+        manager.wait("MAINPID", stage.postern.process.pid)
+        assert proc_status(stage.postern.process.pid)["PPid"] == str(os.getpid()) and old.poll() is None
 
 
 def test_a_monitor_that_hangs_gives_no_sign_of_life():

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from lib import libconfig, tls
 from lib.http1 import Client
-from lib.postern import POSTERND, PROMPT, ROOT, check_config, children_of, proc_status, wait_until
+from lib.postern import POSTERND, PROMPT, ROOT, check_config, children_of, descriptors_of, proc_status, wait_until
 from lib.tls_stage import ORIGIN, TLS_PORT, TlsStage, inspector
 
 MANY = 2000
@@ -50,16 +50,6 @@ def status_of(stage):
     return stage.postern.ctl("status")["minter"]
 
 
-def descriptors(pid):
-    found = {}
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            pass
-    return found
-
-
 def leaf_of(client):
     return x509.load_der_x509_certificate(client.socket.getpeercert(binary_form=True))
 
@@ -89,7 +79,7 @@ def test_it_has_nothing_but_its_sockets():
         if os.getuid() == 0:
             assert "0" not in status["Uid"].split()
         network = open("/proc/net/tcp").read() + open("/proc/net/tcp6").read() + open("/proc/net/udp").read()
-        owned = descriptors(pid)
+        owned = descriptors_of(pid)
         sockets = [link for fd, link in owned.items() if fd > 2 and link.startswith("socket:")]
         assert len(sockets) == 2, owned     # the monitor, and one worker
         assert not any(link[8:-1] in network for link in sockets)
@@ -164,7 +154,7 @@ def test_nobody_else_has_the_key_in_memory():
         assert len(others) >= 5
         assert [pid for pid in others if memory_has(pid, patterns)] == []
         for pid in others[1:]:
-            assert not any(inspector().key_file in link for link in descriptors(pid).values())
+            assert not any(inspector().key_file in link for link in descriptors_of(pid).values())
 
 
 def test_its_memory_has_no_copy_of_the_file():

@@ -16,7 +16,7 @@ from lib import ws
 from lib.control import Control
 from lib.http1 import Client
 from lib.lease import Lease
-from lib.postern import POSTERND, children_of, proc_status, role_of, wait_until
+from lib.postern import POSTERND, children_of, descriptors_of, proc_status, role_of, wait_until
 from lib.stage import Stage
 from lib.upgrade import Replaceable, has_ended
 
@@ -242,7 +242,7 @@ def test_the_sockets_are_as_they_were_when_the_new_one_is_gone():
             file.write("go\n")
         wait_until(lambda: "worker" in {role_of(pid) for pid in children_of(new)}, what="workers behind its sockets")
         os.kill(new, signal.SIGKILL)
-        wait_until(lambda: proc_status(new)["State"].startswith("Z"), what="the new one to end")
+        wait_until(lambda: are_gone([new]), what="the new one to end")
         stage.postern.signal(signal.SIGCONT)
         wait_until(lambda: "upgrade failed" in stage.postern.stderr(), what="the end of the new one")
         with Client(stage.proxy) as after:
@@ -395,6 +395,7 @@ FAKES = {
     "hangs behind GO": ("channel.send(b'R'); until(b'G'); time.sleep(1000)", "timeouts.upgrade"),
     "is silent behind GO": ("channel.send(b'R'); until(b'G'); channel.close(); time.sleep(1000)", "timeouts.upgrade"),
     "serves before its turn": ("channel.send(b'V'); channel.send(b'R'); until(b'K'); until(b'G'); sys.exit(6)", "status 6"),
+    "serves and does not listen": ("channel.send(b'R'); until(b'G'); channel.shutdown(0); channel.send(b'V'); time.sleep(1000)", "does not hear"),
     "gives orders": ("[channel.send(word) for word in (b'S', b'L', b'X0 1 2 3', b'T', b'G', b'K1 2', b'?', bytes(4000))]; sys.exit(7)", "status 7"),
     "complains at length": ("channel.send(b'F' + b'x' * 20000); sys.exit(8)", "xxxx"),
     "says nothing": ("channel.send(b''); sys.exit(9)", "status 9"),
@@ -533,8 +534,7 @@ def test_the_log_is_rotated_for_both():
 
 def log_of(pid):
     """Where the access log of this monitor is now."""
-    found = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    return next((path for path in found if "access" in path), None)
+    return next((path for path in descriptors_of(pid).values() if "access" in path), None)
 
 
 def test_nobody_but_a_posternd_passes_anything_on():

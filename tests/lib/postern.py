@@ -60,6 +60,15 @@ def children_of(pid):
         return []
 
 
+def descriptors_of(pid):
+    """{number: what it is open on}; one that is closed meanwhile is left out."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
+
+
 def proc_status(pid):
     """/proc/PID/status as a dict; empty if there is no such process."""
     try:
