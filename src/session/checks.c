@@ -80,29 +80,44 @@ static bool is_good(const struct conf_health *health, unsigned status)
     return health->status != 0 ? status == health->status : status >= 200 && status < 400;
 }
 
-/* The answer's head lies in `bytes`. */
-static bool judge(const struct check *c, struct span bytes)
+/* Of the head that lies in `bytes`; 0: it is none. */
+static unsigned read_status(const struct check *c, struct span bytes)
 {
-    struct engine *e = c->all->engine;
+    struct h1_head *head = &c->all->engine->answer_head;
     const struct conf_limits *l = &c->all->generation->conf->limits;
     const struct h1_asked asked = { 0 };
+    struct h1_limits limits = { l->header_bytes, l->header_count, l->uri_bytes };
 
-    return h1_parse(&e->answer_head, H1_RESPONSE, bytes, &(struct h1_limits){ l->header_bytes, l->header_count, l->uri_bytes },
-                    &asked) == R_NONE &&
-           is_good(&c->listener->health, e->answer_head.status);
+    return h1_parse(head, H1_RESPONSE, bytes, &limits, &asked) == R_NONE ? head->status : 0;
+}
+
+/* Behind an interim answer there is another one (RFC 9110 15.2), as long as there is time. */
+static enum h1_progress read_final(struct check *c, struct span *input, unsigned *status)
+{
+    const struct conf_limits *l = &c->all->generation->conf->limits;
+    struct h1_limits limits = { l->header_bytes, l->header_count, l->uri_bytes };
+    enum h1_progress progress;
+    uint32_t head_len = 0;
+    enum reason why;
+
+    while ((progress = h1_scan(&c->scan, H1_RESPONSE, &limits, *input, &head_len, &why)) == H1_DONE) {
+        *status = read_status(c, span_of(input->at, head_len));
+        if (*status < 100 || *status >= 200)
+            break;
+        *input = span_skip(*input, head_len);
+        memset(&c->scan, 0, sizeof(c->scan));
+    }
+    return progress;
 }
 
 static void read_answer(struct check *c)
 {
-    const struct conf_limits *l = &c->all->generation->conf->limits;
-    struct h1_limits limits = { l->header_bytes, l->header_count, l->uri_bytes };
-    uint32_t head_len = 0;
-    enum reason why;
     struct span input = stream_input(&c->stream, true);
+    unsigned status = 0;
 
-    switch (h1_scan(&c->scan, H1_RESPONSE, &limits, input, &head_len, &why)) {
+    switch (read_final(c, &input, &status)) {
     case H1_DONE:
-        finish(c, judge(c, span_of(input.at, head_len)));
+        finish(c, is_good(&c->listener->health, status));
         break;
     case H1_BAD:
         finish(c, false);

@@ -262,9 +262,12 @@ def says(data):
 @pytest.mark.parametrize("how, health, good", [
     (answers("204 No"), {}, True), (answers("399 X"), {}, True), (answers("400 X"), {}, False), (answers("500 X"), {}, False),
     (answers("500 X"), {"status": 500}, True), (answers("200 X", 1000), {}, True), (answers("200 X"), {"status": 204}, False),
-    (says(b"HTTP/1.1 103 Early Hints\r\n\r\n"), {}, False), (says(b"nonsense\r\n\r\n"), {}, False), (says(b"HTTP/1.1 2"), {}, False),
+    (says(b"HTTP/1.1 103 Early Hints\r\n\r\n"), {}, False),
+    (says(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), {}, True),
+    (says(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), {}, False),
+    (says(b"nonsense\r\n\r\n"), {}, False), (says(b"HTTP/1.1 2"), {}, False),
     (says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40000), {}, False), (closes, {}, False),
-], ids=["204", "399", "400", "500", "500-wanted", "body", "204-wanted", "interim", "nonsense", "part", "endless", "closes"])
+], ids=["204", "399", "400", "500", "500-wanted", "body", "204-wanted", "interim", "interim-200", "interim-500", "nonsense", "part", "endless", "closes"])
 def test_what_a_check_takes(how, health, good):
     """Of one upstream that is never asked by anybody else; the one beside it is always good."""
     with Service({8001: how}, count=2, health={**QUICK, "timeout": 0.3, "path": "/healthz?x=1", **health}) as service:
