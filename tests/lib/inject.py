@@ -5,6 +5,8 @@ import ctypes
 import os
 import platform
 
+from .postern import wait_until
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 PTRACE_CONT, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_ATTACH, PTRACE_DETACH = 7, 12, 13, 16, 17
@@ -35,17 +37,24 @@ def attached(pid):
             ptrace(PTRACE_DETACH, pid)
 
 
-def make_call(pid, number, *arguments):
-    """Lets a process that waits in a system call make this one, once, and then go on as it will; most often it dies of it."""
+def call_instead(pid, number, arguments):
+    """False: it does not wait in a system call now."""
     with attached(pid):
         registers = Registers()
         ptrace(PTRACE_GETREGS, pid, None, ctypes.byref(registers))
         with open(f"/proc/{pid}/mem", "rb") as memory:
             memory.seek(registers.rip - 2)
-            assert memory.read(2) == SYSCALL, "it does not wait in a system call"
+            if memory.read(2) != SYSCALL:
+                return False
         registers.rip -= 2
         registers.rax = number
         registers.orig_rax = (1 << 64) - 1  # nothing is to be begun again
         for name, value in zip(ARGUMENTS, arguments):
             setattr(registers, name, value)
         ptrace(PTRACE_SETREGS, pid, None, ctypes.byref(registers))
+        return True
+
+
+def make_call(pid, number, *arguments):
+    """Lets a process make this system call, once, in the place of one that it waits in, and then go on as it will; most often it dies of it."""
+    wait_until(lambda: call_instead(pid, number, arguments), what="a process that waits in a system call")

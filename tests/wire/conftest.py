@@ -6,7 +6,10 @@ import pytest
 from ring import PROGRAM, WAYS, Ring
 
 OVER_TLS = ("test_bodies", "test_ownership", "test_timeouts", "test_websocket", "test_sharing", "test_ws_alive", "test_ws_content",
-            "test_ws_contracts", "test_retries", "test_ws_held", "test_ws_rows", "test_ws_suite", "test_pace")
+            "test_ws_contracts", "test_retries")
+# These, but for the long form, in clear and where both sides are TLS.
+OVER_BOTH = ("test_ws_held", "test_ws_rows", "test_ws_suite", "test_pace")
+LONG = os.environ.get("POSTERN_LONG") == "1"
 
 
 @pytest.fixture
@@ -24,9 +27,11 @@ def ring(request, tmp_path):
 
 def pytest_generate_tests(metafunc):
     """HTTP and WebSocket are the same whatever they come by: the scenarios of some files run in all ways, but those that they say."""
-    if "ring" in metafunc.fixturenames and metafunc.module.__name__ in OVER_TLS:
+    name = metafunc.module.__name__
+    if "ring" in metafunc.fixturenames and name in OVER_TLS + OVER_BOTH:
         marks = [mark.args for mark in metafunc.definition.iter_markers("not_over")]
-        metafunc.parametrize("ring", [way for way in WAYS if not any(way in args for args in marks)], indirect=True)
+        ways = WAYS if LONG or name in OVER_TLS else ("plain", "inspected")
+        metafunc.parametrize("ring", [way for way in ways if not any(way in args for args in marks)], indirect=True)
 
 
 def pytest_configure(config):
