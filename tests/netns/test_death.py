@@ -112,7 +112,8 @@ def test_killed_under_load(intercept, who):
         load.stop()
         assert stage.table()
         if intercept == "tproxy":
-            assert stage.counter("intercepted") > 0
+            # As far as connection tracking still takes them for packets of those flows.
+            assert sum(map(stage.counter, ("intercepted", "invalid", "not-syn"))) > 0
         # It comes back to rules of its own, and serves.
         stage.postern.start()
         assert all(stage.get(SERVER[family]).status == 200 for family in FAMILIES)
