@@ -296,11 +296,11 @@ _Noreturn static void look(const struct blueprint *b, int pipe)
 
 static void take_end(const struct blueprint *b, const char *text)
 {
-    long long until;
-    size_t file;
+    char *end;
+    unsigned long file = strtoul(text, &end, 10);
 
-    if (sscanf(text, "%zu %lld", &file, &until) == 2 && file < b->conf->tls_file_count)
-        b->tls_ends[file] = until;
+    if (*end == ' ' && file < b->conf->tls_file_count)
+        b->tls_ends[file] = strtoll(end, NULL, 10);
 }
 
 /* What the child says, line by line to where it belongs. */
